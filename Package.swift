@@ -1,0 +1,89 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A folder of Sources is a layer, listed here from the ground up. A target imports only targets
+// declared above it; every build passes `--explicit-target-dependency-import-check error`.
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+func swiftTarget(_ name: String, in layer: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, path: "Tests/\(name)", resources: resources,
+        swiftSettings: strict)
+}
+
+let c: [Target] = [
+    .systemLibrary(name: "CFuse3", path: "Sources/C/CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .systemLibrary(name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .target(name: "CKamlSys", path: "Sources/C/CKamlSys"),
+]
+
+let ground: [Target] = [
+    swiftTarget("System", in: "Ground", ["CKamlSys"]),
+    swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
+    swiftTarget("ObjectStore", in: "Ground", ["System"]),
+    swiftTarget("KamlProtos", in: "Ground", [protobuf]),
+]
+
+let store: [Target] = [
+    swiftTarget("DatasetStore", in: "Store", ["System", "Chunking", "ObjectStore", "KamlProtos", protobuf])
+]
+
+let cache: [Target] = [
+    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore"])
+]
+
+let node: [Target] = [
+    swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "DatasetStore", "NodeCache"]),
+    swiftTarget("FuseSession", in: "Node", ["System", "DatasetFS", "CFuse3", "CKamlSys"]),
+]
+
+let wiring: [Target] = [
+    swiftTarget(
+        "Agent", in: "Wiring",
+        ["System", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
+]
+
+let executables: [Target] = [
+    .executableTarget(
+        name: "kaml",
+        dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", argumentParser],
+        path: "Sources/Executables/kaml", swiftSettings: strict),
+    .executableTarget(
+        name: "kaml-bench",
+        dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", argumentParser],
+        path: "Sources/Executables/kaml-bench", swiftSettings: strict),
+]
+
+let testTargets: [Target] = [
+    .target(
+        name: "KamlTestSupport", dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore"],
+        path: "Tests/KamlTestSupport", swiftSettings: strict),
+    tests("SystemTests", ["System", "KamlTestSupport"]),
+]
+
+let package = Package(
+    name: "kaml",
+    platforms: [.macOS(.v15)],
+    products: [.executable(name: "kaml", targets: ["kaml"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+    ],
+    targets: c + ground + store + cache + node + wiring + executables + testTargets
+)
