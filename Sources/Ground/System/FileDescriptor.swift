@@ -1,4 +1,4 @@
-package import Glibc
+import Glibc
 
 /// A file descriptor that is closed exactly once, when its owner lets it go.
 package struct FileDescriptor: ~Copyable, Sendable {
@@ -18,14 +18,14 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
     /// open(2) with O_CLOEXEC. `flags` are the O_ constants.
     package static func open(
-        _ path: ByteString, _ flags: Int32, mode: mode_t = 0o600
+        _ path: ByteString, _ flags: Int32, mode: UInt32 = 0o600
     ) throws(Errno) -> FileDescriptor {
         try open(path, in: AT_FDCWD, flags, mode: mode)
     }
 
     /// openat(2) with O_CLOEXEC.
     package static func open(
-        _ path: ByteString, in directory: Int32, _ flags: Int32, mode: mode_t = 0o600
+        _ path: ByteString, in directory: Int32, _ flags: Int32, mode: UInt32 = 0o600
     ) throws(Errno) -> FileDescriptor {
         let descriptor = try path.withCString { path throws(Errno) in
             try retryingOnInterrupt { Glibc.openat(directory, path, flags | O_CLOEXEC, mode) }

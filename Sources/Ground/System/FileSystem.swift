@@ -1,12 +1,12 @@
 import CKamlSys
-package import Glibc
+import Glibc
 
 /// The local file system as the store and the cache use it: a seam, so that tests can inject the
 /// n-th ENOSPC, EIO or short read and replay it. The hot read path does not go through here.
 ///
 /// Paths are trusted: they are made by this program below a directory its user named.
 package protocol FileSystem: Sendable {
-    func open(_ path: ByteString, _ flags: Int32, mode: mode_t) throws(Errno) -> FileDescriptor
+    func open(_ path: ByteString, _ flags: Int32, mode: UInt32) throws(Errno) -> FileDescriptor
     func status(of path: ByteString) throws(Errno) -> FileStatus
     func status(of file: borrowing FileDescriptor) throws(Errno) -> FileStatus
     /// Fills `buffer` or stops at the end of the file; returns the bytes read.
@@ -22,7 +22,7 @@ package protocol FileSystem: Sendable {
     func link(_ from: ByteString, _ to: ByteString) throws(Errno)
     func rename(_ from: ByteString, _ to: ByteString) throws(Errno)
     func unlink(_ path: ByteString) throws(Errno)
-    func makeDirectory(_ path: ByteString, mode: mode_t) throws(Errno)
+    func makeDirectory(_ path: ByteString, mode: UInt32) throws(Errno)
     func removeDirectory(_ path: ByteString) throws(Errno)
     /// Names in a directory without `.` and `..`, in no order.
     func list(_ path: ByteString) throws(Errno) -> [DirectoryEntry]
@@ -40,7 +40,7 @@ extension FileSystem {
     }
 
     /// Makes a directory and its missing parents, durably. What is there already is left as it is.
-    package func makeDirectories(_ path: ByteString, mode: mode_t = 0o755) throws(Errno) {
+    package func makeDirectories(_ path: ByteString, mode: UInt32 = 0o755) throws(Errno) {
         do throws(Errno) {
             try makeDirectory(path, mode: mode)
         } catch .alreadyExists {
@@ -61,7 +61,7 @@ extension FileSystem {
 package struct HostFileSystem: FileSystem {
     package init() {}
 
-    package func open(_ path: ByteString, _ flags: Int32, mode: mode_t) throws(Errno) -> FileDescriptor {
+    package func open(_ path: ByteString, _ flags: Int32, mode: UInt32) throws(Errno) -> FileDescriptor {
         try FileDescriptor.open(path, flags, mode: mode)
     }
 
@@ -101,7 +101,7 @@ package struct HostFileSystem: FileSystem {
 
     package func unlink(_ path: ByteString) throws(Errno) { try one(path, Glibc.unlink) }
 
-    package func makeDirectory(_ path: ByteString, mode: mode_t) throws(Errno) {
+    package func makeDirectory(_ path: ByteString, mode: UInt32) throws(Errno) {
         try one(path) { mkdir($0, mode) }
     }
 
