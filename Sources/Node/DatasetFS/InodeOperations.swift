@@ -48,18 +48,18 @@ package enum OpenDecision: Sendable {
 package struct ReadCompletion: @unchecked Sendable {
     // Sendable: whoever makes it vouches that `context` may be completed from any thread.
 
-    /// Segments in file order (shorter in all than asked means end of file), or an errno and no segments.
+    /// `count` `ReadSegment`s in file order (shorter in all than asked means end of file), or an errno and no segments.
     /// The bytes are valid during the call only.
     package typealias Deliver =
         @convention(c) (
-            _ context: UnsafeMutableRawPointer, _ segments: UnsafePointer<ReadSegment>?, _ count: Int,
+            _ context: UnsafeMutableRawPointer, _ segments: UnsafeRawPointer?, _ count: Int,
             _ errno: Int32
         ) -> Void
 
     package let context: UnsafeMutableRawPointer
     package let deliver: Deliver
 
-    package init(context: UnsafeMutableRawPointer, deliver: @escaping Deliver) {
+    package init(context: UnsafeMutableRawPointer, deliver: Deliver) {
         self.context = context
         self.deliver = deliver
     }
