@@ -50,3 +50,11 @@ extension ObjectKey {
         self = key
     }
 }
+
+extension ObjectKey {
+    /// A key made of parts that the caller's own format fixes, such as hexadecimal digits.
+    package init(trusted text: String) {
+        assert(Self.isValid(text), "a format's own key is not valid: \(text)")
+        self.text = text
+    }
+}

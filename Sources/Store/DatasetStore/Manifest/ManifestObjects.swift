@@ -58,7 +58,7 @@ package struct ManifestObjects: Sendable {
 
     private func damaged(_ id: ContentHash, _ what: String, cause: (any Error)? = nil) -> StoreError {
         StoreError(
-            .damaged, "the manifest object \(what)", object: ManifestFormat.key(of: id).description, cause: cause,
+            .damaged, "the manifest object \(what)", object: ManifestFormat.key(of: id).text, cause: cause,
             remedy: "Run `kaml check` to see which snapshots it hurts")
     }
 
@@ -96,7 +96,7 @@ package struct ManifestObjects: Sendable {
         case .failure(.version(let version)):
             throw StoreError(
                 .unsupported, "the manifest object has format version \(version)",
-                object: ManifestFormat.key(of: id).description, remedy: "Update kaml")
+                object: ManifestFormat.key(of: id).text, remedy: "Update kaml")
         }
     }
 
@@ -179,14 +179,15 @@ extension StoreError {
         let code: Code =
             switch error.code {
             case .notFound: .notFound
-            case .truncated, .corrupt: .damaged
+            case .truncated, .tooLarge, .corrupt: .damaged
             case .noSpace: .noSpace
             case .permissionDenied: .permissionDenied
             case .unavailable: .unavailable
             case .alreadyExists: .conflict
             case .invalidKey: .invalidInput
             case .inputOutput: .inputOutput
+            case .notSupported: .unsupported
             }
-        self.init(code, error.description, object: error.key)
+        self.init(code, error.description)
     }
 }

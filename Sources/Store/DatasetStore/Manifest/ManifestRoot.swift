@@ -1,4 +1,5 @@
 package import Chunking
+import ObjectStore
 
 /// Totals of a snapshot, kept in its root so that nobody has to walk it.
 package struct SnapshotStatistics: Sendable, Hashable {
@@ -63,7 +64,7 @@ package struct RootView: @unchecked Sendable {
         func damaged(_ what: String) -> StoreError {
             StoreError(
                 .damaged, "the snapshot's manifest root \(what)", snapshot: id.hex,
-                object: ManifestFormat.key(of: id).description, remedy: "Run `kaml check`; use another snapshot")
+                object: ManifestFormat.key(of: id).text, remedy: "Run `kaml check`; use another snapshot")
         }
         guard bytes.count >= ManifestFormat.rootHeaderLength, let start = bytes.baseAddress,
             bytes.startsWith(ManifestFormat.rootMagic)

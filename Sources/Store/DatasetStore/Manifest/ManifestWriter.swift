@@ -1,5 +1,5 @@
 package import Chunking
-package import System
+import System
 
 /// Writes a snapshot's manifest from entries in sort order: shards as they fill, then the root.
 package struct ManifestWriter: ~Copyable {
@@ -96,7 +96,7 @@ package struct ManifestWriter: ~Copyable {
         let count = UInt32(shard.count)
         let image = shard.finish()
         let stored = try objects.put(
-            .manifestShard, image, similar: parent?.shardID(directory: key.directory, name: key.name),
+            .manifestShard, image, similar: parent?.shardID(directory: key.directory.bytes, name: key.name.bytes),
             encoder: &encoder)
         storedLength += stored.storedLength
         let first = shards.last.map { $0.reference.firstOrdinal + UInt64($0.reference.entryCount) } ?? 0

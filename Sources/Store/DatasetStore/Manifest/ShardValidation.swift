@@ -1,4 +1,5 @@
 package import Chunking
+import ObjectStore
 import Glibc
 
 @inline(__always)
@@ -13,7 +14,7 @@ extension ShardView {
     package init(_ bytes: UnsafeRawBufferPointer, id: ContentHash) throws(StoreError) {
         func damaged(_ what: String) -> StoreError {
             StoreError(
-                .damaged, "the manifest shard \(what)", object: ManifestFormat.key(of: id).description,
+                .damaged, "the manifest shard \(what)", object: ManifestFormat.key(of: id).text,
                 remedy: "Run `kaml check` to see which snapshots it hurts")
         }
         guard bytes.count >= ManifestFormat.shardHeaderLength, let start = bytes.baseAddress,
@@ -22,7 +23,7 @@ extension ShardView {
         guard start.u16(8) == ManifestFormat.version else {
             throw StoreError(
                 .unsupported, "the manifest shard has format version \(start.u16(8))",
-                object: ManifestFormat.key(of: id).description, remedy: "Update kaml")
+                object: ManifestFormat.key(of: id).text, remedy: "Update kaml")
         }
         let counts = (Int(start.u32(12)), Int(start.u32(16)), Int(start.u32(20)), Int(start.u32(24)))
         let blobLength = Int(start.u32(28))

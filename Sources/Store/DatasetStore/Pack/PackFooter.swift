@@ -1,4 +1,5 @@
 package import Chunking
+import ObjectStore
 
 /// One chunk of a pack, as its footer lists it.
 package struct ChunkEntry: Sendable, Hashable {
@@ -56,7 +57,7 @@ package struct PackFooter: @unchecked Sendable {
     package init(_ bytes: UnsafeRawBufferPointer, of pack: PackReference) throws(StoreError) {
         func damaged(_ what: String) -> StoreError {
             StoreError(
-                .damaged, "the pack's footer \(what)", object: pack.key.description,
+                .damaged, "the pack's footer \(what)", object: pack.key.text,
                 remedy: "Run `kaml check` to see which snapshots it hurts")
         }
         let trailer = PackFormat.trailerLength
@@ -73,7 +74,7 @@ package struct PackFooter: @unchecked Sendable {
         guard start.u16(8) == PackFormat.version else {
             throw StoreError(
                 .unsupported, "the pack has format version \(start.u16(8)), this kaml reads \(PackFormat.version)",
-                object: pack.key.description, remedy: "Update kaml")
+                object: pack.key.text, remedy: "Update kaml")
         }
         let baseCount = start.u32(16)
         guard PackLayout(rawValue: UInt32(start.u16(10))) == pack.layout, start.u32(12) == pack.chunkCount,
