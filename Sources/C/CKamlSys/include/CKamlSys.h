@@ -32,6 +32,15 @@ int kaml_receive_descriptor(int socket);
 int kaml_fuse_backing_open(int fuse_fd, int backing_fd);
 int kaml_fuse_backing_close(int fuse_fd, int backing_id);
 
+// What statfs(2) tells of the file system that holds `path`, with the type that statvfs(3) leaves out.
+struct kaml_file_system {
+    uint64_t type;
+    uint64_t block_size;
+    uint64_t blocks, available_blocks;
+    uint64_t inodes, free_inodes;
+};
+int kaml_file_system_of(const char *path, struct kaml_file_system *answer);
+
 // RLIMIT_NOFILE: raises the soft limit to the hard one; returns the limit now in force.
 int64_t kaml_raise_descriptor_limit(void);
 
