@@ -56,7 +56,7 @@ let node: [Target] = [
 let wiring: [Target] = [
     swiftTarget(
         "Agent", in: "Wiring",
-        ["System", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
 ]
 
 let executables: [Target] = [
