@@ -15,9 +15,12 @@ let strict: [SwiftSetting] = [
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
-func swiftTarget(_ name: String, in layer: String, _ dependencies: [Target.Dependency]) -> Target {
+func swiftTarget(
+    _ name: String, in layer: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", swiftSettings: strict)
+        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", exclude: exclude,
+        swiftSettings: strict)
 }
 
 func tests(
@@ -39,7 +42,7 @@ let ground: [Target] = [
     swiftTarget("System", in: "Ground", ["CKamlSys"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
-    swiftTarget("KamlProtos", in: "Ground", [protobuf]),
+    swiftTarget("KamlProtos", in: "Ground", [protobuf], exclude: ["Generated/CURRENT"]),
 ]
 
 let store: [Target] = [
@@ -79,6 +82,9 @@ let testTargets: [Target] = [
     tests("SystemTests", ["System", "KamlTestSupport"]),
     // Vectors are read by path: Bundle.module would bring Foundation.
     tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
+    tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
+    tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
+    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
 ]
 
 let package = Package(
