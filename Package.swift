@@ -87,6 +87,16 @@ let testTargets: [Target] = [
     tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
 ]
 
+// Built only for `make fuzz` and the fuzzing test: libFuzzer brings their main function.
+let fuzzTargets: [Target] =
+    Context.environment["KAML_FUZZ"] == nil
+    ? []
+    : ["FuzzShard", "FuzzRoot", "FuzzPack", "FuzzLog", "FuzzRecords", "FuzzNames"].map { name in
+        .executableTarget(
+            name: name, dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport"],
+            path: "Tests/Fuzz/\(name)", swiftSettings: strict)
+    }
+
 let package = Package(
     name: "kaml",
     platforms: [.macOS(.v15)],
@@ -95,5 +105,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     ],
-    targets: c + ground + store + cache + node + wiring + executables + testTargets
+    targets: c + ground + store + cache + node + wiring + executables + testTargets + fuzzTargets
 )
