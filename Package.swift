@@ -75,6 +75,14 @@ let testTargets: [Target] = [
         name: "KamlTestSupport", dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore"],
         path: "Tests/KamlTestSupport", swiftSettings: strict),
     tests("SystemTests", ["System", "KamlTestSupport"]),
+    .target(
+        name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
+        path: "Tests/FuseTestSupport", swiftSettings: strict),
+    // A serving process that tests can kill, or run as another user.
+    .executableTarget(
+        name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
+        path: "Tests/FuseTestServer", swiftSettings: strict),
+    tests("FuseSessionTests", ["System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
 let package = Package(
