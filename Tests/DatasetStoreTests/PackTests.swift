@@ -11,7 +11,7 @@ import Testing
 
     @Test("what was appended is found again by the footer, at slots of 4 KiB")
     func footerListsTheChunks() throws {
-        let random = SeededRandom(seed: 1)
+        var random = SplitMix64(seed: 1)
         let chunks = [1, 4095, 4096, 4097, 70_000].map { random.bytes($0) }
         let (pack, entries) = try Self.write(chunks, to: store)
         let object = try store.readAll(pack.key, limit: 1 << 20)
@@ -49,7 +49,7 @@ import Testing
             }
         }
         for length in 0..<Int(pack.footerLength) {
-            object.withUnsafeBytes { object in
+            object.withUnsafeBytes { object -> Void in
                 let cut = UnsafeRawBufferPointer(rebasing: object[start..<(start + length)])
                 #expect(throws: StoreError.self) { _ = try PackFooter(cut, of: pack) }
             }
@@ -69,7 +69,7 @@ import Testing
             var lying = pack
             lying.footerHash = ContentHash.of(.packFooter, body)
             let bytes = body + lying.footerHash.bytes + Array(object[(object.count - 16)...])
-            bytes.withUnsafeBytes { bytes in
+            bytes.withUnsafeBytes { bytes -> Void in
                 #expect(throws: StoreError.self, "field at \(field)") { _ = try PackFooter(bytes, of: lying) }
             }
         }
