@@ -67,7 +67,9 @@ let wiring: [Target] = [
 let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "Agent", "CKamlSys", "CFuse3", "CZstd", "CCrypto"]),
+        [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "CKamlSys", "CFuse3", "CZstd", "CCrypto",
+        ]),
     .executableTarget(
         name: "kaml",
         dependencies: [
