@@ -1,0 +1,51 @@
+# KAML-D, the node data plane: every verb a developer needs. Recipes stay short; longer logic lives in .ci/.
+# `make help` lists the verbs.
+
+SHELL := /bin/bash
+SWIFT := .ci/swift.sh
+SOURCES := Sources Tests Package.swift
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test unit integration bench stress fuzz lint format proto clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that are missing; find the Swift toolchain
+	@.ci/setup.sh
+
+build: setup ## release build of everything
+	$(SWIFT) build -c release
+
+run: build ## commit a dataset, mount it, read it back (DATA=/some/dir, STORE=/some/dir)
+	@.ci/demo.sh
+
+test: setup lint unit integration ## everything: setup, lint, unit tests, integration tests on real mounts
+
+unit: setup ## debug build and the unit tests
+	$(SWIFT) test --skip IntegrationTests
+
+integration: build ## the integration tests, with the release build of kaml
+	KAML_BIN=$(CURDIR)/.build/release/kaml $(SWIFT) test --filter IntegrationTests
+
+bench: build ## figures against peers, into .build/bench.json (GROUP=store|mount, ONLY=words in a row's name)
+	@python3 Tests/Bench/bench.py $(if $(GROUP),--group $(GROUP)) $(if $(ONLY),--only "$(ONLY)")
+
+stress: build ## the integration tests with their long fault loops
+	KAML_STRESS=1 KAML_BIN=$(CURDIR)/.build/release/kaml $(SWIFT) test --filter IntegrationTests
+
+fuzz: setup ## a long fuzzing run (SECONDS_EACH=600)
+	@.ci/fuzz.sh $(or $(SECONDS_EACH),600)
+
+lint: setup ## formatting and style; changes nothing
+	$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)
+	shellcheck .ci/run .ci/*.sh
+
+format: setup ## format the Swift sources in place
+	$(SWIFT) format --in-place --parallel --recursive $(SOURCES)
+
+proto: setup ## regenerate Swift from proto/
+	@.ci/proto.sh
+
+clean: ## remove what the builds made (keeps downloaded data)
+	$(SWIFT) package clean
