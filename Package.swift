@@ -15,9 +15,12 @@ let strict: [SwiftSetting] = [
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
-func swiftTarget(_ name: String, in layer: String, _ dependencies: [Target.Dependency]) -> Target {
+func swiftTarget(
+    _ name: String, in layer: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", swiftSettings: strict)
+        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", exclude: exclude,
+        swiftSettings: strict)
 }
 
 func tests(
@@ -39,7 +42,7 @@ let ground: [Target] = [
     swiftTarget("System", in: "Ground", ["CKamlSys"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
-    swiftTarget("KamlProtos", in: "Ground", [protobuf]),
+    swiftTarget("KamlProtos", in: "Ground", [protobuf], exclude: ["Generated/CURRENT"]),
 ]
 
 let store: [Target] = [
@@ -79,7 +82,28 @@ let testTargets: [Target] = [
     tests("SystemTests", ["System", "KamlTestSupport"]),
     // Vectors are read by path: Bundle.module would bring Foundation.
     tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
+    tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
+    tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
+    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    .target(
+        name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
+        path: "Tests/FuseTestSupport", swiftSettings: strict),
+    // A serving process that tests can kill, or run as another user.
+    .executableTarget(
+        name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
+        path: "Tests/FuseTestServer", swiftSettings: strict),
+    tests("FuseSessionTests", ["System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
+
+// Built only for `make fuzz` and the fuzzing test: libFuzzer brings their main function.
+let fuzzTargets: [Target] =
+    Context.environment["KAML_FUZZ"] == nil
+    ? []
+    : ["FuzzShard", "FuzzRoot", "FuzzPack", "FuzzLog", "FuzzRecords", "FuzzNames"].map { name in
+        .executableTarget(
+            name: name, dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport"],
+            path: "Tests/Fuzz/\(name)", swiftSettings: strict)
+    }
 
 let package = Package(
     name: "kaml",
@@ -89,5 +113,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     ],
-    targets: c + ground + store + cache + node + wiring + executables + testTargets
+    targets: c + ground + store + cache + node + wiring + executables + testTargets + fuzzTargets
 )
