@@ -34,6 +34,10 @@ ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length) {
     return fgetxattr(fd, name, value, length);
 }
 
+int kaml_fsetxattr(int fd, const char *name, const void *value, size_t length) {
+    return fsetxattr(fd, name, value, length, 0);
+}
+
 void kaml_set_thread_name(const char *name) {
     char kept[16];
     strncpy(kept, name, sizeof kept - 1);

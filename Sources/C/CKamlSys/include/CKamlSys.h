@@ -17,6 +17,9 @@ int kaml_open_beneath(int directory, const char *path, int flags, mode_t mode);
 ssize_t kaml_flistxattr(int fd, void *names, size_t length);
 ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length);
 
+// fsetxattr(2).
+int kaml_fsetxattr(int fd, const char *name, const void *value, size_t length);
+
 // Names the calling thread for ps, perf and gdb (at most 15 bytes are kept).
 void kaml_set_thread_name(const char *name);
 

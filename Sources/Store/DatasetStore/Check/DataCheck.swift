@@ -1,11 +1,9 @@
 import Chunking
-import ObjectStore
 import Synchronization
 
 /// Decodes and hashes every chunk of packs, on several threads.
 struct DataCheck {
-    let store: any ObjectStore
-    let footers: FooterTable
+    let footers: PackFooters
     let progress: WorkCounter
 
     /// Bytes read at once: few requests, and little memory for each thread.
@@ -20,15 +18,16 @@ struct DataCheck {
 
     /// Checks packs whose footers are sound. Throws only when the store goes away.
     func run(_ packs: [PackReference], threads: Int) throws(StoreError) -> [BadChunk] {
+        let bases = PlainChunkCache()
         let next = Atomic<Int>(0)
         let outcome = Mutex<(bad: [BadChunk], error: StoreError?)>(([], nil))
-        Parallel.run(threads: min(threads, max(1, packs.count)), name: "kaml-check") {
-            let reader = FrameChecker(store: store, footers: footers)
+        let workers = WorkerThreads(min(threads, max(1, packs.count)), "kaml-check") {
+            let checker = FrameChecker(footers, bases: bases)
             while outcome.withLock({ $0.error == nil }) {
                 let index = next.add(1, ordering: .relaxed).oldValue
                 guard index < packs.count else { return }
                 do throws(StoreError) {
-                    let bad = try check(packs[index], reader)
+                    let bad = try check(packs[index], checker)
                     if !bad.isEmpty { outcome.withLock { $0.bad.append(contentsOf: bad) } }
                 } catch {
                     outcome.withLock { $0.error = $0.error ?? error }
@@ -36,13 +35,14 @@ struct DataCheck {
                 progress.add(items: 1)
             }
         }
+        workers.join()
         let (bad, error) = outcome.withLock { $0 }
         if let error { throw error }
         return bad.sorted { ($0.pack.id, $0.chunk) < ($1.pack.id, $1.chunk) }
     }
 
     private func check(_ pack: PackReference, _ checker: FrameChecker) throws(StoreError) -> [BadChunk] {
-        let footer = try footers.footer(of: pack)
+        let footer = try footers.image(of: pack)
         var bad: [BadChunk] = []
         var first = 0
         while first < footer.footer.chunkCount {

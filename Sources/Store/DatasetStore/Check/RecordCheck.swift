@@ -2,7 +2,7 @@ import Chunking
 
 /// One file's record against the footers of the packs it names.
 struct RecordCheck {
-    let footers: FooterTable
+    let footers: PackFooters
 
     /// What contradicts, and in which pack; nil when all is well. Packs in `damaged` are not looked at: what
     /// they hurt is found otherwise.
@@ -13,7 +13,7 @@ struct RecordCheck {
         case .chunk:
             let pack = view.pack(record.pack)
             guard !damaged.isWhole(pack.id) else { return nil }
-            let loaded = try footers.footer(of: pack)
+            let loaded = try footers.image(of: pack)
             var entry = loaded.footer[Int(record.chunk)]
             // The record does not name the base: the footer does.
             entry.base = nil
@@ -27,7 +27,7 @@ struct RecordCheck {
                 guard let packIndex = extent.pack else { continue }
                 let pack = view.pack(packIndex)
                 guard !damaged.isWhole(pack.id) else { continue }
-                let loaded = try footers.footer(of: pack)
+                let loaded = try footers.image(of: pack)
                 if let what = problem(of: extent, in: loaded.footer) { return (pack, extent.firstChunk, what) }
             }
             return nil

@@ -20,7 +20,7 @@ package struct StoreCheck {
     private let store: any ObjectStore
     private let options: CheckOptions
     private let progress: WorkCounter
-    private let footers: FooterTable
+    private let footers: PackFooters
     private let source: StoreManifestSource
 
     private var report = CheckReport()
@@ -35,7 +35,7 @@ package struct StoreCheck {
         self.store = store
         self.options = options
         self.progress = progress
-        footers = FooterTable(store)
+        footers = PackFooters(store, capacity: 256 << 20)
         source = StoreManifestSource(objects: ManifestObjects(store: store))
     }
 
@@ -107,7 +107,7 @@ package struct StoreCheck {
                 continue
             }
             do throws(StoreError) {
-                let loaded = try footers.footer(of: pack)
+                let loaded = try footers.image(of: pack)
                 report.chunks += UInt64(loaded.footer.chunkCount)
             } catch {
                 guard error.code != .unavailable else { throw error }
@@ -149,7 +149,7 @@ package struct StoreCheck {
 
     /// A base is a frame that needs none itself, in a pack that can be read.
     private mutating func checkBases(of pack: PackReference) throws(StoreError) {
-        let loaded = try footers.footer(of: pack)
+        let loaded = try footers.image(of: pack)
         let footer = loaded.footer
         guard footer.baseCount > 0 else { return }
         for index in 0..<footer.chunkCount {
@@ -168,8 +168,8 @@ package struct StoreCheck {
         }
     }
 
-    private func sound(_ pack: PackReference) throws(StoreError) -> LoadedFooter? {
-        do throws(StoreError) { return try footers.footer(of: pack) } catch {
+    private func sound(_ pack: PackReference) throws(StoreError) -> PackFooterImage? {
+        do throws(StoreError) { return try footers.image(of: pack) } catch {
             if error.code == .unavailable { throw error }
             return nil
         }
@@ -180,7 +180,7 @@ package struct StoreCheck {
         for snapshot in snapshots {
             let named = Set(snapshot.root.packs.map(\.id))
             for pack in snapshot.root.packs where !data.isWhole(pack.id) {
-                let loaded = try footers.footer(of: pack)
+                let loaded = try footers.image(of: pack)
                 guard let missing = loaded.footer.basePacks.first(where: { !named.contains($0.id) }) else { continue }
                 let key = ManifestFormat.key(of: snapshot.id)
                 add(.init(.manifestRoot, key.text, .contradiction("does not name \(missing.key), which holds bases of its files")))
@@ -219,18 +219,26 @@ package struct StoreCheck {
             let problem: (pack: PackReference, chunk: UInt32, what: String)?
             do throws(StoreError) { problem = try check.problem(of: view.record(index), in: view, except: data) } catch {
                 // A pack that the root does not name, or that went away meanwhile.
-                guard error.code != .unavailable, let object = error.object else { throw error }
-                add(.init(.pack, object, CheckReport.Problem(error)))
+                guard error.code != .unavailable else { throw error }
+                for pack in packsOf(view.record(index), in: view) where try sound(pack) == nil { lose(pack, CheckReport.Problem(error)) }
                 continue
             }
             if let problem { hurt(problem.pack, problem.chunk, .contradiction(problem.what)) }
         }
     }
 
+    private func packsOf(_ record: RecordView, in view: ShardView) -> [PackReference] {
+        switch record.kind {
+        case .chunk: [view.pack(record.pack)]
+        case .extents: record.extents.compactMap { view.extent($0).pack.map(view.pack) }
+        case .directory, .empty, .symlink, .hardLink: []
+        }
+    }
+
     private mutating func checkData() throws(StoreError) {
         let readable = packs.values.filter { !data.isWhole($0.id) }.sorted { $0.id < $1.id }
         progress.begin("data", totalBytes: readable.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) })
-        let check = DataCheck(store: store, footers: footers, progress: progress)
+        let check = DataCheck(footers: footers, progress: progress)
         let bad = try check.run(readable, threads: options.threads)
         for chunk in bad { hurt(chunk.pack, chunk.chunk, chunk.problem) }
         report.dataBytes = readable.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) }
