@@ -6,10 +6,10 @@ extension FileDescriptor {
     /// Opens `path` below `directory` so that no symlink, not even one put there meanwhile, leads out of it
     /// (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Throws `.loop` for a symlink.
     package static func open(
-        beneath directory: Int32, _ path: UnsafePointer<CChar>, _ flags: Int32
+        beneath directory: Int32, _ path: ByteString, _ flags: Int32
     ) throws(Errno) -> FileDescriptor {
-        let descriptor = try retryingOnInterrupt {
-            kaml_open_beneath(directory, path, flags | O_CLOEXEC | O_NOFOLLOW, 0)
+        let descriptor = try path.withCString { path throws(Errno) in
+            try retryingOnInterrupt { kaml_open_beneath(directory, path, flags | O_CLOEXEC | O_NOFOLLOW, 0) }
         }
         return FileDescriptor(owning: descriptor)
     }
@@ -27,12 +27,12 @@ extension FileDescriptor {
     /// The next byte at or after `offset` that is not in a hole; nil when there is none. Where the file system
     /// knows no holes, all is data.
     package borrowing func nextData(from offset: UInt64) throws(Errno) -> UInt64? {
-        try seek(offset, SEEK_DATA) ?? nil
+        try seek(offset, 3)  // SEEK_DATA, which only _GNU_SOURCE declares
     }
 
     /// The next hole at or after `offset`, which may be the end of the file.
     package borrowing func nextHole(from offset: UInt64) throws(Errno) -> UInt64? {
-        try seek(offset, SEEK_HOLE)
+        try seek(offset, 4)  // SEEK_HOLE
     }
 
     private borrowing func seek(_ offset: UInt64, _ whence: Int32) throws(Errno) -> UInt64? {
@@ -86,8 +86,9 @@ extension DirectoryReader {
 /// readlink(2) of one name of a directory. Throws `.invalid` when it is no symlink.
 package func readSymlink(_ name: UnsafePointer<CChar>, in directory: Int32) throws(Errno) -> ByteString {
     var target = [UInt8](repeating: 0, count: 4097)
-    let count = target.withUnsafeMutableBytes { buffer in
-        readlinkat(directory, name, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+    let count = target.withUnsafeMutableBytes { buffer -> Int in
+        guard let base = buffer.baseAddress else { return 0 }
+        return readlinkat(directory, name, base.assumingMemoryBound(to: CChar.self), buffer.count)
     }
     if count < 0 { throw Errno.last }
     guard count < target.count else { throw .init(rawValue: ENAMETOOLONG) }
