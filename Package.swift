@@ -85,7 +85,27 @@ let testTargets: [Target] = [
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
     tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    .target(
+        name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
+        path: "Tests/FuseTestSupport", swiftSettings: strict),
+    // A serving process that tests can kill, or run as another user.
+    .executableTarget(
+        name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
+        path: "Tests/FuseTestServer", swiftSettings: strict),
+    tests("FuseSessionTests", ["System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
+
+// Built only for fuzzing, with libFuzzer's own flags: `.ci/fuzz.sh`.
+let fuzzTargets: [Target] =
+    Context.environment["KAML_FUZZ"] == nil
+    ? []
+    : [
+        .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
+        .executableTarget(
+            name: "kaml-fuzz",
+            dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
+            path: "Tests/Fuzz/KamlFuzz", swiftSettings: strict),
+    ]
 
 let package = Package(
     name: "kaml",
@@ -95,5 +115,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     ],
-    targets: c + ground + store + cache + node + wiring + executables + testTargets
+    targets: c + ground + store + cache + node + wiring + executables + testTargets + fuzzTargets
 )

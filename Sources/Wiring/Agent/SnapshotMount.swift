@@ -1,6 +1,6 @@
 package import Chunking
 import DatasetFS
-package import DatasetStore
+import DatasetStore
 package import FuseSession
 package import NodeCache
 package import ObjectStore
