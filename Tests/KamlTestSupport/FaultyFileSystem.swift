@@ -10,6 +10,7 @@ package enum FileSystemCall: Hashable, Sendable, CaseIterable {
 package final class FaultyFileSystem: FileSystem {
     private struct State {
         var done: [FileSystemCall: Int] = [:]
+        var trace: [FileSystemCall] = []
         /// By call and its number, from 1.
         var script: [FileSystemCall: [Int: Errno]] = [:]
         /// Fails always.
@@ -36,10 +37,14 @@ package final class FaultyFileSystem: FileSystem {
     /// Calls of a kind so far, those that failed too.
     package func count(_ call: FileSystemCall) -> Int { state.withLock { $0.done[call, default: 0] } }
 
+    /// All calls so far, in order.
+    package var trace: [FileSystemCall] { state.withLock { $0.trace } }
+
     private func step(_ call: FileSystemCall) throws(Errno) {
         let errno = state.withLock { state -> Errno? in
             let number = state.done[call, default: 0] + 1
             state.done[call] = number
+            state.trace.append(call)
             return state.script[call]?[number] ?? state.always[call]
         }
         if let errno { throw errno }

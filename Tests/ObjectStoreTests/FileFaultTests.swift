@@ -57,6 +57,24 @@ struct FileFaultTests {
         #expect(try publish(to: store) == (size == nil ? .created : .exists))
     }
 
+    @Test("makes the bytes durable before the name, and the name before it says so")
+    func order() throws {
+        let faulty = FaultyFileSystem()
+        let store = FileObjectStore(directory.path, files: faulty)
+        // The first object makes the folders durable, too: the store's directory and packs/ are synced for them.
+        _ = try publish(to: store)
+        #expect(faulty.trace.count { $0 == .makeDirectory } == 3)
+        #expect(faulty.trace.count { $0 == .sync } == 4)
+        let before = faulty.trace.count
+        #expect(try store.createIfAbsent(key("packs/ab/y"), bytes) == .created)
+        let steps = faulty.trace.dropFirst(before).filter { [.write, .sync, .link, .unlink].contains($0) }
+        #expect(steps == [.write, .sync, .link, .sync, .unlink])
+        // Whoever finds a name relies on it, though its maker may have died before the sync.
+        let syncs = faulty.count(.sync)
+        #expect(try store.createIfAbsent(key("packs/ab/y"), bytes) == .exists)
+        #expect(faulty.count(.sync) == syncs + 1)
+    }
+
     @Test("throws a file away whose sync failed, and never syncs it again")
     func failedSync() throws {
         let faulty = FaultyFileSystem()
