@@ -58,7 +58,8 @@ package struct ObjectStoreError: Error, Hashable, Sendable {
 extension ObjectStoreError: CustomStringConvertible {
     /// What failed, why, and what to do about it.
     package var description: String {
-        var text = "cannot \(operation.rawValue) \(key.isEmpty ? "objects" : "object \(key)") in \(location): \(reason)"
+        var text =
+            "cannot \(operation.rawValue) \(key.isEmpty ? "objects" : "object \(key)") in \(location): \(reason)"
         if !detail.isEmpty { text += " (\(detail))" }
         if let cause { text += " [\(cause)]" }
         return text + "; " + remedy

@@ -11,7 +11,8 @@ package enum ObjectStoreURL: Hashable, Sendable {
         guard !text.isEmpty else { throw ObjectStoreURLError(text, "it is empty") }
         guard let separator = Self.schemeEnd(text) else {
             let path = ByteString(text)
-            self = .directory(Self.normalized(path.bytes.first == Self.slash ? path : workingDirectory.appending(path)))
+            self = .directory(
+                Self.normalized(path.bytes.first == Self.slash ? path : workingDirectory.appending(path)))
             return
         }
         let scheme = text.utf8[..<separator]
@@ -62,7 +63,8 @@ package enum ObjectStoreURL: Hashable, Sendable {
         while index < bytes.count {
             if bytes[index] == UInt8(ascii: "%") {
                 guard index + 2 < bytes.count,
-                    let value = UInt8(String(decoding: bytes[(index + 1)...(index + 2)], as: UTF8.self), radix: 16)
+                    let value = UInt8(
+                        String(decoding: bytes[(index + 1)...(index + 2)], as: UTF8.self), radix: 16)
                 else { return nil }
                 decoded.append(value)
                 index += 3
@@ -94,7 +96,8 @@ extension ObjectStoreURL: CustomStringConvertible {
         for byte in path.bytes {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "-"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."),
+                UInt8(ascii: "-"),
                 UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "+"), UInt8(ascii: "="), UInt8(ascii: "@"),
                 UInt8(ascii: ","), UInt8(ascii: ":"):
                 text.unicodeScalars.append(Unicode.Scalar(byte))

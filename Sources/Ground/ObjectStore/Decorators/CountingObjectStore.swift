@@ -7,6 +7,12 @@ package struct OperationCount: Hashable, Sendable {
     package var failures: UInt64 = 0
     /// Bytes that were read or written by the requests that did not.
     package var bytes: UInt64 = 0
+
+    package init(requests: UInt64 = 0, failures: UInt64 = 0, bytes: UInt64 = 0) {
+        self.requests = requests
+        self.failures = failures
+        self.bytes = bytes
+    }
 }
 
 /// What went to a store so far.

@@ -65,14 +65,18 @@ extension FileObjectStore {
             let links = (try? files.status(of: temporary))?.linkCount ?? 1
             return links > 1 ? .created : .exists
         } catch {
-            guard [.notPermitted, .notSupported, .noSystemCall, .tooManyLinks].contains(error) else { throw error }
+            guard [.notPermitted, .notSupported, .noSystemCall, .tooManyLinks].contains(error) else {
+                throw error
+            }
             return try renameWithoutLinks(temporary, name)
         }
     }
 
     /// For file systems without hard links. Where the kernel cannot rename exclusively either, the store
     /// refuses: everything else could lose a record to a race.
-    private func renameWithoutLinks(_ temporary: ByteString, _ name: ByteString) throws(Errno) -> CreateOutcome {
+    private func renameWithoutLinks(_ temporary: ByteString, _ name: ByteString) throws(Errno)
+        -> CreateOutcome
+    {
         do throws(Errno) {
             try files.renameExclusively(temporary, name)
             return .created

@@ -58,7 +58,8 @@ final class FileObjectWriter: ObjectWriter, @unchecked Sendable {
         do throws(Errno) {
             try store.files.sync(file.descriptor)
         } catch {
-            throw store.failure(error, operation, key.text, detail: "it could not be synced and was thrown away")
+            throw store.failure(
+                error, operation, key.text, detail: "it could not be synced and was thrown away")
         }
         return try store.place(temporary, as: key)
     }
@@ -90,7 +91,8 @@ final class FileObjectWriter: ObjectWriter, @unchecked Sendable {
         }
         flushed &+= UInt64(bytes.count)
         if flushed - writebackStarted >= Self.writebackStep {
-            store.files.startWriteback(file.descriptor, from: writebackStarted, count: flushed - writebackStarted)
+            store.files.startWriteback(
+                file.descriptor, from: writebackStarted, count: flushed - writebackStarted)
             writebackStarted = flushed
         }
     }

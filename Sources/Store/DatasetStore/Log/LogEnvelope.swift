@@ -83,7 +83,9 @@ package enum LogKey {
 
     /// Nil for a key that names no record.
     package static func sequence(of key: ObjectKey) -> UInt64? {
-        guard key.text.hasPrefix(prefix), key.text.utf8.count == prefix.utf8.count + digits else { return nil }
+        guard key.text.hasPrefix(prefix), key.text.utf8.count == prefix.utf8.count + digits else {
+            return nil
+        }
         let number = key.text.utf8.dropFirst(prefix.utf8.count)
         guard number.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
         return UInt64(String(Substring(number)))

@@ -24,7 +24,8 @@ extension LogRecord {
     }
 
     /// Reads a record object from outside. Everything in it is checked; nothing is trusted.
-    package static func decoded(_ bytes: [UInt8]) throws(LogDamage) -> (record: LogRecord, hash: ContentHash) {
+    package static func decoded(_ bytes: [UInt8]) throws(LogDamage) -> (record: LogRecord, hash: ContentHash)
+    {
         let contents = try LogEnvelope.open(bytes)
         guard LogChange.knownTypes.contains(contents.type) else { throw .unknownChange(contents.type) }
         guard let message = try? Kaml_Store_V1_LogRecord(serializedBytes: contents.payload) else {
@@ -99,7 +100,8 @@ extension LogChange {
         case .branch(let branch):
             self = .branch(
                 BranchChange(
-                    dataset: try DatasetName(checking: branch.dataset), name: try RefName(checking: branch.name),
+                    dataset: try DatasetName(checking: branch.dataset),
+                    name: try RefName(checking: branch.name),
                     target: branch.targetSequence, isDeletion: branch.delete))
         case .tag(let tag):
             self = .tag(
@@ -109,7 +111,8 @@ extension LogChange {
         case .reset(let reset):
             self = .reset(
                 Reset(
-                    dataset: try DatasetName(checking: reset.dataset), branch: try RefName(checking: reset.branch),
+                    dataset: try DatasetName(checking: reset.dataset),
+                    branch: try RefName(checking: reset.branch),
                     target: reset.targetSequence, previous: reset.previousSequence))
         }
     }
@@ -142,9 +145,11 @@ extension Commit {
             throw .invalidField("parent_sequence")
         }
         self.init(
-            dataset: try DatasetName(checking: message.dataset), branch: try RefName(checking: message.branch),
+            dataset: try DatasetName(checking: message.dataset),
+            branch: try RefName(checking: message.branch),
             snapshot: snapshot, parent: parent, message: message.message, metadata: message.metadata,
-            files: message.files, bytes: message.bytes, newBytes: message.newBytes, storedBytes: message.storedBytes)
+            files: message.files, bytes: message.bytes, newBytes: message.newBytes,
+            storedBytes: message.storedBytes)
     }
 }
 
@@ -184,10 +189,12 @@ extension Timestamp {
 
     fileprivate init(unixNanoseconds: Int64) {
         // Rounded down, so that the nanoseconds are never negative.
-        let (quotient, remainder) = unixNanoseconds.quotientAndRemainder(dividingBy: Self.nanosecondsPerSecond)
+        let (quotient, remainder) = unixNanoseconds.quotientAndRemainder(
+            dividingBy: Self.nanosecondsPerSecond)
         let isBefore = remainder < 0
         self.init(
             seconds: isBefore ? quotient - 1 : quotient,
-            nanoseconds: UInt32(truncatingIfNeeded: isBefore ? remainder + Self.nanosecondsPerSecond : remainder))
+            nanoseconds: UInt32(
+                truncatingIfNeeded: isBefore ? remainder + Self.nanosecondsPerSecond : remainder))
     }
 }

@@ -32,7 +32,8 @@ package struct LogRecord: Hashable, Sendable {
     package var change: LogChange
 
     package init(
-        sequence: UInt64, previous: ContentHash?, writer: LogID, write: LogID, time: Timestamp, author: String,
+        sequence: UInt64, previous: ContentHash?, writer: LogID, write: LogID, time: Timestamp,
+        author: String,
         change: LogChange
     ) {
         self.sequence = sequence

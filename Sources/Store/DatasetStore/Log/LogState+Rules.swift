@@ -93,8 +93,10 @@ extension LogConflict: CustomStringConvertible {
             "\(dataset) has a branch \(name) already; choose another name, or delete or reset that branch"
         case .tagExists(let dataset, let name):
             "\(dataset) has a tag \(name) already, and tags never move; choose another name, or delete it first"
-        case .noSuchBranch(let dataset, let name): "\(dataset) has no branch \(name); `kaml branch \(dataset)` lists them"
-        case .noSuchTag(let dataset, let name): "\(dataset) has no tag \(name); `kaml tag \(dataset)` lists them"
+        case .noSuchBranch(let dataset, let name):
+            "\(dataset) has no branch \(name); `kaml branch \(dataset)` lists them"
+        case .noSuchTag(let dataset, let name):
+            "\(dataset) has no tag \(name); `kaml tag \(dataset)` lists them"
         case .noSuchCommit(let dataset, let sequence):
             "log record \(sequence) is no commit of \(dataset); `kaml log \(dataset)` lists them"
         case .refMoved(let dataset, let name, let expected, let actual):

@@ -43,8 +43,11 @@ enum NameRule {
 
     static func accepts(_ text: String) -> Bool {
         guard text.utf8.count <= DatasetName.maximumBytes else { return false }
-        return text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy { part in
-            guard let first = part.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else { return false }
+        return text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy {
+            part in
+            guard let first = part.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else {
+                return false
+            }
             return part.allSatisfy(isNameByte)
         }
     }

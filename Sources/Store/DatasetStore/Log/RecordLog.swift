@@ -79,7 +79,9 @@ package struct RecordLog: Sendable {
             let record = LogRecord(
                 sequence: state.sequence &+ 1, previous: state.lastHash, writer: writer, write: write,
                 time: clock.now(), author: author, change: change)
-            guard let (bytes, hash) = record.encoded() else { throw .tooLarge(limit: LogEnvelope.maximumBytes) }
+            guard let (bytes, hash) = record.encoded() else {
+                throw .tooLarge(limit: LogEnvelope.maximumBytes)
+            }
             if try create(record, bytes) {
                 state.apply(record, hash: hash)
                 return record
@@ -164,7 +166,8 @@ package struct RecordLog: Sendable {
 
     private func gap(missing: UInt64, next: UInt64) -> RecordLogError {
         .gap(
-            missing: LogKey.of(missing)?.text ?? "", next: next == 0 ? "the log" : LogKey.of(next)?.text ?? "",
+            missing: LogKey.of(missing)?.text ?? "",
+            next: next == 0 ? "the log" : LogKey.of(next)?.text ?? "",
             location: store.location)
     }
 }

@@ -7,7 +7,8 @@ extension SnapshotReference {
     /// Finds the snapshot. A branch or tag goes before an id that starts with the same digits.
     package func resolve(in state: LogState) throws(SnapshotReferenceError) -> ResolvedSnapshot {
         guard let names = state.datasets[dataset] else {
-            throw .noSuchDataset(dataset, close: CloseNames.of(dataset.text, among: state.datasets.keys.map(\.text)))
+            throw .noSuchDataset(
+                dataset, close: CloseNames.of(dataset.text, among: state.datasets.keys.map(\.text)))
         }
         let named = names.branches[name] ?? names.tags[name]
         let sequence: UInt64
@@ -31,7 +32,8 @@ extension SnapshotReference {
         else { throw noSuchName(names) }
         var found: [ContentHash: UInt64] = [:]
         for sequence in names.commits {
-            guard let snapshot = state.commits[sequence]?.commit.snapshot, snapshot.hex.hasPrefix(prefix) else { continue }
+            guard let snapshot = state.commits[sequence]?.commit.snapshot, snapshot.hex.hasPrefix(prefix)
+            else { continue }
             found[snapshot] = sequence
         }
         if found.count > 1 {

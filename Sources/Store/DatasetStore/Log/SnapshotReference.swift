@@ -31,7 +31,8 @@ package struct SnapshotReference: Hashable, Sendable, CustomStringConvertible {
         let reference = parts[1].split(separator: "~", maxSplits: 1, omittingEmptySubsequences: false)
         guard let word = reference.first, let name = RefName(String(word)) else {
             throw .malformed(
-                text, "\"\(reference.first ?? "")\" cannot be a branch, tag or snapshot id: \(NameRule.remedy)")
+                text,
+                "\"\(reference.first ?? "")\" cannot be a branch, tag or snapshot id: \(NameRule.remedy)")
         }
         guard reference.count == 2 else {
             self.init(dataset: dataset, name: name)
@@ -41,7 +42,8 @@ package struct SnapshotReference: Hashable, Sendable, CustomStringConvertible {
         guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             let stepsBack = UInt64(digits)
         else {
-            throw .malformed(text, "after ~ comes the number of commits to go back, as in \(dataset)@\(name)~3")
+            throw .malformed(
+                text, "after ~ comes the number of commits to go back, as in \(dataset)@\(name)~3")
         }
         self.init(dataset: dataset, name: name, stepsBack: stepsBack)
     }
