@@ -49,7 +49,7 @@ let cache: [Target] = [
 ]
 
 let node: [Target] = [
-    swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "DatasetStore", "NodeCache"]),
+    swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget("FuseSession", in: "Node", ["System", "DatasetFS", "CFuse3", "CKamlSys"]),
 ]
 

@@ -31,6 +31,12 @@ package struct Errno: Error, Hashable, Sendable, RawRepresentable, CustomStringC
     package static let range = Errno(rawValue: ERANGE)
     package static let readOnlyFileSystem = Errno(rawValue: EROFS)
     package static let stale = Errno(rawValue: ESTALE)
+    package static let fileTooLarge = Errno(rawValue: EFBIG)
+    package static let timedOut = Errno(rawValue: ETIMEDOUT)
+    package static let hostDown = Errno(rawValue: EHOSTDOWN)
+    package static let tooManyLinks = Errno(rawValue: EMLINK)
+    package static let tooManyOpenFiles = Errno(rawValue: EMFILE)
+    package static let tooManyOpenFilesInSystem = Errno(rawValue: ENFILE)
     package static let wouldBlock = Errno(rawValue: EAGAIN)
 
     package var description: String {

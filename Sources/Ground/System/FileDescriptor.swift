@@ -1,3 +1,4 @@
+import CKamlSys
 import Glibc
 
 /// A file descriptor that is closed exactly once, when its owner lets it go.
@@ -66,6 +67,12 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
     package borrowing func sync() throws(Errno) {
         _ = try retryingOnInterrupt { fsync(rawValue) }
+    }
+
+    /// Asks the kernel to begin writing a dirty range to the disk and returns at once, so that the
+    /// `sync` at the end is short. Advice: it promises nothing, and where it fails nothing is lost.
+    package borrowing func startWriteback(from offset: UInt64, count: UInt64) {
+        _ = kaml_start_writeback(rawValue, offset, count)
     }
 
     package borrowing func truncate(to size: UInt64) throws(Errno) {

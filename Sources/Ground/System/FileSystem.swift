@@ -21,6 +21,11 @@ package protocol FileSystem: Sendable {
     /// link(2): fails with EEXIST where rename would replace. The base of create-if-absent.
     func link(_ from: ByteString, _ to: ByteString) throws(Errno)
     func rename(_ from: ByteString, _ to: ByteString) throws(Errno)
+    /// rename(2) that fails with EEXIST instead of replacing (RENAME_NOREPLACE): for file systems that
+    /// have no hard links. EINVAL where it is not supported.
+    func renameExclusively(_ from: ByteString, _ to: ByteString) throws(Errno)
+    /// Begins writing a dirty range to the disk without waiting; advice that cannot fail.
+    func startWriteback(_ file: borrowing FileDescriptor, from offset: UInt64, count: UInt64)
     func unlink(_ path: ByteString) throws(Errno)
     func makeDirectory(_ path: ByteString, mode: UInt32) throws(Errno)
     func removeDirectory(_ path: ByteString) throws(Errno)
@@ -29,6 +34,12 @@ package protocol FileSystem: Sendable {
 }
 
 extension FileSystem {
+    package func renameExclusively(_ from: ByteString, _ to: ByteString) throws(Errno) { throw .invalid }
+
+    package func startWriteback(_ file: borrowing FileDescriptor, from offset: UInt64, count: UInt64) {
+        file.startWriteback(from: offset, count: count)
+    }
+
     package func open(_ path: ByteString, _ flags: Int32) throws(Errno) -> FileDescriptor {
         try open(path, flags, mode: 0o600)
     }
@@ -97,6 +108,10 @@ package struct HostFileSystem: FileSystem {
 
     package func rename(_ from: ByteString, _ to: ByteString) throws(Errno) {
         try two(from, to, Glibc.rename)
+    }
+
+    package func renameExclusively(_ from: ByteString, _ to: ByteString) throws(Errno) {
+        try two(from, to, kaml_rename_exclusively)
     }
 
     package func unlink(_ path: ByteString) throws(Errno) { try one(path, Glibc.unlink) }

@@ -19,6 +19,9 @@ void kaml_set_thread_name(const char *name);
 // Starts writeback of a range without waiting for it (sync_file_range(2), SYNC_FILE_RANGE_WRITE).
 int kaml_start_writeback(int fd, uint64_t offset, uint64_t length);
 
+// renameat2(2) with RENAME_NOREPLACE: EEXIST instead of replacing, EINVAL where not supported.
+int kaml_rename_exclusively(const char *from, const char *to);
+
 // Passes one descriptor over a Unix socket, with a one-byte body (SCM_RIGHTS, unix(7)).
 int kaml_send_descriptor(int socket, int descriptor);
 // Receives one descriptor (close-on-exec); -1 with errno EPROTO when the message carried none.

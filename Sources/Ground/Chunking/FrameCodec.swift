@@ -1,0 +1,93 @@
+import CZstd
+
+/// How a frame's payload is stored.
+package enum Codec: UInt8, Sendable {
+    case none = 0
+    case zstd = 1
+    /// zstd with another chunk's plain bytes as prefix (`ZSTD_CCtx_refPrefix`).
+    case zstdPrefix = 2
+}
+
+/// A payload that is not what its lengths say. Carries zstd's own words.
+package struct CodecError: Error, CustomStringConvertible {
+    package var description: String
+    package init(_ description: String) { self.description = description }
+}
+
+/// Compresses payloads. One a thread; holds zstd's tables, about 2 MB at level 3 and 4 to 20 MB above.
+package struct FrameEncoder: ~Copyable {
+    private let context: OpaquePointer
+    private var output: UnsafeMutableRawBufferPointer
+
+    /// `level` is zstd's, 1 to 19.
+    package init(level: Int32) {
+        guard let context = ZSTD_createCCtx() else { preconditionFailure("zstd: no memory for a context") }
+        self.context = context
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+        // The plain length and the hash are in the format already.
+        ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)
+        output = .allocate(byteCount: 1 << 20, alignment: 64)
+    }
+
+    deinit {
+        ZSTD_freeCCtx(context)
+        output.deallocate()
+    }
+
+    /// The compressed bytes, valid until the next call; nil when they would not be shorter than `plain`.
+    package mutating func compress(
+        _ plain: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil
+    ) -> UnsafeRawBufferPointer? {
+        let bound = ZSTD_compressBound(plain.count)
+        if output.count < bound {
+            output.deallocate()
+            output = .allocate(byteCount: bound, alignment: 64)
+        }
+        // A prefix holds for one compression only.
+        if let prefix { ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
+        let length = ZSTD_compress2(context, output.baseAddress, output.count, plain.baseAddress, plain.count)
+        if ZSTD_isError(length) != 0 || length >= plain.count { return nil }
+        return UnsafeRawBufferPointer(rebasing: output[..<length])
+    }
+}
+
+/// Decompresses payloads into buffers of exactly the plain length, so a payload that lies about its size
+/// costs no memory. One a thread.
+package struct FrameDecoder: ~Copyable {
+    private let context: OpaquePointer
+
+    package init() {
+        guard let context = ZSTD_createDCtx() else { preconditionFailure("zstd: no memory for a context") }
+        self.context = context
+    }
+
+    deinit { ZSTD_freeDCtx(context) }
+
+    /// Fills `plain`. `prefix` is needed for `.zstdPrefix` and only there.
+    package func decode(
+        _ codec: Codec, _ payload: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer?,
+        into plain: UnsafeMutableRawBufferPointer
+    ) throws(CodecError) {
+        switch codec {
+        case .none:
+            guard payload.count == plain.count else {
+                throw CodecError("stored length \(payload.count) differs from plain length \(plain.count)")
+            }
+            plain.copyMemory(from: payload)
+            return
+        case .zstd: break
+        case .zstdPrefix:
+            guard let prefix else { throw CodecError("a prefix frame without its base") }
+            ZSTD_DCtx_refPrefix(context, prefix.baseAddress, prefix.count)
+        }
+        let length = ZSTD_decompressDCtx(context, plain.baseAddress, plain.count, payload.baseAddress, payload.count)
+        if ZSTD_isError(length) != 0 {
+            throw CodecError("zstd: \(String(cString: ZSTD_getErrorName(length)))")
+        }
+        guard length == plain.count else {
+            throw CodecError("plain length is \(length), not the \(plain.count) recorded")
+        }
+    }
+}

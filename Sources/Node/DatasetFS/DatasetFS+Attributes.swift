@@ -1,0 +1,74 @@
+import DatasetStore
+import NodeCache
+package import System
+
+/// Extended attributes: the dataset's own `user.*`, and `user.kaml.*` about the entry itself, which can be
+/// read by name but are not listed, so that copying a tree does not carry them along.
+extension DatasetFS {
+    package func extendedAttribute(
+        _ name: UnsafeRawBufferPointer, of inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws(Errno) {
+        let place = try place(of: inode)
+        if let value = kamlAttribute(ByteString(name), place) {
+            return Array(value.utf8).withUnsafeBytes(body)
+        }
+        for attribute in place.record.attributes where attribute.name.bytes.elementsEqual(name) {
+            return attribute.value.withUnsafeBytes(body)
+        }
+        throw .noData
+    }
+
+    package func extendedAttributeNames(
+        of inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws(Errno) {
+        let record = try place(of: inode).record
+        guard record.hasAttributes else { return body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        var names: [UInt8] = []
+        for attribute in record.attributes {
+            names += attribute.name.bytes
+            names.append(0)
+        }
+        names.withUnsafeBytes(body)
+    }
+
+    private func kamlAttribute(_ name: ByteString, _ place: Snapshot.Place) -> String? {
+        switch name {
+        case "user.kaml.snapshot": snapshot.id.hex
+        case "user.kaml.dataset": self.name
+        case "user.kaml.hash":
+            place.record.kind == .chunk || place.record.kind == .extents ? place.record.hash.hex : nil
+        case "user.kaml.cached": cachedBytes(place).map { String($0) }
+        default: nil
+        }
+    }
+
+    /// How many of a file's bytes this node holds; nil for what is no file.
+    private func cachedBytes(_ place: Snapshot.Place) -> UInt64? {
+        let record = place.record
+        switch record.kind {
+        case .empty: return 0
+        case .chunk:
+            let isPresent = (try? container(place, record.pack))?.takeUnretainedValue()
+                .isPresent(Int(record.chunk))
+            return isPresent == true ? record.size : 0
+        case .extents:
+            let view = place.shard.pointee.view
+            return record.extents.reduce(0) { $0 + presentBytes(place, view.extent($1)) }
+        default: return nil
+        }
+    }
+
+    private func presentBytes(_ place: Snapshot.Place, _ extent: ExtentView) -> UInt64 {
+        guard let pack = extent.pack,
+            let container = (try? container(place, pack))?.takeUnretainedValue()
+        else { return 0 }
+        if container.isComplete { return extent.length }
+        guard container.presentBytes() > 0, let footer = try? container.footer() else { return 0 }
+        var bytes: UInt64 = 0
+        for chunk in Int(extent.firstChunk)..<Int(extent.firstChunk + extent.chunkCount)
+        where chunk < footer.chunkCount && container.isPresent(chunk) {
+            bytes += UInt64(footer[chunk].plainLength)
+        }
+        return min(bytes, extent.length)
+    }
+}

@@ -1,0 +1,55 @@
+import DatasetStore
+import NodeCache
+import System
+
+/// A run of an answer whose bytes may not be in the cache yet.
+enum ReadPiece: Sendable {
+    case zeros(Int)
+    /// The bytes `range` of a container, which lie in `chunks`; `hint` is what a small file's record knows.
+    case chunks(Container, Range<Int>, _ range: Range<UInt64>, _ hint: ChunkEntry?)
+}
+
+/// The slow path of a read: fetch, then answer from whatever thread the bytes arrive on.
+extension DatasetFS {
+    func readMissing(_ place: Snapshot.Place, _ pieces: [ReadPiece], _ completion: ReadCompletion) {
+        var parts: [FetchPart] = []
+        for case .chunks(let container, let chunks, _, let hint) in pieces {
+            parts.append(FetchPart(container: container, chunks: chunks, hint: hint))
+        }
+        let ordinal = place.ordinal
+        cache.fetch(parts) { [self] outcome in
+            switch outcome {
+            case .failure(let error):
+                // The place is found again: a pointer into the manifest may not cross threads by itself.
+                completion.fail(report(error, at: try? snapshot.place(ofOrdinal: ordinal)))
+            case .success(let fetched):
+                answer(pieces, fetched, completion)
+            }
+        }
+    }
+
+    private func answer(_ pieces: [ReadPiece], _ fetched: FetchedParts, _ completion: ReadCompletion) {
+        var segments: [ReadSegment] = []
+        var part = 0
+        for piece in pieces {
+            switch piece {
+            case .zeros(let count): segments.append(ReadSegment(base: zeros.base, length: count))
+            case .chunks(let container, let chunks, let range, let hint):
+                for chunk in chunks {
+                    guard let start = hint?.containerOffset ?? (try? container.footer()[chunk].containerOffset) else {
+                        return completion.fail(.inputOutput)
+                    }
+                    let bytes = fetched.bytes(part: part, chunk: chunk)
+                    let from = max(range.lowerBound, start)
+                    let to = min(range.upperBound, start + UInt64(bytes.count))
+                    guard from < to, let base = bytes.baseAddress else { continue }
+                    segments.append(
+                        ReadSegment(
+                            base: UnsafeMutableRawPointer(mutating: base + Int(from - start)), length: Int(to - from)))
+                }
+                part += 1
+            }
+        }
+        segments.withUnsafeBytes { completion.deliver(completion.context, $0.baseAddress, segments.count, 0) }
+    }
+}

@@ -1,0 +1,38 @@
+import DatasetStore
+import NodeCache
+package import System
+
+/// Which files the kernel may read by itself.
+extension DatasetFS {
+    /// Passthrough needs one local file that is the whole file, byte for byte: a large file whose extents all
+    /// lie at their own offsets in one container that is complete and verified (holes are holes there too).
+    package func open(_ inode: Inode) throws(Errno) -> OpenDecision {
+        let place = try place(of: inode)
+        let record = place.record
+        if record.kind == .directory { throw .isDirectory }
+        guard let pack = wholeContainer(place, record) else { return .cached }
+        let handle = try container(place, pack)
+        let container = handle.takeUnretainedValue()
+        guard container.isComplete, container.pack.containerSize == record.size else { return .cached }
+        do throws(CacheError) { return .passthrough(descriptor: try container.lend()) } catch {
+            notice("\(name) \(path(of: place)): served without passthrough: \(error)")
+            return .cached
+        }
+    }
+
+    package func release(_ inode: Inode, passthrough: Bool) {}
+
+    private func wholeContainer(_ place: Snapshot.Place, _ record: RecordView) -> Int? {
+        guard record.kind == .extents else { return nil }
+        let view = place.shard.pointee.view
+        var only: Int?
+        for index in record.extents {
+            let extent = view.extent(index)
+            guard let pack = extent.pack else { continue }
+            guard extent.containerOffset == extent.fileOffset, only == nil || only == pack else { return nil }
+            only = pack
+        }
+        guard let only, view.pack(only).layout == .file else { return nil }
+        return only
+    }
+}

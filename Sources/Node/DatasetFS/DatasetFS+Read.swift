@@ -1,0 +1,178 @@
+import DatasetStore
+import NodeCache
+package import System
+
+/// Bytes: straight from container mappings when they are there, through the cache's fetch when not.
+extension DatasetFS {
+    package func read(_ inode: Inode, offset: UInt64, length: Int, completion: ReadCompletion) {
+        let found: Snapshot.Place
+        do throws(Errno) { found = try place(of: inode) } catch { return completion.fail(error) }
+        let record = found.record
+        guard offset < record.size, length > 0 else {
+            if record.kind == .directory { return completion.fail(.isDirectory) }
+            return completion.deliver(completion.context, nil, 0, 0)
+        }
+        let count = Int(min(UInt64(min(length, ZeroPages.count)), record.size - offset))
+        switch record.kind {
+        case .chunk: readChunk(found, record, offset: Int(offset), count: count, completion)
+        case .extents: readExtents(found, record, offset: offset, count: count, completion)
+        case .directory: completion.fail(.isDirectory)
+        case .empty, .symlink, .hardLink: completion.fail(.invalid)
+        }
+    }
+
+    /// The container of a pack in a shard's table: found once, then one atomic load.
+    @inline(__always)
+    func container(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container> {
+        let handle = place.shard.pointee.packHandles + pack
+        if let known = UnsafeRawPointer(bitPattern: handle.pointee.load(ordering: .acquiring)) {
+            return Unmanaged<Container>.fromOpaque(known)
+        }
+        do throws(CacheError) {
+            let container = try cache.container(for: place.shard.pointee.view.pack(pack), origin: origin)
+            // Unretained: the cache keeps its containers for as long as it lives, and this object holds the cache.
+            let opened = Unmanaged.passUnretained(container)
+            handle.pointee.store(UInt(bitPattern: opened.toOpaque()), ordering: .releasing)
+            return opened
+        } catch {
+            throw report(error, at: place)
+        }
+    }
+
+    @inline(__always)
+    private func readChunk(
+        _ place: Snapshot.Place, _ record: RecordView, offset: Int, count: Int, _ completion: ReadCompletion
+    ) {
+        let handle: Unmanaged<Container>
+        do throws(Errno) { handle = try container(place, record.pack) } catch { return completion.fail(error) }
+        let chunk = Int(record.chunk)
+        let address = handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+            container.isPresent(chunk) ? container.bytes + Int(record.containerOffset) + offset : nil
+        }
+        if let address {
+            return completion.deliver(
+                one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
+        }
+        let start = record.containerOffset + UInt64(offset)
+        let piece = ReadPiece.chunks(
+            handle.takeUnretainedValue(), chunk..<(chunk + 1), start..<(start + UInt64(count)), record.chunkEntry)
+        readMissing(place, [piece], completion)
+    }
+
+    private func readExtents(
+        _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int, _ completion: ReadCompletion
+    ) {
+        // 1 MiB of the smallest chunks (64 KiB) in extents of one chunk each, with holes between, fits.
+        let capacity = 40
+        let complete = withUnsafeTemporaryAllocation(of: ReadSegment.self, capacity: capacity) { segments in
+            var used = 0
+            var given = 0
+            do throws(Errno) {
+                try forEachPart(place, record, offset: offset, count: count) { part throws(Errno) in
+                    guard used < capacity, let segment = try presentSegment(place, part) else { return false }
+                    segments.initializeElement(at: used, to: segment)
+                    used += 1
+                    given += part.count
+                    return true
+                }
+            } catch {
+                completion.fail(error)
+                return true
+            }
+            guard given == count else { return false }
+            completion.deliver(completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
+            return true
+        }
+        if complete { return }
+        do throws(Errno) {
+            var pieces: [ReadPiece] = []
+            try forEachPart(place, record, offset: offset, count: count) { part throws(Errno) in
+                pieces.append(try piece(place, part))
+                return true
+            }
+            readMissing(place, pieces, completion)
+        } catch {
+            completion.fail(error)
+        }
+    }
+
+    /// A part of a read that lies in one extent.
+    struct Part {
+        /// Index in the shard's pack table; nil in a hole.
+        var pack: Int?
+        var containerOffset: UInt64
+        var count: Int
+    }
+
+    private func forEachPart(
+        _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
+        _ body: (Part) throws(Errno) -> Bool
+    ) throws(Errno) {
+        let view = place.shard.pointee.view
+        let extents = record.extents
+        var low = extents.lowerBound
+        var high = extents.upperBound
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if view.extent(middle).fileOffset <= offset { low = middle } else { high = middle }
+        }
+        var position = offset
+        let end = offset + UInt64(count)
+        var index = low
+        while position < end, index < extents.upperBound {
+            let extent = view.extent(index)
+            let skipped = position - extent.fileOffset
+            let length = min(extent.length - skipped, end - position)
+            let part = Part(
+                pack: extent.pack, containerOffset: extent.containerOffset + skipped, count: Int(length))
+            guard try body(part) else { return }
+            position += length
+            index += 1
+        }
+    }
+
+    /// The part's bytes when they are at hand, else nil.
+    private func presentSegment(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadSegment? {
+        guard let pack = part.pack else { return ReadSegment(base: zeros.base, length: part.count) }
+        let handle = try container(place, pack)
+        let start = Int(part.containerOffset)
+        let address = handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+            if container.isComplete { return container.bytes + start }
+            guard let chunks = try? Self.chunks(of: part, in: container), container.arePresent(chunks) else {
+                return nil
+            }
+            return container.bytes + start
+        }
+        return address.map { ReadSegment(base: UnsafeMutableRawPointer(mutating: $0), length: part.count) }
+    }
+
+    private func piece(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadPiece {
+        guard let pack = part.pack else { return .zeros(part.count) }
+        let container = try container(place, pack).takeUnretainedValue()
+        do throws(CacheError) {
+            let range = part.containerOffset..<(part.containerOffset + UInt64(part.count))
+            return .chunks(container, try Self.chunks(of: part, in: container), range, nil)
+        } catch {
+            throw report(error, at: place)
+        }
+    }
+
+    /// The chunks that cover a part, by the pack's footer (fetched once for each pack).
+    private static func chunks(of part: Part, in container: Container) throws(CacheError) -> Range<Int> {
+        let footer = try container.footer()
+        let first = footer.chunk(at: part.containerOffset)
+        let last = footer.chunk(at: part.containerOffset + UInt64(part.count) - 1)
+        return first..<max(first, min(last + 1, footer.chunkCount))
+    }
+}
+
+extension ReadCompletion {
+    @inline(__always)
+    func fail(_ error: Errno) { deliver(context, nil, 0, error.rawValue) }
+
+    @inline(__always)
+    func deliver(one segment: ReadSegment) {
+        var segment = segment
+        withUnsafePointer(to: &segment) { deliver(context, UnsafeRawPointer($0), 1, 0) }
+    }
+}

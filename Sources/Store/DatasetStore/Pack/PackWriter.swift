@@ -1,0 +1,151 @@
+package import Chunking
+package import ObjectStore
+
+/// A chunk that is ready to be stored: named, and encoded or not.
+package struct EncodedChunk {
+    package var hash: ContentHash
+    package var plainLength: Int
+    package var codec: Codec
+    /// The frame's payload, valid during the call it is given to.
+    package var payload: UnsafeRawBufferPointer
+    /// Of a prefix frame: the pack and chunk that hold its base.
+    package var base: (pack: PackReference, chunk: UInt32)?
+
+    package init(
+        hash: ContentHash, plainLength: Int, codec: Codec, payload: UnsafeRawBufferPointer,
+        base: (pack: PackReference, chunk: UInt32)? = nil
+    ) {
+        self.hash = hash
+        self.plainLength = plainLength
+        self.codec = codec
+        self.payload = payload
+        self.base = base
+    }
+}
+
+/// Writes one pack, front to back, and makes it visible whole or not at all.
+///
+/// Not thread-safe: one writer, one thread at a time.
+package final class PackWriter {
+    package let id: PackID
+    package let layout: PackLayout
+    package private(set) var chunkCount: UInt32 = 0
+    /// Bytes of the pack so far.
+    package private(set) var length: UInt64 = 0
+    /// Bytes of the container so far.
+    package private(set) var containerSize: UInt64 = 0
+
+    private let object: any ObjectWriter
+    private var entries = ByteBuilder()
+    private var bases: [PackReference] = []
+    private var baseIndex: [PackID: UInt16] = [:]
+    private var frameHeader = ByteBuilder()
+
+    package init(id: PackID, layout: PackLayout, in store: any ObjectStore) throws(ObjectStoreError) {
+        self.id = id
+        self.layout = layout
+        object = try store.makeWriter(PackFormat.key(of: id))
+        var header = ByteBuilder()
+        header.raw(UnsafeRawBufferPointer(start: PackFormat.headerMagic.utf8Start, count: 8))
+        header.u16(PackFormat.version)
+        header.u16(0)
+        header.u32(0)
+        header.raw(id.bytes)
+        try append(header.bytes)
+    }
+
+    /// Whether another base pack fits the table; without it a chunk is stored with no prefix.
+    package func hasRoom(forBase pack: PackID) -> Bool {
+        baseIndex[pack] != nil || bases.count < Int(PackFormat.limits.baseCount)
+    }
+
+    /// Appends a chunk and returns its entry. In a pack of layout `.file`, `fileOffset` is where its plain
+    /// bytes lie in the file, in rising order; in `.slots` it is nil.
+    package func append(_ chunk: EncodedChunk, fileOffset: UInt64? = nil) throws(ObjectStoreError) -> ChunkEntry {
+        let header = FrameHeader(
+            index: chunkCount, storedLength: UInt32(chunk.payload.count), plainLength: UInt32(chunk.plainLength),
+            codec: chunk.codec)
+        var base: ChunkEntry.Base?
+        if let wanted = chunk.base { base = .init(pack: index(of: wanted.pack), chunk: wanted.chunk) }
+        let entry = ChunkEntry(
+            hash: chunk.hash, frameOffset: length, containerOffset: fileOffset ?? nextSlot,
+            storedLength: header.storedLength, plainLength: header.plainLength, codec: chunk.codec, base: base)
+        frameHeader = ByteBuilder()
+        header.append(to: &frameHeader)
+        try append(frameHeader.bytes)
+        try object.append(chunk.payload)
+        length += UInt64(chunk.payload.count)
+        record(entry)
+        return entry
+    }
+
+    /// Where the next chunk of a `.slots` pack will lie in the container.
+    package var nextSlot: UInt64 {
+        (containerSize + PackFormat.slotAlignment - 1) / PackFormat.slotAlignment * PackFormat.slotAlignment
+    }
+
+    /// Writes the footer and publishes the pack, durably. `fileSize` is the size of a `.file` pack's file
+    /// (it may end in a hole).
+    package func publish(fileSize: UInt64? = nil) throws(ObjectStoreError) -> PackReference {
+        let frameEnd = length
+        let container = max(containerSize, fileSize ?? 0)
+        var footer = ByteBuilder()
+        footer.reserve(PackFormat.footerHeaderLength + entries.count + bases.count * PackReference.byteCount)
+        footer.raw(UnsafeRawBufferPointer(start: PackFormat.footerMagic.utf8Start, count: 8))
+        footer.u16(PackFormat.version)
+        footer.u16(UInt16(layout.rawValue))
+        footer.u32(chunkCount)
+        footer.u32(UInt32(bases.count))
+        footer.u32(0)
+        footer.u64(container)
+        footer.u64(frameEnd)
+        footer.raw(id.bytes)
+        footer.zeros(8)
+        footer.raw(entries.bytes)
+        for base in bases { base.append(to: &footer) }
+        let hash = ContentHash.of(.packFooter, footer.bytes)
+        let footerLength = UInt32(footer.count + PackFormat.trailerLength)
+        footer.raw(hash.bytes)
+        footer.u32(footerLength)
+        footer.u32(0)
+        footer.raw(UnsafeRawBufferPointer(start: PackFormat.trailerMagic.utf8Start, count: 8))
+        try append(footer.bytes)
+        _ = try object.publish()
+        return PackReference(
+            id: id, footerHash: hash, objectSize: length, containerSize: container, footerLength: footerLength,
+            chunkCount: chunkCount, layout: layout)
+    }
+
+    /// Throws the unpublished pack away.
+    package func abandon() { object.abandon() }
+
+    private func append(_ bytes: [UInt8]) throws(ObjectStoreError) {
+        length += UInt64(bytes.count)
+        let outcome = bytes.withUnsafeBytes { bytes -> Result<Void, ObjectStoreError> in
+            do throws(ObjectStoreError) { return .success(try object.append(bytes)) } catch { return .failure(error) }
+        }
+        try outcome.get()
+    }
+
+    private func index(of pack: PackReference) -> UInt16 {
+        if let index = baseIndex[pack.id] { return index }
+        let index = UInt16(bases.count)
+        bases.append(pack)
+        baseIndex[pack.id] = index
+        return index
+    }
+
+    private func record(_ entry: ChunkEntry) {
+        chunkCount += 1
+        containerSize = max(containerSize, entry.containerOffset + UInt64(entry.plainLength))
+        entries.raw(entry.hash.bytes)
+        entries.u64(entry.frameOffset)
+        entries.u64(entry.containerOffset)
+        entries.u32(entry.storedLength)
+        entries.u32(entry.plainLength)
+        entries.u8(entry.codec.rawValue)
+        entries.u8(0)
+        entries.u16(entry.base?.pack ?? UInt16.max)
+        entries.u32(entry.base?.chunk ?? 0)
+    }
+}
