@@ -4,7 +4,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 
@@ -23,11 +25,12 @@ def run(*command: str | Path, cwd: Path | None = None, env: dict | None = None, 
     Output goes to files, not to pipes: a process that the command leaves behind (a mount) may keep it open.
     """
     arguments = [str(part) for part in command]
-    with tempfile.TemporaryFile("w+", errors="replace") as said, tempfile.TemporaryFile("w+", errors="replace") as warned:
+    file = partial(tempfile.TemporaryFile, "w+", errors="replace")
+    with file() as said, file() as warned:
         before = os.times()
         start = time.monotonic()
-        process = subprocess.run(arguments, cwd=cwd, env=os.environ | (env or {}), stdin=subprocess.DEVNULL, stdout=said,
-                                 stderr=warned, timeout=timeout)
+        process = subprocess.run(arguments, cwd=cwd, env=os.environ | (env or {}), stdin=subprocess.DEVNULL,
+                                 stdout=said, stderr=warned, timeout=timeout)
         seconds = time.monotonic() - start
         after = os.times()
         said.seek(0)
@@ -83,7 +86,6 @@ def rate(count: float, seconds: float) -> str:
 
 def read_everything(directory: Path, threads: int = 1) -> None:
     """Reads every byte below a directory with a few threads (reads release the interpreter's lock)."""
-    from concurrent.futures import ThreadPoolExecutor
 
     def read(path: Path) -> None:
         buffer = bytearray(1 << 20)

@@ -1,10 +1,10 @@
 """GROUP=store: what a commit costs in time and bytes, against backup programs, cp, find and openssl."""
+import shutil
+
 import datasets
 from experiment import Experiment, Result, measures
 from measure import alternate, best, megabytes, rate, read_everything, regular_files, run, tree_bytes
 from workspace import Workspace
-
-import shutil
 
 EXPERIMENTS: list[Experiment] = []
 LARGE = 4 * datasets.GIB
@@ -84,23 +84,26 @@ def two_kernels(w: Workspace):
     ours, theirs = map(best, alternate(min(w.rounds, 2), kaml, restic))
     count = len(regular_files(first))
     restic_is = w.peers.need("restic")
-    yield Result("commit-kernel", theirs.seconds / ours.seconds, f"{ours.seconds:.2f} s, {count / ours.seconds:,.0f} files/s",
-                 f"{restic_is}, {theirs.seconds:.2f} s")
+    yield Result("commit-kernel", theirs.seconds / ours.seconds,
+                 f"{ours.seconds:.2f} s, {count / ours.seconds:,.0f} files/s", f"{restic_is}, {theirs.seconds:.2f} s")
     our_first, their_first = tree_bytes(store), tree_bytes(repository)
-    yield Result("kernel-first", our_first / their_first, megabytes(our_first), f"{restic_is}, {megabytes(their_first)}")
+    yield Result("kernel-first", our_first / their_first, megabytes(our_first),
+                 f"{restic_is}, {megabytes(their_first)}")
 
     # The second version: what the stores grow by.
     w.kaml.commit(store, second)
     w.peers.restic(repository, "backup", ".", cwd=second)
     grown, restic_grown = tree_bytes(store) - our_first, tree_bytes(repository) - their_first
-    yield Result("kernel-second-restic", grown / restic_grown, megabytes(grown), f"{restic_is}, {megabytes(restic_grown)}")
+    yield Result("kernel-second-restic", grown / restic_grown, megabytes(grown),
+                 f"{restic_is}, {megabytes(restic_grown)}")
 
     # Nothing changed.
     packs = tree_bytes(store / "packs")
     again, find = map(best, alternate(w.rounds, lambda: w.kaml.commit(store, second),
                                       lambda: run("find", second, "-type", "f", "-size", "+0")))
     yield Result("commit-unchanged", again.seconds / find.seconds, f"{again.seconds:.3f} s", f"{find.seconds:.3f} s")
-    yield Result("commit-unchanged-bytes", tree_bytes(store / "packs") - packs, f"{tree_bytes(store / 'packs') - packs} B")
+    new_packs = tree_bytes(store / "packs") - packs
+    yield Result("commit-unchanged-bytes", new_packs, f"{new_packs} B")
 
     # borg with zstd, which is stronger than its default.
     w.peers.borg("init", "-e", "none", archive)
