@@ -15,14 +15,19 @@ let strict: [SwiftSetting] = [
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
-func swiftTarget(_ name: String, in layer: String, _ dependencies: [Target.Dependency]) -> Target {
+func swiftTarget(
+    _ name: String, in layer: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", swiftSettings: strict)
+        name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", exclude: exclude,
+        swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
+) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, path: "Tests/\(name)", resources: resources,
+        name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude, resources: resources,
         swiftSettings: strict)
 }
 
@@ -37,7 +42,7 @@ let ground: [Target] = [
     swiftTarget("System", in: "Ground", ["CKamlSys"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
-    swiftTarget("KamlProtos", in: "Ground", [protobuf]),
+    swiftTarget("KamlProtos", in: "Ground", [protobuf], exclude: ["Generated/CURRENT"]),
 ]
 
 let store: [Target] = [
@@ -56,7 +61,7 @@ let node: [Target] = [
 let wiring: [Target] = [
     swiftTarget(
         "Agent", in: "Wiring",
-        ["System", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
 ]
 
 let executables: [Target] = [
@@ -75,7 +80,30 @@ let testTargets: [Target] = [
         name: "KamlTestSupport", dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore"],
         path: "Tests/KamlTestSupport", swiftSettings: strict),
     tests("SystemTests", ["System", "KamlTestSupport"]),
+    // Vectors are read by path: Bundle.module would bring Foundation.
+    tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
+    tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
+    tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
+    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    .target(
+        name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
+        path: "Tests/FuseTestSupport", swiftSettings: strict),
+    // A serving process that tests can kill, or run as another user.
+    .executableTarget(
+        name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
+        path: "Tests/FuseTestServer", swiftSettings: strict),
+    tests("FuseSessionTests", ["System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
+
+// Built only for `make fuzz` and the fuzzing test: libFuzzer brings their main function.
+let fuzzTargets: [Target] =
+    Context.environment["KAML_FUZZ"] == nil
+    ? []
+    : ["FuzzShard", "FuzzRoot", "FuzzPack", "FuzzLog", "FuzzRecords", "FuzzNames"].map { name in
+        .executableTarget(
+            name: name, dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport"],
+            path: "Tests/Fuzz/\(name)", swiftSettings: strict)
+    }
 
 let package = Package(
     name: "kaml",
@@ -85,5 +113,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     ],
-    targets: c + ground + store + cache + node + wiring + executables + testTargets
+    targets: c + ground + store + cache + node + wiring + executables + testTargets + fuzzTargets
 )

@@ -38,7 +38,9 @@ package struct CDC: Sendable {
             var hash = warmUp(base, gear)
             // The byte that completes the shortest chunk is tested with the rest, so scanning starts on it.
             let turn = Swift.min(Swift.max(sizes.average - 1, sizes.minimum - 1), end - 1)
-            if let cut = Self.scan(base, sizes.minimum - 1, turn, limitBelowAverage, gear, &hash) { return cut }
+            if let cut = Self.scan(base, sizes.minimum - 1, turn, limitBelowAverage, gear, &hash) {
+                return cut
+            }
             return Self.scan(base, turn, end - 1, limitFromAverage, gear, &hash) ?? end
         }
     }

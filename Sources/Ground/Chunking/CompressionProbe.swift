@@ -66,11 +66,12 @@ package enum CompressionProbe {
         return repeats
     }
 
-    /// Whether pairs of equal bytes are more frequent than chance gives evenly spread bytes, by an eighth and
-    /// by what chance may add to a sample of this size (six standard deviations).
+    /// Whether pairs of equal bytes are more frequent than evenly spread bytes give, by half, and beyond what
+    /// chance may add to a sample of this size (six standard deviations).
     ///
-    /// An eighth: entropy-coded data (JPEG, deflate) stays under a tenth, and a chunk of which zstd saves
-    /// 3 % is well over.
+    /// Measured, as a multiple of the even case: deflate, xz, zstd, WebP, WOFF2 up to 1.06; JPEG 1.06 at quality
+    /// 95 to 1.29 at quality 50 (of which zstd saves 2.6 %); float16, float32 and float64 tensors 2.5 to 7; base64
+    /// 4; code 8 and more.
     private static func isUneven(_ counts: UnsafeMutablePointer<UInt32>, _ sampled: Int) -> Bool {
         var squares: UInt64 = 0
         for value in 0..<256 {
@@ -81,6 +82,6 @@ package enum CompressionProbe {
         let pairs = Double(samples &* (samples &- 1)) / 2
         let equal = Double(squares &- samples) / 2
         let expected = pairs / 256
-        return equal > expected * 1.125 + 6 * expected.squareRoot()
+        return equal > expected * 1.5 + 6 * expected.squareRoot()
     }
 }

@@ -1,3 +1,4 @@
+import Chunking
 import DatasetStore
 import NodeCache
 package import System

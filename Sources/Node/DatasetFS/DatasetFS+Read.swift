@@ -1,6 +1,7 @@
 import DatasetStore
 import NodeCache
-package import System
+import Synchronization
+import System
 
 /// Bytes: straight from container mappings when they are there, through the cache's fetch when not.
 extension DatasetFS {

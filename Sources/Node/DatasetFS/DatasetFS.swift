@@ -62,7 +62,7 @@ package final class DatasetFS: InodeOperations {
 
     /// Logs what lies behind an errno, with the path that it hurts, and gives the errno.
     func report(_ error: some Error, at place: Snapshot.Place?) -> Errno {
-        let path = place.map { " \(path(of: $0))" } ?? ""
+        let path = place.map { " \(self.path(of: $0))" } ?? ""
         notice("\(name)\(path): \(error)")
         return .inputOutput
     }
@@ -71,7 +71,7 @@ package final class DatasetFS: InodeOperations {
     func path(of place: Snapshot.Place) -> ByteString {
         let view = place.shard.pointee.view
         let entry = view.entry(place.index)
-        return "/".appending(ManifestEntry.displayPath(keyPath: entry.keyPath))
+        return ByteString("/").appending(ManifestEntry.displayPath(keyPath: entry.keyPath))
     }
 
     /// Calls `body` with the key path (components joined by NUL) of a directory, mostly without a copy.

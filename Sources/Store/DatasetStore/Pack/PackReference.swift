@@ -91,7 +91,7 @@ package struct PackReference: Hashable, Sendable {
         footerLength = bytes.u32(64)
         chunkCount = bytes.u32(68)
         self.layout = layout
-        guard PackFormat.limits.allow(self) else { return nil }
+        guard isWithinLimits else { return nil }
     }
 
     func append(to builder: inout ByteBuilder) {
@@ -104,6 +104,9 @@ package struct PackReference: Hashable, Sendable {
         builder.u32(layout.rawValue)
         builder.u32(0)
     }
+
+    /// Whether every length is one that a parser may believe before it allocates.
+    package var isWithinLimits: Bool { PackFormat.limits.allow(self) }
 
     package var key: ObjectKey { PackFormat.key(of: id) }
 }

@@ -1,0 +1,152 @@
+package import DatasetFS
+import Glibc
+import Synchronization
+package import System
+
+/// How files of a mount are opened and read.
+package enum MountProfile: Sendable, Hashable {
+    /// For large files: the kernel reads complete files itself, with the dataset's descriptor.
+    case passthrough
+    /// For small files: open and close cost no message at all, nor does a warm read.
+    case zeroMessageOpen
+}
+
+/// How a session ended.
+package enum SessionEnd: Sendable, Hashable {
+    case unmounted
+    case stopped
+    case failed(Errno)
+}
+
+package enum FuseSessionError: Error, Sendable, CustomStringConvertible {
+    /// libfuse wrote the reason to standard error.
+    case libraryRefused
+    case system(String, Errno)
+    /// The session ended before the kernel's INIT was answered.
+    case endedEarly(SessionEnd)
+
+    package var description: String {
+        switch self {
+        case .libraryRefused: "libfuse refused to make a session"
+        case .system(let name, let error): "\(name) failed: \(error)"
+        case .endedEarly(let end): "the FUSE session ended before it served: \(end)"
+        }
+    }
+}
+
+/// Serves one mount: libfuse's protocol code on threads of its own, over a connection that `Mounter` made.
+///
+/// A process must not read its own mount from the cooperative pool, nor from a thread that a callback of
+/// `operations` waits for: the request would wait for the thread that waits for it.
+package final class FuseSession: Sendable {
+    package struct Configuration: Sendable {
+        package var profile: MountProfile
+        package var workers: Int
+        /// How long a worker polls for the next request before it sleeps; 0 for never.
+        package var spinNanoseconds: UInt64 = FuseSession.defaultSpinNanoseconds
+        /// What an operator should know once, such as that passthrough is not to be had.
+        package var notice: @Sendable (String) -> Void
+
+        package init(
+            profile: MountProfile, workers: Int = FuseSession.defaultWorkers,
+            notice: @escaping @Sendable (String) -> Void = { _ in }
+        ) {
+            self.profile = profile
+            self.workers = workers
+            self.notice = notice
+        }
+    }
+
+    /// Two a core, since a worker may wait for a page of the cache's files; at least four.
+    package static var defaultWorkers: Int { max(4, 2 * sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+    package static let defaultSpinNanoseconds: UInt64 = 50_000
+
+    private let core: SessionCore
+
+    /// Takes the connection over. Nothing is served before `start`.
+    package init(
+        device: consuming FileDescriptor, operations: any InodeOperations, configuration: Configuration
+    ) throws(FuseSessionError) {
+        Interruption.install()
+        core = try SessionCore(device: device, operations: operations, configuration: configuration)
+    }
+
+    /// Starts the worker threads. Call once.
+    package func start() throws(FuseSessionError) {
+        let core = core
+        core.phases.withLock { $0.running = core.workers.count }
+        for index in core.workers.indices {
+            do throws(Errno) {
+                try Thread(name: "kaml-fuse-\(index)") { Self.serve(core, index) }.detach()
+            } catch {
+                core.phases.withLock { $0.running -= core.workers.count - index }
+                stop()
+                throw .system("starting a thread", error)
+            }
+        }
+    }
+
+    /// Waits until the kernel's INIT is answered: from then on the mount works.
+    @discardableResult
+    package func waitUntilServing() throws(FuseSessionError) -> Handshake {
+        let outcome: Result<Handshake, FuseSessionError> = core.phases.wait { phases in
+            if let handshake = phases.handshake { return .success(handshake) }
+            return phases.end.map { .failure(.endedEarly($0)) }
+        }
+        return try outcome.get()
+    }
+
+    /// What was agreed with the kernel, for the process that keeps the connection; `nil` before INIT.
+    package var negotiated: Handshake? { core.phases.withLock { $0.handshake } }
+
+    /// Waits until every worker has left and every read that was begun is answered.
+    @discardableResult
+    package func waitUntilEnded() -> SessionEnd {
+        core.phases.wait { $0.hasEnded ? $0.end ?? .stopped : nil }
+    }
+
+    /// Makes the workers leave after the request each has in hand; the mount stays. Returns when they have.
+    package func stop() {
+        core.requestStop()
+        while true {
+            let hasEnded = core.phases.withLock { $0.running == 0 }
+            if hasEnded { return }
+            // Again and again: a signal that comes just before the read does not interrupt it.
+            for worker in core.workers { worker.interrupt() }
+            usleep(500)
+        }
+    }
+
+    package func statistics() -> SessionStatistics { core.statistics() }
+
+    /// Open inodes in the passthrough profile.
+    package var openInodes: Int { core.openModes.withLock { $0.openInodes } }
+
+    private static func serve(_ core: SessionCore, _ index: Int) {
+        let worker = core.workers[index]
+        worker.enter(core)
+        // INIT is answered by the first worker alone: everything else waits for it anyway.
+        var end: SessionEnd?
+        if index == 0 {
+            end = worker.negotiate(core)
+            core.phases.withLock { if let end { $0.end = $0.end ?? end } }
+            core.phases.wake()
+        } else {
+            end = core.phases.wait { phases in
+                if phases.handshake != nil { return .some(nil) }
+                return phases.end.map { .some($0) }
+            }
+        }
+        let outcome = end ?? worker.run(core)
+        worker.leave(core)
+        let isLast = core.phases.withLock { phases in
+            phases.end = phases.end ?? outcome
+            phases.running -= 1
+            return phases.running == 0
+        }
+        if !isLast { return }
+        core.drain()
+        core.phases.withLock { $0.hasEnded = true }
+        core.phases.wake()
+    }
+}

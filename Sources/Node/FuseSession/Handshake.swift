@@ -1,0 +1,67 @@
+/// What kernel and agent agreed on in INIT.
+///
+/// The two messages are kept as bytes: a process that takes the connection over feeds the request to its
+/// own libfuse, since the kernel sends INIT once in a connection's life.
+package struct Handshake: Sendable, Equatable {
+    package var request: [UInt8]
+    package var reply: [UInt8]
+
+    private func field<Value: FixedWidthInteger>(_ bytes: [UInt8], _ offset: Int, _: Value.Type) -> Value {
+        bytes.withUnsafeBytes { raw in
+            guard offset + MemoryLayout<Value>.size <= raw.count else { return 0 }
+            return raw.loadUnaligned(fromByteOffset: offset, as: Value.self)
+        }
+    }
+
+    /// The kernel's protocol minor version.
+    package var kernelMinor: UInt32 { field(request, Init.requestHeader + 4, UInt32.self) }
+    package var maxReadAhead: UInt32 { field(reply, Init.replyHeader + Init.replyMaxReadAhead, UInt32.self) }
+    package var maxWrite: UInt32 { field(reply, Init.replyHeader + Init.replyMaxWrite, UInt32.self) }
+    package var maxPages: UInt16 { field(reply, Init.replyHeader + Init.replyMaxPages, UInt16.self) }
+    package var offered: UInt64 { flags(request, Init.requestHeader + 12, Init.requestHeader + 16) }
+    package var agreed: UInt64 {
+        flags(reply, Init.replyHeader + Init.replyFlags, Init.replyHeader + Init.replyFlags2)
+    }
+    package var hasPassthrough: Bool { agreed & Init.passthrough != 0 }
+
+    private func flags(_ bytes: [UInt8], _ low: Int, _ high: Int) -> UInt64 {
+        let lower = UInt64(field(bytes, low, UInt32.self))
+        guard lower & Init.extended != 0 else { return lower }
+        return lower | UInt64(field(bytes, high, UInt32.self)) << 32
+    }
+}
+
+/// Offsets and bits of FUSE_INIT (include/uapi/linux/fuse.h, protocol 7.40). Spelled out, since Debian 12's
+/// header and libfuse stop at 7.38, before passthrough.
+enum Init {
+    static let opcode: UInt32 = 26
+    /// struct fuse_in_header, struct fuse_out_header.
+    static let requestHeader = 40
+    static let replyHeader = 16
+    /// struct fuse_init_out.
+    static let replyLength = 64
+    static let replyMaxReadAhead = 8
+    static let replyFlags = 12
+    static let replyMaxWrite = 20
+    static let replyMaxPages = 28
+    static let replyFlags2 = 32
+    static let replyMaxStackDepth = 36
+
+    static let extended: UInt64 = 1 << 30
+    static let passthrough: UInt64 = 1 << 37
+
+    /// Turns passthrough on in libfuse's reply. `false`, and nothing done, when the kernel did not offer it
+    /// or the reply has another shape than this code knows.
+    ///
+    /// A stack depth of 1: backing files lie on a real file system, never on another stacked one.
+    static func enablePassthrough(offered: UInt64, reply: UnsafeMutableRawBufferPointer) -> Bool {
+        guard offered & extended != 0, offered & passthrough != 0, reply.count == replyLength else { return false }
+        let low = reply.loadUnaligned(fromByteOffset: replyFlags, as: UInt32.self)
+        let high = reply.loadUnaligned(fromByteOffset: replyFlags2, as: UInt32.self)
+        reply.storeBytes(of: low | UInt32(extended), toByteOffset: replyFlags, as: UInt32.self)
+        reply.storeBytes(
+            of: high | UInt32(truncatingIfNeeded: passthrough >> 32), toByteOffset: replyFlags2, as: UInt32.self)
+        reply.storeBytes(of: 1, toByteOffset: replyMaxStackDepth, as: UInt32.self)
+        return true
+    }
+}

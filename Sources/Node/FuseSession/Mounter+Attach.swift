@@ -1,0 +1,61 @@
+import Glibc
+import System
+
+/// The two ways to mount.
+extension Mounter {
+    func attachDirectly(at mountPoint: ByteString) throws(MountError) -> FileDescriptor {
+        let device: FileDescriptor
+        do throws(Errno) {
+            device = try FileDescriptor.open("/dev/fuse", O_RDWR)
+        } catch {
+            switch error {
+            case .noEntry, .noDevice, Errno(rawValue: ENXIO): throw MountError(mountPoint, .deviceMissing)
+            case .accessDenied, .notPermitted: throw MountError(mountPoint, .deviceNotPermitted)
+            default: throw MountError(mountPoint, .systemCall(name: "opening /dev/fuse", error: error))
+            }
+        }
+        var data =
+            "fd=\(device.rawValue),rootmode=40000,user_id=\(geteuid()),group_id=\(getegid())"
+            + ",default_permissions,max_read=\(Self.maxReadBytes)"
+        if options.allowOther { data += ",allow_other" }
+        let flags = UInt(1 /* MS_RDONLY */ | 2 /* MS_NOSUID */ | 4 /* MS_NODEV */)
+        let status = mountPoint.withCString { target in
+            options.source.withCString { source in
+                Self.fileSystemType.withCString { type in
+                    data.withCString { mount(source, target, type, flags, $0) }
+                }
+            }
+        }
+        if status < 0 { throw Self.error(mountPoint, "mount", .last) }
+        return device
+    }
+
+    func attachThroughHelper(at mountPoint: ByteString) throws(MountError) -> FileDescriptor {
+        guard let helper = MountHelper() else { throw MountError(mountPoint, .helperMissing) }
+        if options.allowOther, !Self.usersMayAllowOthers {
+            throw MountError(mountPoint, .otherUsersNotAllowed)
+        }
+        // fusermount3 adds nosuid and nodev itself, and makes the type "fuse." + subtype.
+        var list = ByteString(
+            Array("ro,subtype=kaml,default_permissions,max_read=\(Self.maxReadBytes)".utf8)
+                + (options.allowOther ? Array(",allow_other".utf8) : []) + Array(",fsname=".utf8))
+        for byte in options.source.bytes {
+            if byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\\") { list.bytes.append(UInt8(ascii: "\\")) }
+            list.bytes.append(byte)
+        }
+        do throws(MountHelper.Failure) {
+            return try helper.mount(mountPoint, options: list)
+        } catch {
+            throw Self.error(mountPoint, error)
+        }
+    }
+
+    /// Whether /etc/fuse.conf has `user_allow_other` on a line by itself.
+    package static var usersMayAllowOthers: Bool {
+        guard let text = try? readSmallFile("/etc/fuse.conf") else { return false }
+        return text.split(separator: UInt8(ascii: "\n")).contains { line in
+            line.filter { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") }
+                .elementsEqual("user_allow_other".utf8)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import Glibc
+import Synchronization
+import System
+
+/// What is looked at before a mount: every refusal here is clearer than the errno of mount(2).
+extension Mounter {
+    /// The resolved mount point, if it may be mounted over.
+    func checkedMountPoint() throws(MountError) -> ByteString {
+        let mountPoint: ByteString
+        let entry: MountTableEntry?
+        do throws(Errno) {
+            mountPoint = try MountTable.canonical(options.mountPoint)
+            entry = try MountTable.entry(at: mountPoint)
+        } catch {
+            throw Self.error(options.mountPoint, "resolving the path", error)
+        }
+        if let entry, entry.isFuse { try Self.refuse(entry) }
+        do throws(Errno) {
+            let directory = try FileDescriptor.open(mountPoint, O_RDONLY | O_DIRECTORY)
+            if options.allowNonEmpty { return mountPoint }
+            if try DirectoryReader.entries(of: directory).isEmpty { return mountPoint }
+        } catch {
+            throw Self.error(mountPoint, "opening the mount point", error)
+        }
+        throw MountError(mountPoint, .notEmpty)
+    }
+
+    /// Somebody else's living FUSE mount may be mounted over, like any other directory; ours may not.
+    private static func refuse(_ entry: MountTableEntry) throws(MountError) {
+        switch probe(entry.mountPoint) {
+        case .dead: throw MountError(entry.mountPoint, .dead)
+        case .silent: throw MountError(entry.mountPoint, .unresponsive)
+        case .answers:
+            if entry.type == fileSystemType {
+                throw MountError(entry.mountPoint, .alreadyMounted(source: entry.source))
+            }
+        }
+    }
+
+    private enum ProbeOutcome: UInt8, AtomicRepresentable { case silent, answers, dead }
+
+    private final class Probe: Sendable {
+        let outcome = Atomic<ProbeOutcome>(.silent)
+    }
+
+    /// statvfs(3), since it is never answered from a cache; on a thread of its own, since it waits for ever
+    /// where a living process does not serve.
+    private static func probe(_ mountPoint: ByteString) -> ProbeOutcome {
+        let probe = Probe()
+        do throws(Errno) {
+            try Thread(name: "kaml-probe") {
+                var status = statvfs()
+                let result = mountPoint.withCString { statvfs($0, &status) }
+                let isDead = result < 0 && (Errno.last == .notConnected || Errno.last.rawValue == ECONNABORTED)
+                probe.outcome.store(isDead ? .dead : .answers, ordering: .releasing)
+            }.detach()
+        } catch {
+            return .silent
+        }
+        for _ in 0..<400 {
+            let outcome = probe.outcome.load(ordering: .acquiring)
+            if outcome != .silent { return outcome }
+            usleep(5000)
+        }
+        return .silent
+    }
+
+    static func error(_ mountPoint: ByteString, _ doing: String, _ error: Errno) -> MountError {
+        switch error {
+        case .noEntry: MountError(mountPoint, .missing)
+        case .notDirectory: MountError(mountPoint, .notDirectory)
+        case .notConnected: MountError(mountPoint, .dead)
+        case .busy: MountError(mountPoint, .busy)
+        default: MountError(mountPoint, .systemCall(name: doing, error: error))
+        }
+    }
+
+    static func error(_ mountPoint: ByteString, _ failure: MountHelper.Failure) -> MountError {
+        switch failure {
+        case .said(let message):
+            // The only failure worth a cause of its own: users meet it daily. The text is fusermount3's own.
+            MountError(
+                mountPoint,
+                message.contains("Device or resource busy") ? .busy : .helperFailed(message: message))
+        case .system(let name, let error):
+            MountError(mountPoint, .systemCall(name: name, error: error))
+        }
+    }
+}

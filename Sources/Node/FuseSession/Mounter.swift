@@ -1,0 +1,102 @@
+import Glibc
+package import System
+
+/// What to mount and where.
+package struct MountOptions: Sendable {
+    package var mountPoint: ByteString
+    /// The first column of mount(8) and df(1), as `kaml:imagenet@main`.
+    package var source: ByteString
+    /// Lets users other than the mounting one in. A user needs `user_allow_other` in /etc/fuse.conf.
+    package var allowOther: Bool
+    /// Mounts over a directory that has entries, which hides them.
+    package var allowNonEmpty = false
+
+    package init(mountPoint: ByteString, source: ByteString, allowOther: Bool) {
+        self.mountPoint = mountPoint
+        self.source = source
+        self.allowOther = allowOther
+    }
+}
+
+/// Mounts and unmounts one mount point: with mount(2) as root, through fusermount3 as a user.
+package struct Mounter: Sendable {
+    package static let fileSystemType: ByteString = "fuse.kaml"
+    /// The largest READ. libfuse 3.14 knows requests of 256 pages, which is also the kernel's default limit.
+    package static let maxReadBytes = 1 << 20
+
+    package let options: MountOptions
+    let isPrivileged: Bool
+
+    package init(_ options: MountOptions) {
+        self.init(options, isPrivileged: geteuid() == 0)
+    }
+
+    init(_ options: MountOptions, isPrivileged: Bool) {
+        self.options = options
+        self.isPrivileged = isPrivileged
+    }
+
+    /// Mounts, and returns the connection to the kernel. The mount answers nothing before a `FuseSession`
+    /// serves that descriptor.
+    package func attach() throws(MountError) -> FileDescriptor {
+        let mountPoint = try checkedMountPoint()
+        return isPrivileged ? try attachDirectly(at: mountPoint) : try attachThroughHelper(at: mountPoint)
+    }
+
+    /// Unmounts. `lazily` takes the mount out of the tree at once and lets open files work on until closed.
+    package func detach(lazily: Bool = false) throws(MountError) {
+        try Self.unmount(options.mountPoint, lazily: lazily)
+    }
+
+    /// Unmounts whatever FUSE mount is at a path: also the way to clear one whose process is gone.
+    package static func unmount(_ path: ByteString, lazily: Bool) throws(MountError) {
+        let mountPoint: ByteString
+        do throws(Errno) {
+            mountPoint = try MountTable.canonical(path)
+            if try MountTable.entry(at: mountPoint) == nil { throw .invalid }
+        } catch .invalid {
+            throw MountError(path, .notMounted)
+        } catch .noEntry {
+            throw MountError(path, .missing)
+        } catch {
+            throw MountError(path, .systemCall(name: "looking up the mount", error: error))
+        }
+        if geteuid() != 0 {
+            guard let helper = MountHelper() else { throw MountError(path, .helperMissing) }
+            do throws(MountHelper.Failure) {
+                try helper.unmount(mountPoint, lazily: lazily)
+            } catch {
+                throw Self.error(mountPoint, error)
+            }
+            return
+        }
+        // UMOUNT_NOFOLLOW: the path was resolved above; a symlink put there since is not ours.
+        let flags = Int32(8 /* UMOUNT_NOFOLLOW */) | (lazily ? Int32(2 /* MNT_DETACH */) : 0)
+        if mountPoint.withCString({ umount2($0, flags) }) == 0 { return }
+        switch Errno.last {
+        case .busy: throw MountError(mountPoint, .busy)
+        case .invalid: throw MountError(mountPoint, .notMounted)
+        case let error: throw MountError(mountPoint, .systemCall(name: "umount2", error: error))
+        }
+    }
+
+    /// Raises the kernel's read-ahead for this mount (needs root; a user keeps the kernel's 128 KiB).
+    ///
+    /// Only once the session serves: the answer to INIT sets it anew.
+    package func raiseReadAhead(toKiB kibibytes: Int = 4096) throws(MountError) {
+        do throws(Errno) {
+            let mountPoint = try MountTable.canonical(options.mountPoint)
+            guard let entry = try MountTable.entry(at: mountPoint) else {
+                throw .noEntry
+            }
+            let path = ByteString(Array("/sys/class/bdi/".utf8) + entry.device.bytes + Array("/read_ahead_kb".utf8))
+            let file = try FileDescriptor.open(path, O_WRONLY)
+            let text = ByteString(String(kibibytes))
+            try text.withCString { bytes throws(Errno) in
+                try file.write(UnsafeRawBufferPointer(start: bytes, count: text.count), at: 0)
+            }
+        } catch {
+            throw MountError(options.mountPoint, .systemCall(name: "setting read_ahead_kb", error: error))
+        }
+    }
+}

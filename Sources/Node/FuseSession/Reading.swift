@@ -1,0 +1,65 @@
+import CFuse3
+import DatasetFS
+import Glibc
+import System
+
+/// read.
+extension SessionCore {
+    @inline(__always)
+    func read(_ request: fuse_req_t, _ inode: Inode, _ size: Int, _ offset: off_t) {
+        let completion = ReadCompletion(context: UnsafeMutableRawPointer(request), deliver: Self.deliver)
+        guard let start = UInt64(exactly: offset), size >= 0 else {
+            completion.deliver(completion.context, nil, 0, EINVAL)
+            return
+        }
+        operations.read(inode, offset: start, length: size, completion: completion)
+    }
+
+    /// On any thread. The request is its own context, so that a hit allocates and retains nothing here.
+    private static let deliver: ReadCompletion.Deliver = { context, segments, count, error in
+        let request = OpaquePointer(context)
+        guard let userdata = fuse_req_userdata(request) else { return }
+        Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { core in
+            var bytes = 0
+            if error != 0 {
+                fuse_reply_err(request, error)
+            } else if count == 0 {
+                fuse_reply_buf(request, nil, 0)
+            } else if let segments = segments?.assumingMemoryBound(to: iovec.self) {
+                let pieces = UnsafeBufferPointer(start: segments, count: count)
+                for piece in pieces { bytes &+= piece.iov_len }
+                reply(request, pieces, bytes)
+            } else {
+                fuse_reply_err(request, EIO)
+            }
+            if bytes > 0 { core.count(.readBytes, UInt64(bytes)) }
+            // Last: once all are answered the session may be freed.
+            core.count(.readsAnswered)
+        }
+    }
+
+    private static func reply(_ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int) {
+        if pieces.count == 1 {
+            // Unlike fuse_reply_iov, which copies the list into fresh memory.
+            fuse_reply_buf(request, pieces[0].iov_base?.assumingMemoryBound(to: CChar.self), pieces[0].iov_len)
+        } else if pieces.count <= Limits.segments {
+            fuse_reply_iov(request, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
+        } else {
+            replyCopied(request, pieces, bytes)
+        }
+    }
+
+    /// A megabyte of very small chunks: more pieces than writev(2) takes, which would leave the request
+    /// unanswered for ever.
+    private static func replyCopied(_ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int) {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes, alignment: 16)
+        defer { copy.deallocate() }
+        var filled = 0
+        for piece in pieces {
+            let source = UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len)
+            UnsafeMutableRawBufferPointer(rebasing: copy[filled...]).copyMemory(from: source)
+            filled += source.count
+        }
+        reply(request, UnsafeRawBufferPointer(copy))
+    }
+}

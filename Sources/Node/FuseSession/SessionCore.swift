@@ -1,0 +1,198 @@
+import CFuse3
+import DatasetFS
+import Glibc
+import Synchronization
+import System
+
+/// What the callbacks and the workers share. libfuse holds it as `userdata`; it owns the libfuse session.
+final class SessionCore: @unchecked Sendable {
+    // Sendable: the libfuse session is thread-safe, `session` is set once before any thread starts, the rest
+    // is immutable or behind its own lock.
+    let operations: any InodeOperations
+    let profile: MountProfile
+    let device: Int32
+    let spinNanoseconds: UInt64
+    let notice: @Sendable (String) -> Void
+    let workerKey: pthread_key_t
+    let workers: [Worker]
+    /// What threads that are no workers count: deferred replies.
+    let elsewhere = CounterBlock()
+    let phases = Monitor(Phases())
+    let openModes = Mutex(OpenModes())
+    /// Cleared by the first refusal for good: asking again would cost every open a failing ioctl.
+    let mayPassThrough = Atomic<Bool>(false)
+    let hasNoticedBacking = Atomic<Bool>(false)
+
+    private(set) var session: OpaquePointer?
+    private let stopping = Atomic<Bool>(false)
+    private let spinner = Atomic<Bool>(false)
+    private let isNegotiating = Atomic<Bool>(true)
+    /// The INIT request, noted by the read hook for the reply's.
+    private let initRequest = Mutex<[UInt8]>([])
+
+    struct Phases {
+        var handshake: Handshake?
+        var running = 0
+        var end: SessionEnd?
+        var hasEnded = false
+    }
+
+    init(
+        device: consuming FileDescriptor, operations: any InodeOperations,
+        configuration: FuseSession.Configuration
+    ) throws(FuseSessionError) {
+        self.operations = operations
+        profile = configuration.profile
+        spinNanoseconds = configuration.spinNanoseconds
+        notice = configuration.notice
+        workers = (0..<max(1, configuration.workers)).map { _ in Worker() }
+        var key = pthread_key_t()
+        let status = pthread_key_create(&key, nil)
+        workerKey = key
+        self.device = device.rawValue
+        if status != 0 { throw .system("pthread_key_create", Errno(rawValue: status)) }
+
+        let session = Self.newSession(userdata: Unmanaged.passUnretained(self).toOpaque())
+        guard let session else { throw .libraryRefused }
+        self.session = session
+        var io = Self.customIO()
+        // libfuse closes the descriptor with the session.
+        let status2 = fuse_session_custom_io(session, &io, self.device)
+        if status2 != 0 { throw .system("fuse_session_custom_io", Errno(rawValue: -status2)) }
+        _ = device.release()
+    }
+
+    deinit {
+        if let session { fuse_session_destroy(session) }
+        pthread_key_delete(workerKey)
+    }
+
+    private static func newSession(userdata: UnsafeMutableRawPointer) -> OpaquePointer? {
+        // max_read here and in INIT must agree, or libfuse refuses the handshake.
+        var arguments = fuse_args(argc: 0, argv: nil, allocated: 0)
+        defer { fuse_opt_free_args(&arguments) }
+        for argument in ["kaml", "-omax_read=\(Mounter.maxReadBytes)"] {
+            if fuse_opt_add_arg(&arguments, argument) != 0 { return nil }
+        }
+        var operations = Callbacks.table()
+        return fuse_session_new(
+            &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, userdata)
+    }
+
+    // MARK: - The calling worker
+
+    /// `nil` on a thread that is no worker of this session.
+    @inline(__always)
+    func withWorker<Result>(_ body: (Worker?) -> Result) -> Result {
+        guard let pointer = pthread_getspecific(workerKey) else { return body(nil) }
+        return Unmanaged<Worker>.fromOpaque(pointer)._withUnsafeGuaranteedRef { body($0) }
+    }
+
+    @inline(__always)
+    func count(_ counter: Counter, _ amount: UInt64 = 1) {
+        withWorker { worker in
+            if let worker {
+                worker.counters.addAlone(counter, amount)
+            } else {
+                elsewhere.addShared(counter, amount)
+            }
+        }
+    }
+
+    func statistics() -> SessionStatistics {
+        var statistics = SessionStatistics()
+        for worker in workers { worker.counters.add(to: &statistics) }
+        elsewhere.add(to: &statistics)
+        return statistics
+    }
+
+    // MARK: - Stopping and spinning
+
+    var isStopping: Bool { stopping.load(ordering: .relaxed) }
+    func requestStop() { stopping.store(true, ordering: .sequentiallyConsistent) }
+    var end: SessionEnd? { phases.withLock { $0.end } }
+
+    func claimSpin() -> Bool {
+        spinner.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
+    }
+    func releaseSpin() { spinner.store(false, ordering: .releasing) }
+
+    /// Waits for the reads that other threads still have to answer: their requests live in the libfuse session.
+    func drain() {
+        for _ in 0..<60_000 {
+            let statistics = statistics()
+            if statistics.readsAnswered >= statistics.reads { return }
+            usleep(1000)
+        }
+        notice("reads are unanswered a minute after the session's end: its memory is left to them")
+        _ = Unmanaged.passRetained(self)
+    }
+
+    // MARK: - The hooks under libfuse
+
+    private static func customIO() -> fuse_custom_io {
+        var io = fuse_custom_io()
+        io.read = { descriptor, buffer, length, userdata in
+            let count = Glibc.read(descriptor, buffer, length)
+            if let userdata, let buffer, count >= Init.requestHeader {
+                Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef {
+                    $0.inspect(UnsafeRawBufferPointer(start: buffer, count: count))
+                }
+            }
+            return count
+        }
+        io.writev = { descriptor, pieces, count, userdata in
+            guard let userdata, let pieces, count > 0 else { return writev(descriptor, pieces, count) }
+            return Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef {
+                $0.send(descriptor, UnsafeMutableBufferPointer(start: pieces, count: Int(count)))
+            }
+        }
+        return io
+    }
+
+    @inline(__always)
+    private func inspect(_ request: UnsafeRawBufferPointer) {
+        guard isNegotiating.load(ordering: .relaxed) else { return }
+        if request.loadUnaligned(fromByteOffset: 4, as: UInt32.self) == Init.opcode {
+            initRequest.withLock { $0 = Array(request) }
+        }
+    }
+
+    @inline(__always)
+    private func send(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
+        if isNegotiating.load(ordering: .relaxed) { amendInitReply(pieces) }
+        if let header = pieces[0].iov_base, pieces[0].iov_len >= Init.replyHeader,
+            header.loadUnaligned(fromByteOffset: 4, as: Int32.self) != 0
+        {
+            count(.errors)
+        }
+        let sent = writev(descriptor, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
+        if sent < 0, errno == EFAULT {
+            // Pages of a mapping that could not be read. The kernel has answered the request with EIO
+            // itself; libfuse would only print about it.
+            count(.errors)
+            return pieces.reduce(0) { $0 &+ $1.iov_len }
+        }
+        return sent
+    }
+
+    /// Adds what libfuse 3.14 does not know to the reply to INIT, and notes the agreement.
+    private func amendInitReply(_ pieces: UnsafeMutableBufferPointer<iovec>) {
+        let request = initRequest.withLock { $0 }
+        guard !request.isEmpty, pieces.count == 2, pieces[1].iov_len == Init.replyLength,
+            let header = pieces[0].iov_base, let body = pieces[1].iov_base
+        else { return }
+        let reply = UnsafeMutableRawBufferPointer(start: body, count: Init.replyLength)
+        let offered = Handshake(request: request, reply: []).offered
+        if profile == .passthrough {
+            let enabled = Init.enablePassthrough(offered: offered, reply: reply)
+            mayPassThrough.store(enabled, ordering: .relaxed)
+            if !enabled { notice("this kernel offers no FUSE passthrough (6.9 or later): reads go through the agent") }
+        }
+        let bytes =
+            Array(UnsafeRawBufferPointer(start: header, count: Init.replyHeader))
+            + Array(UnsafeRawBufferPointer(reply))
+        isNegotiating.store(false, ordering: .relaxed)
+        phases.withLock { $0.handshake = Handshake(request: request, reply: bytes) }
+    }
+}

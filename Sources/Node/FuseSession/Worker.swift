@@ -1,0 +1,169 @@
+import CFuse3
+import Glibc
+import Synchronization
+import System
+
+/// One serving thread's own memory: nothing here is shared with another worker while it runs.
+final class Worker: @unchecked Sendable {
+    // Sendable: buffers are touched by the worker's thread only; counters are atomic.
+    let counters = CounterBlock()
+    /// A request as the kernel hands it over. libfuse announces writes of 1 MiB, so the kernel refuses a
+    /// smaller buffer; pages that no request fills stay untouched.
+    let request: UnsafeMutableRawBufferPointer
+    /// A directory listing being put together.
+    let listing: UnsafeMutableRawBufferPointer
+    /// A name with its NUL.
+    let name: UnsafeMutableBufferPointer<CChar>
+    /// The thread, for `FuseSession.stop`; `nil` while it does not run. Locked, so that no signal goes to a
+    /// thread that has ended.
+    private let thread = Mutex<pthread_t?>(nil)
+    fileprivate var spin = AdaptiveSpin()
+
+    /// The kernel asks for as much of a directory as getdents64(2) was given room for: 32 KiB from glibc.
+    static let listingBytes = 128 << 10
+    static let requestBytes = Mounter.maxReadBytes + (64 << 10)
+
+    init() {
+        request = .allocate(byteCount: Self.requestBytes, alignment: 4096)
+        listing = .allocate(byteCount: Self.listingBytes, alignment: 4096)
+        name = .allocate(capacity: Limits.nameBytes + 1)
+        name.initialize(repeating: 0)
+    }
+
+    deinit {
+        request.deallocate()
+        listing.deallocate()
+        name.deallocate()
+    }
+
+    /// Makes the calling thread this worker's.
+    func enter(_ core: SessionCore) {
+        blockSignals()
+        pthread_setspecific(core.workerKey, Unmanaged.passUnretained(self).toOpaque())
+        thread.withLock { $0 = pthread_self() }
+    }
+
+    func leave(_ core: SessionCore) {
+        thread.withLock { $0 = nil }
+        pthread_setspecific(core.workerKey, nil)
+    }
+
+    /// Makes the worker's read(2) return, if it is in one.
+    func interrupt() {
+        thread.withLock { if let thread = $0 { pthread_kill(thread, Interruption.signal) } }
+    }
+
+    /// Serves until INIT is answered. `nil` when it was, else how the session ended before.
+    func negotiate(_ core: SessionCore) -> SessionEnd? {
+        while core.phases.withLock({ $0.handshake == nil }) {
+            if core.isStopping { return .stopped }
+            if case .end(let end) = serveOne(core) { return end }
+        }
+        return nil
+    }
+
+    /// Serves until the mount is gone or the session stops.
+    func run(_ core: SessionCore) -> SessionEnd {
+        while !core.isStopping {
+            switch serveOne(core) {
+            case .again: continue
+            case .end(let end): return end
+            }
+        }
+        return .stopped
+    }
+
+    enum Step { case again, end(SessionEnd) }
+
+    func serveOne(_ core: SessionCore) -> Step {
+        spin.wait(core, counters)
+        var buffer = fuse_buf()
+        buffer.mem = request.baseAddress
+        let received = fuse_session_receive_buf(core.session, &buffer)
+        if received > 0 {
+            spin.served()
+            if received >= Init.requestHeader {
+                counters.addAlone(Counter(opcode: request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+            }
+            fuse_session_process_buf(core.session, &buffer)
+            return .again
+        }
+        switch -received {
+        // libfuse's word for ENODEV (unmounted), and for a session that was told to exit.
+        case 0: return .end(core.isStopping ? .stopped : core.end ?? .unmounted)
+        case EINTR, EAGAIN: return .again
+        // The connection was aborted (umount -f, or through /sys/fs/fuse).
+        case ECONNABORTED: return .end(.unmounted)
+        case let error: return .end(.failed(Errno(rawValue: error)))
+        }
+    }
+
+    /// Signals are for other threads, but for the one that interrupts this thread's read.
+    private func blockSignals() {
+        var set = sigset_t()
+        sigfillset(&set)
+        for signal in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, Interruption.signal] {
+            sigdelset(&set, signal)
+        }
+        pthread_sigmask(SIG_SETMASK, &set, nil)
+    }
+}
+
+/// Bounds on what comes in.
+enum Limits {
+    /// NAME_MAX.
+    static let nameBytes = 255
+    /// XATTR_NAME_MAX.
+    static let attributeNameBytes = 255
+    /// writev(2) takes 1024 pieces (IOV_MAX), and libfuse puts the header before ours.
+    static let segments = 1023
+}
+
+/// Interrupting a worker that sleeps in read(2).
+enum Interruption {
+    /// Ignored unless handled, and nothing else in this process uses it.
+    static let signal = SIGURG
+
+    /// An empty handler without SA_RESTART: the read ends with EINTR.
+    static func install() {
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { _ in }
+        sigaction(signal, &action, nil)
+    }
+}
+
+/// Polls for the next request a short while before the thread sleeps.
+///
+/// A request that finds its worker awake saves a wake-up, which is most of a small request's cost. One
+/// worker spins at a time, and only while that pays: after misses in a row it mostly sleeps at once.
+private struct AdaptiveSpin {
+    private var missesInARow = 0
+    private var isFresh = false
+    private var skips = 0
+
+    /// Called when a request was received: the next one may be near.
+    mutating func served() { isFresh = true }
+
+    mutating func wait(_ core: SessionCore, _ counters: borrowing CounterBlock) {
+        guard isFresh, core.spinNanoseconds > 0 else { return }
+        isFresh = false
+        if missesInARow >= 4 {
+            skips += 1
+            guard skips % 16 == 0 else { return }
+        }
+        guard core.claimSpin() else { return }
+        defer { core.releaseSpin() }
+        counters.addAlone(.spins)
+        let clock = HostClock()
+        let deadline = clock.monotonicNanoseconds() + core.spinNanoseconds
+        var entry = pollfd(fd: core.device, events: Int16(POLLIN), revents: 0)
+        repeat {
+            if poll(&entry, 1, 0) != 0 {
+                counters.addAlone(.spinsWon)
+                missesInARow = 0
+                return
+            }
+        } while clock.monotonicNanoseconds() < deadline
+        missesInARow += 1
+    }
+}

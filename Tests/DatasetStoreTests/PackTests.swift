@@ -1,0 +1,101 @@
+import Chunking
+import DatasetStore
+import KamlTestSupport
+import ObjectStore
+import System
+import Testing
+
+/// A pack: frames in order, a footer that proves itself, and damage that is always noticed.
+@Suite struct PackTests {
+    let store = MemoryObjectStore()
+
+    @Test("what was appended is found again by the footer, at slots of 4 KiB")
+    func footerListsTheChunks() throws {
+        var random = SplitMix64(seed: 1)
+        let chunks = [1, 4095, 4096, 4097, 70_000].map { random.bytes($0) }
+        let (pack, entries) = try Self.write(chunks, to: store)
+        let object = try store.readAll(pack.key, limit: 1 << 20)
+        try object.withUnsafeBytes { object throws in
+            let footer = try Self.footer(object, pack)
+            #expect(footer.chunkCount == chunks.count)
+            for (index, chunk) in chunks.enumerated() {
+                #expect(footer[index] == entries[index])
+                #expect(footer[index].containerOffset.isMultiple(of: 4096))
+                #expect(footer[index].hash == ContentHash.of(.chunk, chunk))
+                #expect(footer.chunk(at: footer[index].containerOffset) == index)
+                let frame = UnsafeRawBufferPointer(rebasing: object[Int(footer[index].frameOffset)...])
+                let header = try #require(FrameHeader(frame))
+                #expect(header.index == UInt32(index) && header.plainLength == UInt32(chunk.count))
+            }
+        }
+    }
+
+    @Test("a footer with any bit flipped, or cut short, is refused")
+    func damagedFooter() throws {
+        let (pack, _) = try Self.write([[1, 2, 3], [4, 5]], to: store)
+        var object = try store.readAll(pack.key, limit: 1 << 20)
+        let start = object.count - Int(pack.footerLength)
+        for index in start..<object.count {
+            for bit in 0..<8 {
+                object[index] ^= 1 << UInt8(bit)
+                // The trailer's zero field is outside the hash and carries nothing.
+                let isReserved = (object.count - 12..<object.count - 8).contains(index)
+                if !isReserved {
+                    #expect(throws: StoreError.self) {
+                        try object.withUnsafeBytes { _ = try Self.footer($0, pack) }
+                    }
+                }
+                object[index] ^= 1 << UInt8(bit)
+            }
+        }
+        for length in 0..<Int(pack.footerLength) {
+            object.withUnsafeBytes { object -> Void in
+                let cut = UnsafeRawBufferPointer(rebasing: object[start..<(start + length)])
+                #expect(throws: StoreError.self) { _ = try PackFooter(cut, of: pack) }
+            }
+        }
+    }
+
+    @Test("a footer that hashes well but lies about lengths is refused")
+    func lyingFooter() throws {
+        let (pack, _) = try Self.write([[1, 2, 3], [4, 5]], to: store)
+        let object = try store.readAll(pack.key, limit: 1 << 20)
+        let start = object.count - Int(pack.footerLength)
+        let honest = Array(object[start..<(object.count - 48)])
+        // Each field of the header and of the first chunk entry, set to all ones, with the hash made anew.
+        for field in [12, 16, 24, 32, 64 + 32, 64 + 40, 64 + 48, 64 + 52, 64 + 56] {
+            var body = honest
+            for offset in 0..<4 { body[field + offset] = 0xFF }
+            var lying = pack
+            lying.footerHash = ContentHash.of(.packFooter, body)
+            let bytes = body + lying.footerHash.bytes + Array(object[(object.count - 16)...])
+            bytes.withUnsafeBytes { bytes -> Void in
+                #expect(throws: StoreError.self, "field at \(field)") { _ = try PackFooter(bytes, of: lying) }
+            }
+        }
+    }
+
+    static func write(
+        _ chunks: [[UInt8]], to store: any ObjectStore, layout: PackLayout = .slots
+    ) throws -> (PackReference, [ChunkEntry]) {
+        let writer = try PackWriter(id: PackID(random: HostRandom()), layout: layout, in: store)
+        var entries: [ChunkEntry] = []
+        var offset: UInt64 = 0
+        for chunk in chunks {
+            try chunk.withUnsafeBytes { bytes in
+                entries.append(
+                    try writer.append(
+                        EncodedChunk(
+                            hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none, payload: bytes),
+                        fileOffset: layout == .file ? offset : nil))
+            }
+            offset += UInt64(chunk.count)
+        }
+        return (try writer.publish(), entries)
+    }
+
+    static func footer(_ object: UnsafeRawBufferPointer, _ pack: PackReference) throws -> PackFooter {
+        let start = object.count - Int(pack.footerLength)
+        return try PackFooter(UnsafeRawBufferPointer(rebasing: object[start...]), of: pack)
+    }
+}
