@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kaml=${KAML_BIN:-$PWD/.build/release/kaml}
-work=$(mktemp -d "${TMPDIR:-/tmp}/kaml-demo.XXXXXX")
+work=$(mktemp -d -t kaml-demo.XXXXXX)
 mount=$work/mount
 cache=$work/cache
 store=${STORE:-$work/store}
