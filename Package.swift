@@ -95,15 +95,17 @@ let testTargets: [Target] = [
     tests("FuseSessionTests", ["System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
-// Built only for `make fuzz` and the fuzzing test: libFuzzer brings their main function.
+// Built only for fuzzing, with libFuzzer's own flags: `.ci/fuzz.sh`.
 let fuzzTargets: [Target] =
     Context.environment["KAML_FUZZ"] == nil
     ? []
-    : ["FuzzShard", "FuzzRoot", "FuzzPack", "FuzzLog", "FuzzRecords", "FuzzNames"].map { name in
+    : [
+        .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
         .executableTarget(
-            name: name, dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport"],
-            path: "Tests/Fuzz/\(name)", swiftSettings: strict)
-    }
+            name: "kaml-fuzz",
+            dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
+            path: "Tests/Fuzz/KamlFuzz", swiftSettings: strict),
+    ]
 
 let package = Package(
     name: "kaml",

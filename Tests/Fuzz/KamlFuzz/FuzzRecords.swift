@@ -1,8 +1,7 @@
 import Chunking
 
 /// Any bytes can be cut by any chunker: the lengths are positive, within bounds, and add up to the file.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzRecords(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
+func fuzzRecords(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeRawBufferPointer(start: start, count: count)
     _ = CompressionProbe.looksCompressible(bytes)
     for kind in [ChunkerKind.record, .cdc, .fixed, .whole] {

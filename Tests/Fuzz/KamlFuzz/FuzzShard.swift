@@ -2,8 +2,7 @@ import Chunking
 import DatasetStore
 
 /// A shard image of any bytes is refused, or every record of it reads within its bounds.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzShard(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
+func fuzzShard(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeRawBufferPointer(start: start, count: count)
     guard let view = try? ShardView(bytes, id: .zero) else { return 0 }
     for index in 0..<view.count { _ = view.entry(index) }

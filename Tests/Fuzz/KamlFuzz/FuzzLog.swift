@@ -1,8 +1,7 @@
 import DatasetStore
 
 /// Any bytes as a log object, and any bytes as the message inside a well-sealed one.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzLog(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
+func fuzzLog(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = Array(UnsafeRawBufferPointer(start: start, count: count))
     _ = try? LogEnvelope.open(bytes)
     for type: UInt16 in 16...19 {

@@ -5,8 +5,7 @@ import DatasetStore
 ///
 /// The first 80 bytes are the reference to the pack, so that the fuzzer can make the two agree; the hash is
 /// made here, since no mutation would find it.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzPack(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
+func fuzzPack(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeRawBufferPointer(start: start, count: count)
     _ = FrameHeader(bytes)
     guard count > 32, let start else { return 0 }
@@ -15,9 +14,9 @@ public func fuzzPack(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
     let length = UInt32(body.count + PackFormat.trailerLength)
     let pack = PackReference(
         id: PackID(high: 0, low: 0), footerHash: hash,
-        objectSize: start.loadUnaligned(fromByteOffset: 0, as: UInt64.self),
-        containerSize: start.loadUnaligned(fromByteOffset: 8, as: UInt64.self), footerLength: length,
-        chunkCount: start.loadUnaligned(fromByteOffset: 16, as: UInt32.self),
+        objectSize: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 0, as: UInt64.self),
+        containerSize: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 8, as: UInt64.self), footerLength: length,
+        chunkCount: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 16, as: UInt32.self),
         layout: count.isMultiple(of: 2) ? .slots : .file)
     guard pack.isWithinLimits else { return 0 }
     var footer = body + hash.bytes

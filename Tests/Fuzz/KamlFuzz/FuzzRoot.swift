@@ -2,8 +2,7 @@ import Chunking
 import DatasetStore
 
 /// A root image of any bytes is refused, or all it lists reads within its bounds.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzRoot(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
+func fuzzRoot(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeRawBufferPointer(start: start, count: count)
     guard let root = try? RootView(bytes, id: .zero) else { return 0 }
     for index in 0..<root.shardCount { _ = root.shard(index) }

@@ -3,7 +3,6 @@ import DatasetStore
 import KamlTestSupport
 import System
 
-/// Names as the kernel hands them over: any bytes are looked up in a small snapshot without a trap.
 private let snapshot: Snapshot? = {
     let objects = ManifestObjects(store: MemoryObjectStore())
     var writer = ManifestWriter(objects: objects, parent: nil)
@@ -21,8 +20,8 @@ private let snapshot: Snapshot? = {
     return try? Snapshot(result.snapshot, from: StoreManifestSource(objects: objects))
 }()
 
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzNames(_ start: UnsafeRawPointer?, _ count: Int) -> CInt {
+/// Names as the kernel hands them over: any bytes are looked up in a small snapshot without a trap.
+func fuzzNames(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeRawBufferPointer(start: start, count: count)
     let split = bytes.firstIndex(of: 0) ?? 0
     let directory = UnsafeRawBufferPointer(rebasing: bytes[..<split])
