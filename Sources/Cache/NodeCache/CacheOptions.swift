@@ -1,0 +1,22 @@
+/// How a cache behaves; the defaults suit a node with a local disk.
+package struct CacheOptions: Sendable {
+    /// Fetches that may run on the threads of those who ask at one time: a cold read then costs no
+    /// thread hop. Further ones go to the fetch threads. 0 sends all of them there.
+    package var inlineFetches = 2
+    /// Threads that fetch what does not fit inline, at least 1.
+    package var fetchThreads = 2
+    /// Bytes that all fetches together may hold in memory, at least 8 MiB.
+    package var maximumInFlightBytes = 64 << 20
+    /// Largest ranged read of a store object, and how far a sequential reader is read ahead of, in bytes.
+    package var maximumRangeBytes = 8 << 20
+    /// Stored bytes nobody asked for that a range may take in to save a request.
+    package var gapTolerance = 64 << 10
+    /// Drops what earlier runs vouched for: each chunk found on disk is hashed again before its first use.
+    package var distrust = false
+    /// Where the kernel's boot id is read; nil takes /proc/sys/kernel/random/boot_id. A seam for tests.
+    package var bootID: [UInt8]?
+    /// Nanoseconds between two updates of the statistics file while the cache works.
+    package var statisticsInterval: UInt64 = 3_000_000_000
+
+    package init() {}
+}

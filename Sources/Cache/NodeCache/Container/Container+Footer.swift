@@ -1,0 +1,140 @@
+package import DatasetStore
+import ObjectStore
+import Synchronization
+import System
+
+/// A pack's footer in memory, loaded by one thread while the others wait.
+final class FooterLoader: @unchecked Sendable {
+    // Sendable: the pointer is written once, atomically, and its target never changes after that.
+    private let loaded = Atomic<UnsafeMutablePointer<Loaded>?>(nil)
+    private let isLoading = Monitor(false)
+
+    private struct Loaded {
+        let footer: PackFooter
+        let bytes: UnsafeMutableRawBufferPointer
+    }
+
+    deinit {
+        guard let loaded = loaded.load(ordering: .acquiring) else { return }
+        loaded.pointee.bytes.deallocate()
+        loaded.deinitialize(count: 1)
+        loaded.deallocate()
+    }
+
+    var known: PackFooter? {
+        @inline(__always) get { loaded.load(ordering: .acquiring)?.pointee.footer }
+    }
+
+    /// The footer, made by `load` unless somebody has it. `load` gives bytes that this object then owns.
+    func get(
+        _ load: () throws(CacheError) -> (footer: PackFooter, bytes: UnsafeMutableRawBufferPointer)
+    ) throws(CacheError) -> PackFooter {
+        if let known { return known }
+        isLoading.wait { isLoading -> Void? in
+            if isLoading { return nil }
+            isLoading = true
+            return ()
+        }
+        defer {
+            isLoading.withLock { $0 = false }
+            isLoading.wake()
+        }
+        if let known { return known }
+        let result = try load()
+        let box = UnsafeMutablePointer<Loaded>.allocate(capacity: 1)
+        box.initialize(to: Loaded(footer: result.footer, bytes: result.bytes))
+        loaded.store(box, ordering: .releasing)
+        return result.footer
+    }
+}
+
+extension Container {
+    /// The pack's footer: fetched once, verified, and kept on disk. Valid for the cache's life. May block for a
+    /// read of the store.
+    package func footer() throws(CacheError) -> PackFooter {
+        if let known = footerLoader.known { return known }
+        return try footerLoader.get { () throws(CacheError) in
+            // On the heap: a mapped one would raise SIGBUS when the disk fails, and cost a mapping each.
+            // 64 bytes a chunk; cache limits may later drop the footers of complete containers here.
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
+            if let disk, disk.hasFooter, disk.readFooter(into: buffer),
+                let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+            {
+                return (footer, buffer)
+            }
+            do throws(CacheError) {
+                return (try fetchFooter(into: buffer), buffer)
+            } catch {
+                buffer.deallocate()
+                throw error
+            }
+        }
+    }
+
+    /// The footer as far as this node has it, without asking the store.
+    func localFooter() -> PackFooter? {
+        if let known = footerLoader.known { return known }
+        guard let disk, disk.hasFooter else { return nil }
+        return try? footerLoader.get { () throws(CacheError) in
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
+            if disk.readFooter(into: buffer), let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack) {
+                return (footer, buffer)
+            }
+            buffer.deallocate()
+            throw CacheError(.notFound, "the footer is not on this node", object: pack.key.text)
+        }
+    }
+
+    private func fetchFooter(into buffer: UnsafeMutableRawBufferPointer) throws(CacheError) -> PackFooter {
+        guard let origin else {
+            throw CacheError(.notFound, "the pack's store is not known", object: pack.key.text)
+        }
+        var attempt = 1
+        while true {
+            do throws(ObjectStoreError) {
+                context.counters.fetchRequests.count()
+                try origin.read(pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
+            } catch { throw CacheError(error) }
+            context.counters.fetchedBytes.count(buffer.count)
+            do throws(StoreError) {
+                let footer = try PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+                disk?.persistFooter(UnsafeRawBufferPointer(buffer), bitmap)
+                return footer
+            } catch {
+                // Bytes may be hurt on the way: a second read tells that from a damaged object.
+                attempt += 1
+                if attempt > 2 { throw CacheError(error) }
+            }
+        }
+    }
+}
+
+extension CacheError {
+    /// A store's error seen from the cache.
+    init(_ error: ObjectStoreError, chunk: Int? = nil) {
+        let code: Code =
+            switch error.code {
+            case .notFound, .invalidKey: .notFound
+            case .truncated, .tooLarge, .corrupt: .damaged
+            case .unavailable: .unavailable
+            case .permissionDenied: .permissionDenied
+            case .notSupported: .unsupported
+            case .alreadyExists, .noSpace, .inputOutput: .inputOutput
+            }
+        self.init(code, error.description, object: error.key, chunk: chunk)
+    }
+
+    init(_ error: StoreError) {
+        let code: Code =
+            switch error.code {
+            case .damaged, .conflict, .sourceChanged: .damaged
+            case .unsupported: .unsupported
+            case .notFound, .invalidInput: .notFound
+            case .unavailable: .unavailable
+            case .permissionDenied: .permissionDenied
+            case .noSpace, .inputOutput: .inputOutput
+            }
+        self.init(code, error.message, object: error.object, remedy: error.remedy)
+        cause = error.cause
+    }
+}

@@ -1,0 +1,173 @@
+import Chunking
+package import DatasetStore
+import Glibc
+import ObjectStore
+import Synchronization
+import System
+
+/// The local sparse twin of one pack: plain bytes at their container offsets, and a bit for each chunk that
+/// says whether they are there.
+///
+/// A container without a disk (the cache's directory takes no files) is one in which nothing is ever present.
+package final class Container: @unchecked Sendable {
+    // Sendable: immutable, but for atomics and monitors.
+    package let pack: PackReference
+    /// The whole container, mapped for reading: `pack.containerSize` bytes. Only chunks that are present hold
+    /// their bytes. The kernel may copy from it; code that touches it itself risks SIGBUS when the disk fails.
+    package let bytes: UnsafeRawPointer
+
+    let context: CacheContext
+    let disk: ContainerDisk?
+    let bitmap: PresenceBitmap
+    private let trustedCount: Atomic<Int>
+    let footerLoader = FooterLoader()
+    private let lent = Atomic<Int32>(-1)
+    private let origins: Monitor<(any ObjectStore)?>
+
+    /// Falls back to a container without files when the disk does not take them.
+    init(pack: PackReference, origin: (any ObjectStore)?, context: CacheContext) throws(CacheError) {
+        guard pack.isPlausible, let length = Int(exactly: pack.containerSize) else {
+            throw CacheError(
+                .damaged, "the reference to the pack has lengths out of range", object: pack.key.text,
+                remedy: "Run `kaml check`")
+        }
+        var opened: (disk: ContainerDisk, bitmap: PresenceBitmap)?
+        if context.hasDisk {
+            do throws(Errno) {
+                opened = try ContainerOpening(context: context, pack: pack).open()
+            } catch { context.noticeDiskTrouble(error) }
+        }
+        let address =
+            if let opened {
+                mmap(nil, length, PROT_READ, MAP_SHARED, opened.disk.data.rawValue, 0)
+            } else {
+                // Nobody reads it; it keeps `bytes` a valid pointer.
+                mmap(nil, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            }
+        guard let address, address != MAP_FAILED else {
+            throw CacheError(
+                .exhausted, "the container cannot be mapped", object: pack.key.text, cause: Errno.last,
+                remedy: "Raise vm.max_map_count, or use fewer packs at a time")
+        }
+        self.pack = pack
+        self.context = context
+        bytes = UnsafeRawPointer(address)
+        disk = opened?.disk
+        bitmap = opened?.bitmap ?? PresenceBitmap(count: Int(pack.chunkCount))
+        trustedCount = Atomic(bitmap.countTrusted())
+        origins = Monitor(origin)
+    }
+
+    deinit {
+        munmap(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize))
+        let descriptor = lent.load(ordering: .acquiring)
+        if descriptor >= 0 { Glibc.close(descriptor) }
+    }
+
+    /// Whether a chunk is on disk and was verified. False for an index that the pack does not have.
+    @inline(__always)
+    package func isPresent(_ chunk: Int) -> Bool { bitmap.isTrusted(chunk) }
+
+    /// Whether all of a run of chunks are.
+    @inline(__always)
+    package func arePresent(_ chunks: Range<Int>) -> Bool { bitmap.areTrusted(chunks) }
+
+    /// Whether all chunks are present.
+    package var isComplete: Bool { trustedCount.load(ordering: .acquiring) == bitmap.count }
+
+    /// Chunks that are present.
+    package var presentCount: Int { trustedCount.load(ordering: .relaxed) }
+
+    /// Plain bytes of the chunks that are present; estimated by their number while the footer is not known.
+    package func presentBytes() -> UInt64 {
+        let count = presentCount
+        if count == bitmap.count && pack.layout == .file { return pack.containerSize }
+        guard let footer = footerLoader.known else {
+            return UInt64(Double(pack.containerSize) * Double(count) / Double(bitmap.count))
+        }
+        return (0..<bitmap.count).reduce(0) { sum, chunk in
+            bitmap.isTrusted(chunk) ? sum &+ UInt64(footer[chunk].plainLength) : sum
+        }
+    }
+
+    /// Drops the process's page table entries for a range of `bytes`, so that a long read does not grow its
+    /// resident size. The bytes stay valid.
+    package func forget(_ range: Range<Int>) {
+        guard range.lowerBound >= 0, range.upperBound <= Int(pack.containerSize), !range.isEmpty else { return }
+        let start = range.lowerBound & ~4095
+        madvise(UnsafeMutableRawPointer(mutating: bytes + start), range.upperBound - start, MADV_DONTNEED)
+    }
+
+    /// A descriptor of the complete container that cannot write, for the kernel to read from. Valid for the
+    /// cache's life. Throws `unusable` while chunks are missing or the container has no file.
+    package func lend() throws(CacheError) -> Int32 {
+        let known = lent.load(ordering: .acquiring)
+        if known >= 0 { return known }
+        guard isComplete, let disk else {
+            throw CacheError(.unusable, "the container is not complete", object: pack.key.text)
+        }
+        let descriptor = try openReadOnly(disk)
+        let (exchanged, first) = lent.compareExchange(
+            expected: -1, desired: descriptor, ordering: .acquiringAndReleasing)
+        if exchanged { return descriptor }
+        Glibc.close(descriptor)
+        return first
+    }
+
+    private func openReadOnly(_ disk: ContainerDisk) throws(CacheError) -> Int32 {
+        do throws(Errno) {
+            let file = try context.files.open(
+                context.layout.data(pack.id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK, mode: 0)
+            let (found, own) = (try context.files.status(of: file), try context.files.status(of: disk.data))
+            guard found.inode == own.inode, found.device == own.device else { throw .stale }
+            return file.release()
+        } catch {
+            throw CacheError(
+                .unusable, "the container's file was moved away under the cache", object: pack.key.text, cause: error)
+        }
+    }
+
+    // MARK: - For the fetch
+
+    /// The store the pack is read from; nil when the container was opened for a scrub only.
+    var origin: (any ObjectStore)? { origins.withLock { $0 } }
+
+    /// Gives a container that a scrub opened its store.
+    func attach(_ origin: any ObjectStore) { origins.withLock { $0 = $0 ?? origin } }
+
+    /// Keeps a chunk's verified bytes. False when the disk does not take them: the caller answers from memory.
+    func store(_ chunk: Int, at offset: UInt64, _ plain: UnsafeRawBufferPointer) -> Bool {
+        guard let disk else {
+            context.counters.readThroughs.count()
+            return false
+        }
+        do throws(Errno) {
+            try disk.write(plain, at: offset)
+        } catch {
+            context.counters.readThroughs.count()
+            context.noticeDiskTrouble(error)
+            return false
+        }
+        trust(chunk)
+        context.counters.filledBytes.count(plain.count)
+        return true
+    }
+
+    /// Makes a chunk readable whose bytes in the container are known to be right.
+    func trust(_ chunk: Int) {
+        if bitmap.set(chunk) { trustedCount.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+        disk?.persist(chunk, of: bitmap)
+    }
+
+    /// Forgets a chunk whose bytes in the container are wrong or cannot be read.
+    func reject(_ chunk: Int) {
+        if bitmap.clear(chunk) { trustedCount.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
+        disk?.persist(chunk, of: bitmap)
+    }
+
+    /// Has a chunk hashed again before its next use.
+    func distrust(_ chunk: Int) {
+        if bitmap.distrust(chunk) { trustedCount.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
+        disk?.persist(chunk, of: bitmap)
+    }
+}

@@ -1,0 +1,173 @@
+import DatasetStore
+import System
+
+/// A container's two files, and the discipline that keeps the map true.
+///
+/// - A word of the map is written after the bytes it vouches for, so a killed process loses nothing and promises
+///   nothing that is not there.
+/// - A map that says clean is first marked dirty, durably, before any of its words changes: else a power cut could
+///   leave new words under the old mark.
+/// - A map that cannot be written any more is removed: what it says on disk would outlive what is true.
+final class ContainerDisk: Sendable {
+    let context: CacheContext
+    let pack: PackReference
+    let data: FileDescriptor
+    private let map: FileDescriptor
+    private let mapPath: ByteString
+    private let ledger: Monitor<Ledger>
+
+    /// What has yet to be written to the map, and what it says now.
+    fileprivate struct Ledger {
+        var pairs: Set<Int> = []
+        var header = false
+        /// One thread at a time writes; those who come meanwhile leave their word here and go on.
+        var isWriting = false
+        var isClean: Bool
+        var hasFooter: Bool
+        var isAbandoned = false
+        /// Whether anything was written into the container in this life.
+        var isChanged = false
+    }
+
+    fileprivate enum Step {
+        case markDirty
+        case pair(Int)
+        case header(ContainerMap)
+        case done
+    }
+
+    init(
+        context: CacheContext, pack: PackReference, data: consuming FileDescriptor, map: consuming FileDescriptor,
+        mapPath: ByteString, isClean: Bool, hasFooter: Bool
+    ) {
+        self.context = context
+        self.pack = pack
+        self.data = data
+        self.map = map
+        self.mapPath = mapPath
+        ledger = Monitor(Ledger(isClean: isClean, hasFooter: hasFooter))
+    }
+
+    var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+        try context.files.write(data, bytes, at: offset)
+    }
+
+    /// Whether `buffer` could be filled from the container's `offset` on.
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        (try? context.files.read(data, into: buffer, at: offset)) == buffer.count
+    }
+
+    /// Writes the words of the chunks around `chunk` as they are in `bitmap` now, or leaves that to the thread that
+    /// writes just then.
+    func persist(_ chunk: Int, of bitmap: PresenceBitmap) {
+        let leads = ledger.withLock { ledger in
+            ledger.isChanged = true
+            guard !ledger.isAbandoned else { return false }
+            ledger.pairs.insert(chunk >> 6)
+            return ledger.takeTurn()
+        }
+        if leads { writeMap(bitmap) }
+    }
+
+    /// Keeps the footer for later lives of the cache. It was verified, and is verified again when it is read.
+    func persistFooter(_ bytes: UnsafeRawBufferPointer, _ bitmap: PresenceBitmap) {
+        do throws(Errno) {
+            try context.files.write(map, bytes, at: UInt64(ContainerMap.footerOffset(pack)))
+        } catch { return context.noticeDiskTrouble(error) }
+        let leads = ledger.withLock { ledger in
+            ledger.isChanged = true
+            guard !ledger.isAbandoned else { return false }
+            ledger.hasFooter = true
+            ledger.header = true
+            return ledger.takeTurn()
+        }
+        if leads { writeMap(bitmap) }
+    }
+
+    func readFooter(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack)))) == buffer.count
+    }
+
+    /// Makes everything durable and marks the map clean. Nobody writes any more.
+    func close(_ bitmap: PresenceBitmap) {
+        let (isClean, isAbandoned, hasFooter) = ledger.withLock { ($0.isClean, $0.isAbandoned, $0.hasFooter) }
+        if isClean || isAbandoned { return }
+        var header = ContainerMap(pack: pack, bootID: context.bootID, isClean: true, hasFooter: hasFooter)
+        var pairs: [UInt8] = []
+        for index in 0..<bitmap.pairCount {
+            let pair = bitmap.pair(index)
+            pairs.appendLittleEndian(pair.present)
+            pairs.appendLittleEndian(pair.trusted)
+        }
+        header.checksum = pairs.withUnsafeBytes { header.checksum(over: $0) }
+        do throws(Errno) {
+            // After a failed sync the kernel may have dropped the pages: no mark then, and the next boot hashes.
+            try context.files.sync(data)
+            try write(pairs, at: ContainerMap.headerLength)
+            try context.files.sync(map)
+            try write(header.encoded(), at: 0)
+            try context.files.sync(map)
+            ledger.withLock { $0.isClean = true }
+        } catch { context.noticeDiskTrouble(error) }
+    }
+
+    private func writeMap(_ bitmap: PresenceBitmap) {
+        while true {
+            do throws(Errno) {
+                switch ledger.withLock({ $0.next(pack, context.bootID) }) {
+                case .markDirty:
+                    let hasFooter = ledger.withLock { $0.hasFooter }
+                    let header = ContainerMap(pack: pack, bootID: context.bootID, isClean: false, hasFooter: hasFooter)
+                    try write(header.encoded(), at: 0)
+                    try context.files.sync(map)
+                    ledger.withLock { $0.isClean = false }
+                case .header(let header):
+                    try write(header.encoded(), at: 0)
+                case .pair(let index):
+                    let pair = bitmap.pair(index)
+                    var words: [UInt8] = []
+                    words.appendLittleEndian(pair.present)
+                    words.appendLittleEndian(pair.trusted)
+                    try write(words, at: ContainerMap.pairOffset(index))
+                case .done:
+                    return
+                }
+            } catch {
+                try? context.files.unlink(mapPath)
+                ledger.withLock { ledger in
+                    ledger.isAbandoned = true
+                    ledger.isWriting = false
+                }
+                return context.noticeDiskTrouble(error)
+            }
+        }
+    }
+
+    private func write(_ bytes: [UInt8], at offset: Int) throws(Errno) {
+        let outcome = bytes.withUnsafeBytes { bytes in
+            Result { () throws(Errno) in try context.files.write(map, bytes, at: UInt64(offset)) }
+        }
+        try outcome.get()
+    }
+}
+
+extension ContainerDisk.Ledger {
+    fileprivate mutating func takeTurn() -> Bool {
+        if isWriting { return false }
+        isWriting = true
+        return true
+    }
+
+    fileprivate mutating func next(_ pack: PackReference, _ bootID: BootID) -> ContainerDisk.Step {
+        if (header || !pairs.isEmpty) && isClean { return .markDirty }
+        if header {
+            header = false
+            return .header(ContainerMap(pack: pack, bootID: bootID, isClean: false, hasFooter: hasFooter))
+        }
+        if let pair = pairs.popFirst() { return .pair(pair) }
+        isWriting = false
+        return .done
+    }
+}

@@ -1,0 +1,177 @@
+import DatasetStore
+import Glibc
+import System
+
+/// Opens a container's files, or makes them.
+struct ContainerOpening {
+    let context: CacheContext
+    let pack: PackReference
+
+    /// The files and what they vouch for. Throws when the disk does not give or take them.
+    func open() throws(Errno) -> (disk: ContainerDisk, bitmap: PresenceBitmap) {
+        let bitmap = PresenceBitmap(count: Int(pack.chunkCount))
+        if let data = try openData() {
+            if let map = try openMap(bitmap) {
+                return (disk(data, map.file, isClean: map.isClean, hasFooter: map.hasFooter), bitmap)
+            }
+            return (disk(data, try makeMap(), isClean: false, hasFooter: false), bitmap)
+        }
+        // Without its data a map is a lie, so it goes first.
+        try remove(mapPath)
+        let data = try makeData()
+        return (disk(data, try makeMap(), isClean: false, hasFooter: false), bitmap)
+    }
+
+    private var dataPath: ByteString { context.layout.data(pack.id) }
+    private var mapPath: ByteString { context.layout.map(pack.id) }
+
+    private func disk(
+        _ data: consuming FileDescriptor, _ map: consuming FileDescriptor, isClean: Bool, hasFooter: Bool
+    ) -> ContainerDisk {
+        ContainerDisk(
+            context: context, pack: pack, data: data, map: map, mapPath: mapPath, isClean: isClean,
+            hasFooter: hasFooter)
+    }
+
+    /// Nil when there is no data file that could be this container's.
+    private func openData() throws(Errno) -> FileDescriptor? {
+        guard let file = try openRegular(dataPath) else { return nil }
+        if try context.files.status(of: file).size == pack.containerSize { return file }
+        return nil
+    }
+
+    private func makeData() throws(Errno) -> FileDescriptor {
+        try remove(dataPath)
+        let file: FileDescriptor
+        do throws(Errno) {
+            file = try create(dataPath)
+        } catch .noEntry {
+            do throws(Errno) {
+                try context.files.makeDirectory(context.layout.containerFolder(pack.id), mode: 0o700)
+            } catch .alreadyExists {}
+            file = try create(dataPath)
+        }
+        try context.files.truncate(file, to: pack.containerSize)
+        return file
+    }
+
+    private func makeMap() throws(Errno) -> FileDescriptor {
+        try remove(mapPath)
+        let file = try create(mapPath)
+        let header = ContainerMap(pack: pack, bootID: context.bootID, isClean: false, hasFooter: false)
+        let pairs = PresenceBitmap.pairCount(chunks: Int(pack.chunkCount)) * 16
+        // The words first: a map is one from its header on.
+        try write([UInt8](repeating: 0, count: pairs), to: file, at: ContainerMap.headerLength)
+        try write(header.encoded(), to: file, at: 0)
+        return file
+    }
+
+    private struct OpenMap: ~Copyable {
+        let file: FileDescriptor
+        let isClean: Bool
+        let hasFooter: Bool
+    }
+
+    /// Fills `bitmap` from the map file. Nil when there is none that fits the pack.
+    private func openMap(_ bitmap: PresenceBitmap) throws(Errno) -> OpenMap? {
+        guard let file = try openRegular(mapPath) else { return nil }
+        let length = ContainerMap.footerOffset(pack)
+        var bytes = [UInt8](repeating: 0, count: length)
+        let outcome = bytes.withUnsafeMutableBytes { buffer in
+            Result { () throws(Errno) in try context.files.read(file, into: buffer, at: 0) }
+        }
+        // A map that cannot be read is a map that is not there.
+        guard case .success(length) = outcome,
+            let header = bytes.withUnsafeBytes({ ContainerMap($0) }), header.pack == pack
+        else { return nil }
+        let isWhole = bytes.withUnsafeBytes { bytes in
+            header.checksum(over: UnsafeRawBufferPointer(rebasing: bytes[ContainerMap.headerLength...]))
+                == header.checksum
+        }
+        let keepsTrust =
+            !context.options.distrust
+            && (header.isClean ? isWhole : header.bootID == context.bootID)
+        bytes.withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress else { return }
+            for index in 0..<bitmap.pairCount {
+                let offset = ContainerMap.pairOffset(index)
+                bitmap.load(
+                    index, present: start.littleEndian(offset, as: UInt64.self),
+                    trusted: keepsTrust ? start.littleEndian(offset + 8, as: UInt64.self) : 0)
+            }
+        }
+        if keepsTrust { return OpenMap(file: file, isClean: header.isClean, hasFooter: header.hasFooter) }
+        try rewrite(file, header, bitmap)
+        return OpenMap(file: file, isClean: false, hasFooter: header.hasFooter)
+    }
+
+    /// Takes the trust out of the file too, so that it does not come back with the next life of this boot.
+    private func rewrite(
+        _ file: borrowing FileDescriptor, _ old: ContainerMap, _ bitmap: PresenceBitmap
+    ) throws(Errno) {
+        var dirty = old
+        dirty.isClean = false
+        if old.isClean {
+            // Still under the old boot id: until the words below are written nothing may be trusted.
+            dirty.bootID = BootID([])
+            try write(dirty.encoded(), to: file, at: 0)
+        }
+        var pairs: [UInt8] = []
+        for index in 0..<bitmap.pairCount {
+            let pair = bitmap.pair(index)
+            pairs.appendLittleEndian(pair.present)
+            pairs.appendLittleEndian(pair.trusted)
+        }
+        try write(pairs, to: file, at: ContainerMap.headerLength)
+        dirty.bootID = context.bootID
+        try write(dirty.encoded(), to: file, at: 0)
+        // A power cut must not leave the clean mark over words that are about to change.
+        if old.isClean { try context.files.sync(file) }
+    }
+
+    private func write(
+        _ bytes: [UInt8], to file: borrowing FileDescriptor, at offset: Int
+    ) throws(Errno) {
+        // A noncopyable parameter cannot be captured, so the array's pointer comes out here.
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
+        defer { copy.deallocate() }
+        copy.copyBytes(from: bytes)
+        try context.files.write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
+    }
+
+    /// Nil when there is nothing at the path, or something that is no file of ours.
+    private func openRegular(_ path: ByteString) throws(Errno) -> FileDescriptor? {
+        do throws(Errno) {
+            // O_NONBLOCK: a fifo that somebody put here must not hold the cache up.
+            let file = try context.files.open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, mode: 0)
+            if try context.files.status(of: file).kind == .regular { return file }
+            return nil
+        } catch .noEntry {
+            return nil
+        } catch where error == .loop || error == .isDirectory || error.rawValue == ENXIO {
+            return nil
+        }
+    }
+
+    private func create(_ path: ByteString) throws(Errno) -> FileDescriptor {
+        try context.files.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+    }
+
+    /// Clears the way for a file. What is no file of ours is moved aside, since somebody may want to know.
+    private func remove(_ path: ByteString) throws(Errno) {
+        let kind: FileStatus.Kind
+        do throws(Errno) {
+            kind = try context.files.status(of: path).kind
+        } catch .noEntry { return }
+        if kind == .regular { return try context.files.unlink(path) }
+        do throws(Errno) {
+            try context.files.makeDirectory(context.layout.aside, mode: 0o700)
+        } catch .alreadyExists {}
+        let name = ByteString(Array(path.bytes.split(separator: UInt8(ascii: "/")).last ?? []))
+        let target = context.layout.aside.appending(
+            ByteString(name.bytes + Array(".\(context.uniqueSuffix())".utf8)))
+        try context.files.rename(path, target)
+        context.notice(
+            once: "aside", "\(path) is not a file of the cache; it was moved to \(target). Find out who put it there")
+    }
+}

@@ -1,0 +1,62 @@
+import DatasetStore
+import ObjectStore
+import System
+
+/// The containers that are open, each opened by one thread while others wait.
+///
+/// Nothing is ever closed before the cache is. Limits on bytes, inodes and descriptors will hook in here:
+/// an evicted container is unlinked whole and taken out of the table, and stays mapped for those who have it.
+final class ContainerRegistry: Sendable {
+    private let context: CacheContext
+    private let entries = Monitor<[PackID: Entry]>([:])
+
+    private enum Entry {
+        case opening
+        case open(Container)
+    }
+
+    private enum Turn {
+        case found(Container)
+        case mine
+    }
+
+    init(_ context: CacheContext) { self.context = context }
+
+    var open: [Container] {
+        entries.withLock { entries in
+            entries.values.compactMap { if case .open(let container) = $0 { container } else { nil } }
+        }
+    }
+
+    func container(for pack: PackReference, origin: (any ObjectStore)?) throws(CacheError) -> Container {
+        let turn = entries.wait { entries -> Turn? in
+            switch entries[pack.id] {
+            case .open(let container): return .found(container)
+            case .opening: return nil
+            case nil:
+                entries[pack.id] = .opening
+                return .mine
+            }
+        }
+        switch turn {
+        case .found(let container):
+            guard container.pack == pack else {
+                throw CacheError(
+                    .damaged, "two snapshots describe the pack differently", object: pack.key.text,
+                    remedy: "Run `kaml check` on both")
+            }
+            if let origin { container.attach(origin) }
+            return container
+        case .mine:
+            defer { entries.wake() }
+            do throws(CacheError) {
+                let container = try Container(pack: pack, origin: origin, context: context)
+                entries.withLock { $0[pack.id] = .open(container) }
+                return container
+            } catch {
+                entries.withLock { $0[pack.id] = nil }
+                throw error
+            }
+        }
+    }
+}

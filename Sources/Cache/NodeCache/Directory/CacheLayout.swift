@@ -1,0 +1,46 @@
+import Chunking
+import DatasetStore
+import System
+
+/// Where the cache's files are.
+///
+/// ```
+/// VERSION                       format of the directory, a number
+/// lock                          flock(2)ed by the one process that uses it; holds its pid
+/// statistics                    what the cache did so far, `key value` lines
+/// containers/<2 hex>/<id>.data  plain bytes of a pack's chunks, sparse
+/// containers/<2 hex>/<id>.map   which of them are there (ContainerMap)
+/// manifests/<id>                decompressed manifest images (ManifestFile)
+/// aside/                        what stood in the place of a container and was no file
+/// ```
+struct CacheLayout: Sendable {
+    /// Version of the directory's format; a directory of a newer one is refused.
+    static let version = 1
+
+    let directory: ByteString
+
+    var version: ByteString { directory.appending("VERSION") }
+    var lock: ByteString { directory.appending("lock") }
+    var statistics: ByteString { directory.appending("statistics") }
+    var containers: ByteString { directory.appending("containers") }
+    var manifests: ByteString { directory.appending("manifests") }
+    var aside: ByteString { directory.appending("aside") }
+
+    func containerFolder(_ id: PackID) -> ByteString {
+        containers.appending(ByteString(String(id.description.prefix(2))))
+    }
+    func data(_ id: PackID) -> ByteString {
+        containerFolder(id).appending(ByteString(id.description + ".data"))
+    }
+    func map(_ id: PackID) -> ByteString {
+        containerFolder(id).appending(ByteString(id.description + ".map"))
+    }
+    func manifest(_ id: ContentHash) -> ByteString { manifests.appending(ByteString(id.hex)) }
+
+    /// The pack of a file name `<id>.map`; nil for every other name.
+    static func packID(ofMap name: ByteString) -> PackID? {
+        let text = name.description
+        guard text.hasSuffix(".map") else { return nil }
+        return PackID(hex: String(text.dropLast(4)))
+    }
+}

@@ -1,0 +1,80 @@
+import Chunking
+import DatasetStore
+
+/// A chunk that a job has to make present.
+struct FetchClaim {
+    var chunk: Int
+    var entry: ChunkEntry
+}
+
+/// One ranged read of a pack.
+struct FetchRange {
+    /// Bytes of the store object.
+    var bytes: Range<UInt64>
+    var claims: ArraySlice<FetchClaim>
+
+    var count: Int { Int(bytes.upperBound - bytes.lowerBound) }
+
+    /// Where a claim's frame lies in the range's bytes.
+    func place(of claim: FetchClaim) -> Range<Int> {
+        let start = Int(claim.entry.frame.lowerBound - bytes.lowerBound)
+        return start..<(start + Int(claim.entry.frame.upperBound - claim.entry.frame.lowerBound))
+    }
+}
+
+/// Joins chunks into ranged reads.
+enum FetchPlan {
+    /// `claims` in the order of their frames. A range takes at most `limit` stored bytes and twice as many plain
+    /// ones (a single chunk may be longer), and skips over at most `gap` bytes between two frames.
+    static func ranges(_ claims: [FetchClaim], limit: Int, gap: Int) -> [FetchRange] {
+        var ranges: [FetchRange] = []
+        var first = 0
+        var plain: UInt64 = 0
+        for index in claims.indices {
+            let entry = claims[index].entry
+            if index > first {
+                let start = claims[first].entry.frame.lowerBound
+                let previousEnd = claims[index - 1].entry.frame.upperBound
+                let fits =
+                    entry.frame.lowerBound >= previousEnd
+                    && entry.frame.lowerBound - previousEnd <= UInt64(gap)
+                    && entry.frame.upperBound - start <= UInt64(limit)
+                    && plain + UInt64(entry.plainLength) <= UInt64(limit) * 2
+                if !fits {
+                    ranges.append(range(claims[first..<index]))
+                    first = index
+                    plain = 0
+                }
+            }
+            plain += UInt64(entry.plainLength)
+        }
+        if first < claims.count { ranges.append(range(claims[first...])) }
+        return ranges
+    }
+
+    static func range(_ claims: ArraySlice<FetchClaim>) -> FetchRange {
+        guard let first = claims.first, let last = claims.last else { return FetchRange(bytes: 0..<0, claims: claims) }
+        return FetchRange(bytes: first.entry.frame.lowerBound..<last.entry.frame.upperBound, claims: claims)
+    }
+}
+
+extension ChunkEntry {
+    /// Stored bytes with the frame's header.
+    var frameLength: Int { PackFormat.frameHeaderLength + Int(storedLength) }
+
+    /// Whether the entry may be one of this pack. Entries from a footer were checked there; one from a manifest is
+    /// checked here before its offsets are used.
+    func fits(_ pack: PackReference) -> Bool {
+        let frameEnd = pack.objectSize - UInt64(pack.footerLength)
+        return plainLength > 0 && plainLength <= 4 << 20 && storedLength <= plainLength
+            && frameOffset <= frameEnd && UInt64(frameLength) <= frameEnd - frameOffset
+            && containerOffset <= pack.containerSize && UInt64(plainLength) <= pack.containerSize - containerOffset
+            && (pack.layout == .file || containerOffset.isMultiple(of: PackFormat.slotAlignment))
+    }
+
+    /// Equal but for the base, which only a footer has.
+    func describesSame(as other: ChunkEntry) -> Bool {
+        hash == other.hash && frameOffset == other.frameOffset && containerOffset == other.containerOffset
+            && storedLength == other.storedLength && plainLength == other.plainLength && codec == other.codec
+    }
+}

@@ -1,0 +1,149 @@
+import DatasetStore
+import Synchronization
+import System
+
+/// One call of `fetch`: a slot for each chunk, filled by whichever threads fetch them, and a completion that
+/// the last of them calls.
+final class FetchRequest: @unchecked Sendable {
+    // Sendable: each slot is written by the one thread that settles its chunk, before it counts `remaining`
+    // down; whoever counts to zero reads them all.
+    let parts: [FetchPart]
+    let entries: [ChunkEntry]
+    /// Where each part's slots start.
+    private let starts: [Int]
+    private let slots: UnsafeMutablePointer<Slot>
+    /// Slots to be settled, and one for the thread that makes the request.
+    private let remaining = Atomic<Int>(1)
+    private let failure = Monitor<CacheError?>(nil)
+    private let completion: @Sendable (Result<FetchedParts, CacheError>) -> Void
+    /// Whether memory must outlive the call of `settle`.
+    private let keepsMemory: Bool
+
+    private enum Slot {
+        case waiting
+        /// Read from the container.
+        case container
+        /// Valid as long as the thread that settled it last is in its completion.
+        case borrowed(UnsafeRawBufferPointer)
+        /// A copy of the request's own.
+        case owned(UnsafeMutableRawBufferPointer)
+        case failed(CacheError)
+    }
+
+    /// What became of a chunk.
+    enum Outcome {
+        /// It is in the container; its bytes are in memory too, for the length of the call.
+        case stored(UnsafeRawBufferPointer)
+        /// The disk did not take it: its bytes are valid for the length of the call.
+        case memory(UnsafeRawBufferPointer)
+        case failed(CacheError)
+    }
+
+    /// May read footers from the store.
+    convenience init(
+        _ parts: [FetchPart], completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
+    ) throws(CacheError) {
+        var entries: [ChunkEntry] = []
+        for part in parts { entries.append(contentsOf: try part.entries()) }
+        self.init(parts, entries: entries, keepsMemory: false, completion: completion)
+    }
+
+    init(
+        _ parts: [FetchPart], entries: [ChunkEntry], keepsMemory: Bool,
+        completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
+    ) {
+        self.parts = parts
+        self.entries = entries
+        self.keepsMemory = keepsMemory
+        self.completion = completion
+        var starts: [Int] = []
+        var next = 0
+        for part in parts {
+            starts.append(next)
+            next += part.chunks.count
+        }
+        self.starts = starts
+        slots = .allocate(capacity: max(1, entries.count))
+        slots.initialize(repeating: .waiting, count: entries.count)
+    }
+
+    deinit {
+        for index in 0..<entries.count {
+            if case .owned(let copy) = slots[index] { copy.deallocate() }
+        }
+        slots.deinitialize(count: entries.count)
+        slots.deallocate()
+    }
+
+    /// A chunk that was there already.
+    func settleReady(_ slot: Int) { slots[slot] = .container }
+
+    /// A chunk that somebody will settle. Before `arm` only.
+    func expect() { remaining.wrappingAdd(1, ordering: .relaxed) }
+
+    /// The request is set up: from here on its completion may be called, perhaps by this call.
+    func arm() { countDown() }
+
+    func settle(_ slot: Int, _ outcome: Outcome) {
+        switch outcome {
+        case .stored: slots[slot] = .container
+        case .memory(let plain):
+            slots[slot] = entries.count == 1 && !keepsMemory ? .borrowed(plain) : .owned(copy(plain))
+        case .failed(let error):
+            slots[slot] = .failed(error)
+            failure.withLock { $0 = $0 ?? error }
+        }
+        countDown {
+            // Nobody else is left, so memory that is at hand will do: it saves the mapping's page faults.
+            if case .stored(let plain) = outcome, !keepsMemory { slots[slot] = .borrowed(plain) }
+        }
+    }
+
+    private func countDown(last: () -> Void = {}) {
+        guard remaining.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        last()
+        if let error = failure.withLock({ $0 }) {
+            completion(.failure(error))
+        } else {
+            completion(.success(FetchedParts(request: self)))
+        }
+    }
+
+    func bytes(part: Int, chunk: Int) -> UnsafeRawBufferPointer {
+        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        guard parts.indices.contains(part), parts[part].chunks.contains(chunk) else { return nothing }
+        let slot = starts[part] + chunk - parts[part].chunks.lowerBound
+        switch slots[slot] {
+        case .waiting, .failed: return nothing
+        case .container:
+            let entry = entries[slot]
+            return UnsafeRawBufferPointer(
+                start: parts[part].container.bytes + Int(entry.containerOffset), count: Int(entry.plainLength))
+        case .borrowed(let plain): return plain
+        case .owned(let plain): return UnsafeRawBufferPointer(plain)
+        }
+    }
+
+    /// How a slot ended, for a request that keeps its memory.
+    enum Ending {
+        case container
+        case memory(UnsafeRawBufferPointer)
+        case failed(CacheError)
+    }
+
+    func ending(_ slot: Int) -> Ending {
+        switch slots[slot] {
+        case .container: .container
+        case .owned(let plain): .memory(UnsafeRawBufferPointer(plain))
+        case .borrowed(let plain): .memory(plain)
+        case .failed(let error): .failed(error)
+        case .waiting: .failed(CacheError(.inputOutput, "the fetch ended early"))
+        }
+    }
+
+    private func copy(_ plain: UnsafeRawBufferPointer) -> UnsafeMutableRawBufferPointer {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
+        copy.copyMemory(from: plain)
+        return copy
+    }
+}

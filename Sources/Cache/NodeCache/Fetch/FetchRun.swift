@@ -1,0 +1,267 @@
+import Chunking
+import DatasetStore
+import ObjectStore
+import System
+
+/// One job on its thread: reads ranges of a pack, checks every frame, fills the container, answers.
+struct FetchRun {
+    let scheduler: FetchScheduler
+    let container: Container
+    private let origin: (any ObjectStore)?
+
+    init(_ scheduler: FetchScheduler, _ container: Container) {
+        self.scheduler = scheduler
+        self.container = container
+        origin = container.origin
+    }
+
+    private var context: CacheContext { scheduler.context }
+
+    /// A prefix frame that waits for its base, in memory of its own.
+    private struct Waiting {
+        let run: FetchRun
+        let claim: FetchClaim
+        let base: PrefixBase
+        let frame: UnsafeMutableRawBufferPointer
+    }
+
+    /// Runs the jobs that one thread has undertaken: first every plain frame of all of them, since others may wait
+    /// for those, then the frames that have to wait for bases themselves.
+    static func run(_ jobs: [FetchJob], _ scheduler: FetchScheduler) {
+        if jobs.isEmpty { return }
+        scheduler.pool.with { buffers in
+            var waiting: [Waiting] = []
+            for job in jobs { FetchRun(scheduler, job.container).run(job, buffers, &waiting) }
+            finish(waiting, scheduler, buffers)
+        }
+    }
+
+    private func run(_ job: FetchJob, _ buffers: FetchBuffers, _ waiting: inout [Waiting]) {
+        var claims = job.claims.sorted { $0.chunk < $1.chunk }
+        if job.ahead > 0 || claims.count > 1, let footer = footerForReadahead(job) {
+            claims = scheduler.extend(job, footer)
+        }
+        let missing = claims.filter { !recheck($0, buffers) }
+        for range in FetchPlan.ranges(missing, limit: scheduler.rangeLimit, gap: context.options.gapTolerance) {
+            fetch(range, buffers, &waiting)
+        }
+    }
+
+    /// Reading ahead is worth a read of the footer; joining a few frames is not.
+    private func footerForReadahead(_ job: FetchJob) -> PackFooter? {
+        if let known = container.footerLoader.known { return known }
+        return job.ahead > 0 ? try? container.footer() : nil
+    }
+
+    /// A chunk that is on disk but not trusted: hashed now. False when it has to be fetched.
+    private func recheck(_ claim: FetchClaim, _ buffers: FetchBuffers) -> Bool {
+        guard container.bitmap.isPresent(claim.chunk), let disk = container.disk else { return false }
+        context.counters.recheckedChunks.count()
+        let plain = buffers.plain(Int(claim.entry.plainLength))
+        guard disk.read(into: plain, at: claim.entry.containerOffset),
+            buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == claim.entry.hash
+        else {
+            context.counters.rejectedChunks.count()
+            container.reject(claim.chunk)
+            return false
+        }
+        container.trust(claim.chunk)
+        scheduler.finish(container, claim.chunk, .stored(UnsafeRawBufferPointer(plain)))
+        return true
+    }
+
+    // MARK: - Ranges
+
+    private func fetch(_ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [Waiting]) {
+        let raw = buffers.raw(range.count)
+        do throws(CacheError) {
+            try read(range.bytes, into: raw)
+        } catch {
+            // A pack that was cut short still has its first frames, and one bad sector spares the others.
+            let worthRetry = error.code == .damaged || error.code == .inputOutput
+            if worthRetry && range.claims.count > 1 {
+                for index in range.claims.indices {
+                    fetch(FetchPlan.range(range.claims[index...index]), buffers, &waiting)
+                }
+            } else if worthRetry, (try? read(range.bytes, into: raw)) != nil {
+                deliver(range, UnsafeRawBufferPointer(raw), buffers, &waiting)
+            } else {
+                for claim in range.claims {
+                    var failure = error
+                    failure.chunk = claim.chunk
+                    scheduler.finish(container, claim.chunk, .failed(failure))
+                }
+            }
+            return
+        }
+        deliver(range, UnsafeRawBufferPointer(raw), buffers, &waiting)
+    }
+
+    private func deliver(
+        _ range: FetchRange, _ raw: UnsafeRawBufferPointer, _ buffers: FetchBuffers, _ waiting: inout [Waiting]
+    ) {
+        for claim in range.claims {
+            let frame = UnsafeRawBufferPointer(rebasing: raw[range.place(of: claim)])
+            guard claim.entry.codec == .zstdPrefix else {
+                deliver(claim, frame, base: nil, buffers)
+                continue
+            }
+            do throws(CacheError) {
+                let base = try PrefixBase(of: claim, in: container, scheduler.registry)
+                if base.container.isPresent(base.chunk), let plain = base.read(buffers) {
+                    deliver(claim, frame, base: (base, plain), buffers)
+                } else {
+                    let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: frame.count, alignment: 64)
+                    copy.copyMemory(from: frame)
+                    waiting.append(Waiting(run: self, claim: claim, base: base, frame: copy))
+                }
+            } catch {
+                scheduler.finish(container, claim.chunk, .failed(error))
+            }
+        }
+    }
+
+    /// Fetches the bases of prefix frames, as many at a time as may be in memory should the disk not take them,
+    /// and finishes the frames.
+    private static func finish(_ waiting: [Waiting], _ scheduler: FetchScheduler, _ buffers: FetchBuffers) {
+        var rest = waiting[...]
+        while !rest.isEmpty {
+            var bytes = 0
+            let group = rest.prefix { waiting in
+                defer { bytes += Int(waiting.base.entry.plainLength) }
+                return bytes == 0 || bytes + Int(waiting.base.entry.plainLength) <= scheduler.rangeLimit * 2
+            }
+            rest = rest.dropFirst(group.count)
+            let parts = group.map { waiting in
+                FetchPart(
+                    container: waiting.base.container, chunks: waiting.base.chunk..<(waiting.base.chunk + 1),
+                    hint: waiting.base.entry)
+            }
+            let bases = scheduler.fetchBases(parts, group.map(\.base.entry))
+            for (slot, item) in group.enumerated() {
+                item.run.finish(item, bases.ending(slot), buffers)
+                item.frame.deallocate()
+            }
+        }
+    }
+
+    private func finish(_ waiting: Waiting, _ base: FetchRequest.Ending, _ buffers: FetchBuffers) {
+        let plain: UnsafeRawBufferPointer?
+        switch base {
+        case .memory(let bytes): plain = bytes
+        // The disk may take a chunk and not give it back.
+        case .container: plain = waiting.base.read(buffers) ?? (try? fresh(waiting.base, buffers))
+        case .failed(var error):
+            error.message += "; it is the base of chunk \(waiting.claim.chunk) of \(container.pack.key)"
+            scheduler.finish(container, waiting.claim.chunk, .failed(error))
+            return
+        }
+        if let plain {
+            deliver(waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
+        } else {
+            let cause = CodecError("its base cannot be read")
+            scheduler.finish(container, waiting.claim.chunk, .failed(damaged(waiting.claim.chunk, cause)))
+        }
+    }
+
+    // MARK: - Frames
+
+    private func deliver(
+        _ claim: FetchClaim, _ frame: UnsafeRawBufferPointer, base: (PrefixBase, UnsafeRawBufferPointer)?,
+        _ buffers: FetchBuffers
+    ) {
+        let plain: UnsafeRawBufferPointer
+        do throws(CodecError) {
+            plain = try decode(claim, frame, base: base?.1, buffers)
+        } catch {
+            context.counters.failedChunks.count()
+            do throws(CacheError) {
+                plain = try decodeAgain(claim, base?.0, buffers)
+            } catch {
+                scheduler.finish(container, claim.chunk, .failed(error))
+                return
+            }
+        }
+        context.counters.verifiedChunks.count()
+        let isStored = container.store(claim.chunk, at: claim.entry.containerOffset, plain)
+        scheduler.finish(container, claim.chunk, isStored ? .stored(plain) : .memory(plain))
+    }
+
+    /// The chunk's plain bytes, verified: in the frame itself when it is not compressed.
+    private func decode(
+        _ claim: FetchClaim, _ frame: UnsafeRawBufferPointer, base: UnsafeRawBufferPointer?,
+        _ buffers: FetchBuffers
+    ) throws(CodecError) -> UnsafeRawBufferPointer {
+        let entry = claim.entry
+        let expected = FrameHeader(
+            index: UInt32(claim.chunk), storedLength: entry.storedLength, plainLength: entry.plainLength,
+            codec: entry.codec)
+        guard FrameHeader(frame) == expected else { throw CodecError("the frame's header is not the one listed") }
+        let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
+        let plain: UnsafeRawBufferPointer
+        if entry.codec == .none {
+            guard entry.storedLength == entry.plainLength else { throw CodecError("stored and plain length differ") }
+            plain = payload
+        } else {
+            let buffer = buffers.plain(Int(entry.plainLength))
+            try buffers.decoder.decode(entry.codec, payload, prefix: base, into: buffer)
+            plain = UnsafeRawBufferPointer(buffer)
+        }
+        guard buffers.hasher.hash(.chunk, plain) == entry.hash else { throw CodecError("the bytes do not match their hash") }
+        return plain
+    }
+
+    /// Bytes may be hurt on the way: reads the frame, and its base, anew, and only then calls the pack damaged.
+    private func decodeAgain(
+        _ claim: FetchClaim, _ base: PrefixBase?, _ buffers: FetchBuffers
+    ) throws(CacheError) -> UnsafeRawBufferPointer {
+        var basePlain: UnsafeRawBufferPointer?
+        if let base {
+            // Perhaps the base rotted on this disk.
+            base.container.distrust(base.chunk)
+            basePlain = try fresh(base, buffers)
+        }
+        let frame = buffers.retry(claim.entry.frameLength)
+        try read(claim.entry.frame, into: frame)
+        do throws(CodecError) {
+            return try decode(claim, UnsafeRawBufferPointer(frame), base: basePlain, buffers)
+        } catch {
+            context.counters.failedChunks.count()
+            throw damaged(claim.chunk, error)
+        }
+    }
+
+    /// A base's plain bytes straight from its store, verified.
+    private func fresh(_ base: PrefixBase, _ buffers: FetchBuffers) throws(CacheError) -> UnsafeRawBufferPointer {
+        let run = FetchRun(scheduler, base.container)
+        let frame = buffers.retry(base.entry.frameLength)
+        try run.read(base.entry.frame, into: frame)
+        do throws(CodecError) {
+            let claim = FetchClaim(chunk: base.chunk, entry: base.entry)
+            let plain = try run.decode(claim, UnsafeRawBufferPointer(frame), base: nil, buffers)
+            let kept = buffers.base(plain.count)
+            kept.copyMemory(from: plain)
+            return UnsafeRawBufferPointer(kept)
+        } catch { throw run.damaged(base.chunk, error) }
+    }
+
+    private func read(
+        _ bytes: Range<UInt64>, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(CacheError) {
+        guard let origin else {
+            throw CacheError(.notFound, "the pack's store is not known", object: container.pack.key.text)
+        }
+        context.counters.fetchRequests.count()
+        do throws(ObjectStoreError) {
+            try origin.read(container.pack.key, from: bytes.lowerBound, into: buffer)
+        } catch { throw CacheError(error) }
+        context.counters.fetchedBytes.count(buffer.count)
+    }
+
+    private func damaged(_ chunk: Int, _ cause: CodecError) -> CacheError {
+        CacheError(
+            .damaged, "a chunk of the pack is damaged in the store", object: container.pack.key.text, chunk: chunk,
+            cause: cause,
+            remedy: "Run `kaml check --read-data` to see which files it hurts, and restore the pack from a copy of the store")
+    }
+}

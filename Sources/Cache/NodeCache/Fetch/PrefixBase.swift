@@ -1,0 +1,40 @@
+import Chunking
+import DatasetStore
+import ObjectStore
+import System
+
+/// The chunk that a prefix frame was compressed against.
+struct PrefixBase {
+    let container: Container
+    let chunk: Int
+    let entry: ChunkEntry
+
+    /// Finds it through the footer of the frame's pack. Opens the base's container and may read its footer.
+    init(of claim: FetchClaim, in container: Container, _ registry: ContainerRegistry) throws(CacheError) {
+        func damaged(_ what: String) -> CacheError {
+            CacheError(
+                .damaged, "the base of a chunk of the pack \(what)", object: container.pack.key.text,
+                chunk: claim.chunk, remedy: "Run `kaml check`")
+        }
+        guard let base = claim.entry.base else { throw damaged("is not named") }
+        guard let pack = try container.footer().basePack(base.pack) else { throw damaged("is out of range") }
+        self.container = try registry.container(for: pack, origin: container.origin)
+        let footer = try self.container.footer()
+        guard let chunk = Int(exactly: base.chunk), chunk < footer.chunkCount else { throw damaged("is out of range") }
+        entry = footer[chunk]
+        // Depth one is a rule of the format: without it a read could need any number of packs.
+        guard entry.codec != .zstdPrefix else { throw damaged("needs a base itself") }
+        self.chunk = chunk
+    }
+
+    /// Its plain bytes out of the container. Nil when the disk does not give them; the chunk is then forgotten.
+    func read(_ buffers: FetchBuffers) -> UnsafeRawBufferPointer? {
+        let plain = buffers.base(Int(entry.plainLength))
+        // pread and not the mapping: a failing disk must be an error here, not a SIGBUS.
+        guard let disk = container.disk, disk.read(into: plain, at: entry.containerOffset) else {
+            container.reject(chunk)
+            return nil
+        }
+        return UnsafeRawBufferPointer(plain)
+    }
+}

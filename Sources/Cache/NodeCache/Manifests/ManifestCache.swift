@@ -1,0 +1,63 @@
+import Chunking
+import DatasetStore
+import ObjectStore
+import System
+
+/// Manifest images that are fetched and decompressed once, kept in files, and mapped.
+struct ManifestCache: ManifestSource {
+    private let context: CacheContext
+    private let objects: ManifestObjects
+    private let counted: CountingObjectStore
+
+    init(_ context: CacheContext, origin: ManifestObjects) {
+        self.context = context
+        counted = CountingObjectStore(origin.store)
+        objects = ManifestObjects(store: counted)
+    }
+
+    func root(_ id: ContentHash) throws(StoreError) -> any ManifestImage {
+        let path = context.layout.manifest(id)
+        if let image = open(.manifestRoot, id, path) { return image }
+        let image = try fetch { () throws(StoreError) in
+            try StoreManifestSource(objects: objects).root(id)
+        }
+        return keep(.manifestRoot, id, path, image.bytes, UnsafeBufferPointer(start: nil, count: 0)) ?? image
+    }
+
+    func shard(_ id: ContentHash) throws(StoreError) -> any ShardImage {
+        let path = context.layout.manifest(id)
+        if let image = open(.manifestShard, id, path) { return image }
+        let image = try fetch { () throws(StoreError) in
+            try StoreManifestSource(objects: objects).shard(id)
+        }
+        let slots = UnsafeBufferPointer(start: image.slots, count: image.slotCount)
+        return keep(.manifestShard, id, path, image.bytes, slots) ?? image
+    }
+
+    private func open(_ kind: ObjectKind, _ id: ContentHash, _ path: ByteString) -> MappedImage? {
+        context.hasDisk ? ManifestFile.open(kind, id, path, context.files) : nil
+    }
+
+    private func fetch<Image>(_ body: () throws(StoreError) -> Image) throws(StoreError) -> Image {
+        let before = counted.counts.bytesRead
+        defer { context.counters.manifestBytes.count(Int(truncatingIfNeeded: counted.counts.bytesRead &- before)) }
+        return try body()
+    }
+
+    /// The image out of a new file; nil, and the caller keeps it on the heap, when the disk does not take it.
+    private func keep(
+        _ kind: ObjectKind, _ id: ContentHash, _ path: ByteString, _ image: UnsafeRawBufferPointer,
+        _ slots: UnsafeBufferPointer<UInt64>
+    ) -> MappedImage? {
+        guard context.hasDisk else { return nil }
+        do throws(Errno) {
+            let bytes = ManifestFile.encode(kind, image, slots: slots)
+            // rename(2) replaces a damaged file, but not a directory that somebody put there.
+            try replaceFile(path, bytes, suffix: context.uniqueSuffix(), context.files)
+        } catch {
+            context.noticeDiskTrouble(error)
+            return nil
+        }
+        return ManifestFile.open(kind, id, path, context.files)
+    }
+}

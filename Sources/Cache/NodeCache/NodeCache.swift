@@ -1,0 +1,109 @@
+package import DatasetStore
+package import ObjectStore
+import Synchronization
+package import System
+
+/// Chunks of packs on the node's own disk: verified once, shared by every reader of the node.
+///
+/// One process at a time uses a directory. All methods may be called from any thread.
+package final class NodeCache: Sendable {
+    private let context: CacheContext
+    private let registry: ContainerRegistry
+    private let scheduler: FetchScheduler
+    private let keeper: StatisticsKeeper
+    private let isClosed = Atomic(false)
+
+    /// Opens or makes the cache in `directory` and takes its lock. `notice` is told, once each, of troubles
+    /// that do not stop the cache, such as a full disk; it may be called from any thread.
+    package init(
+        directory: ByteString, options: CacheOptions = CacheOptions(),
+        fileSystem: any FileSystem = HostFileSystem(), clock: any Clock = HostClock(),
+        notice: @escaping @Sendable (String) -> Void
+    ) throws(CacheError) {
+        let layout = CacheLayout(directory: directory)
+        let lock = try CacheDirectory.open(layout, fileSystem, notice: notice)
+        context = CacheContext(
+            files: fileSystem, clock: clock, layout: layout, options: options, lock: lock,
+            counters: CacheCounters(continuing: StatisticsFile.read(layout, fileSystem)), notice: notice)
+        registry = ContainerRegistry(context)
+        scheduler = FetchScheduler(context, registry)
+        keeper = StatisticsKeeper(context, registry)
+        keeper.start()
+    }
+
+    deinit {
+        // Not closed: nothing is marked clean, and the lock goes when the last thread lets go of it.
+        keeper.stop()
+        scheduler.stop()
+    }
+
+    /// The local twin of a pack: the same instance for the cache's life. Opens its files at the first call; when the
+    /// disk does not take them the container stays without, and every read of it goes through to the store.
+    package func container(
+        for pack: PackReference, origin: any ObjectStore
+    ) throws(CacheError) -> Container {
+        try registry.container(for: pack, origin: origin)
+    }
+
+    /// Manifest images that are decompressed once into the directory and mapped.
+    package func manifests(origin: ManifestObjects) -> any ManifestSource {
+        ManifestCache(context, origin: origin)
+    }
+
+    /// Makes chunks readable and calls `completion` exactly once: on the caller's thread when one of the inline
+    /// slots is free, else on a fetch thread. Nobody waits inside for a chunk that another call fetches.
+    ///
+    /// One bad chunk fails the call; the others are filled all the same. May read a footer before it returns.
+    package func fetch(
+        _ parts: [FetchPart], completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
+    ) {
+        let request: FetchRequest
+        do throws(CacheError) {
+            request = try FetchRequest(parts, completion: completion)
+        } catch { return completion(.failure(error)) }
+        scheduler.submit(request)
+    }
+
+    /// What the cache did and holds. Looks at every file of the directory.
+    package func statistics() -> CacheStatistics {
+        var statistics = keeper.totals()
+        let usage = StatisticsFile.usage(context.layout, context.files)
+        statistics.containers = usage.containers
+        statistics.allocatedBytes = usage.bytes
+        return statistics
+    }
+
+    /// What a cache directory tells, whoever uses it now: up to a few seconds old.
+    package static func statistics(
+        of directory: ByteString, fileSystem: any FileSystem = HostFileSystem()
+    ) -> CacheStatistics {
+        let layout = CacheLayout(directory: directory)
+        var statistics = StatisticsFile.read(layout, fileSystem)
+        let usage = StatisticsFile.usage(layout, fileSystem)
+        statistics.containers = usage.containers
+        statistics.allocatedBytes = usage.bytes
+        return statistics
+    }
+
+    /// Hashes every chunk on disk again and forgets the bad ones. `progress` is called after each container.
+    package func scrub(_ progress: (ScrubReport) -> Void = { _ in }) throws(CacheError) -> ScrubReport {
+        try Scrub(context: context, registry: registry).run(progress)
+    }
+
+    /// Makes what was filled durable, says so in the directory, and gives the lock back. Fetches that run
+    /// are finished first; later ones fail with `closed`. Containers stay mapped. Not to be called from a
+    /// completion.
+    package func close() { shutDown(markClean: true) }
+
+    /// As a crash of the process would leave it, when `markClean` is false: for tests.
+    func shutDown(markClean: Bool) {
+        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        scheduler.close()
+        keeper.stop()
+        if markClean {
+            for container in registry.open { container.disk?.close(container.bitmap) }
+            keeper.write()
+        }
+        keeper.releaseLock()
+    }
+}

@@ -1,0 +1,76 @@
+import Chunking
+import DatasetStore
+import Glibc
+import System
+
+/// What a scrub found.
+package struct ScrubReport: Sendable, Hashable {
+    package var containers: UInt64 = 0
+    /// Chunks and plain bytes that were read and hashed.
+    package var chunks: UInt64 = 0
+    package var bytes: UInt64 = 0
+    /// Chunks whose bytes were wrong or unreadable. They are forgotten, and fetched again when they are needed.
+    package var badChunks: UInt64 = 0
+    /// Chunks whose hash this node does not know, since their pack's footer was never needed. They are hashed at
+    /// their next use.
+    package var unknownChunks: UInt64 = 0
+
+    package init() {}
+}
+
+/// Hashes every present chunk of every container in the directory again.
+struct Scrub {
+    let context: CacheContext
+    let registry: ContainerRegistry
+
+    func run(_ progress: (ScrubReport) -> Void) throws(CacheError) -> ScrubReport {
+        var report = ScrubReport()
+        let buffers = FetchBuffers()
+        for pack in packs() {
+            let container = try registry.container(for: pack, origin: nil)
+            scrub(container, buffers, &report)
+            report.containers += 1
+            progress(report)
+        }
+        return report
+    }
+
+    /// The packs whose maps lie in the directory and can be read.
+    private func packs() -> [PackReference] {
+        var packs: [PackReference] = []
+        for folder in (try? context.files.list(context.layout.containers)) ?? [] {
+            for entry in (try? context.files.list(context.layout.containers.appending(folder.name))) ?? [] {
+                guard let id = CacheLayout.packID(ofMap: entry.name),
+                    let bytes = try? readFile(context.layout.map(id), limit: ContainerMap.headerLength, context.files),
+                    let map = bytes.withUnsafeBytes({ ContainerMap($0) }), map.pack.id == id, map.pack.isPlausible
+                else { continue }
+                packs.append(map.pack)
+            }
+        }
+        return packs.sorted { $0.id < $1.id }
+    }
+
+    private func scrub(_ container: Container, _ buffers: FetchBuffers, _ report: inout ScrubReport) {
+        guard let disk = container.disk else { return }
+        let footer = container.localFooter() ?? (container.origin != nil ? try? container.footer() : nil)
+        for chunk in 0..<container.bitmap.count where container.bitmap.isPresent(chunk) {
+            guard let footer else {
+                report.unknownChunks += 1
+                container.distrust(chunk)
+                continue
+            }
+            let entry = footer[chunk]
+            let plain = buffers.plain(Int(entry.plainLength))
+            report.chunks += 1
+            report.bytes += UInt64(entry.plainLength)
+            if disk.read(into: plain, at: entry.containerOffset),
+                buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == entry.hash
+            {
+                container.trust(chunk)
+            } else {
+                report.badChunks += 1
+                container.reject(chunk)
+            }
+        }
+    }
+}
