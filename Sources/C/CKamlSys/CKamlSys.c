@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 ssize_t kaml_getdents64(int fd, void *buffer, size_t length) {
@@ -24,6 +25,12 @@ int kaml_open_beneath(int directory, const char *path, int flags, mode_t mode) {
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+ssize_t kaml_flistxattr(int fd, void *names, size_t length) { return flistxattr(fd, names, length); }
+
+ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length) {
+    return fgetxattr(fd, name, value, length);
 }
 
 void kaml_set_thread_name(const char *name) {

@@ -18,11 +18,21 @@ package struct CodecError: Error, CustomStringConvertible {
 package struct FrameEncoder: ~Copyable {
     private let context: OpaquePointer
     private var output: UnsafeMutableRawBufferPointer
+    private let level: Int32
+    private let prefixLevel: Int32
+    private var isSetForPrefix = false
 
-    /// `level` is zstd's, 1 to 19.
-    package init(level: Int32) {
+    /// The largest window of a frame, as a power of two; a reader's memory does not depend on it.
+    private static let maximumWindowLog: Int32 = 27
+    /// Tables beyond 4 M entries cost more in cache misses than they find.
+    private static let maximumTableLog: Int32 = 22
+
+    /// `level` is zstd's, 1 to 19; `prefixLevel` the one for frames with a prefix, the same if nil.
+    package init(level: Int32, prefixLevel: Int32? = nil) {
         guard let context = ZSTD_createCCtx() else { preconditionFailure("zstd: no memory for a context") }
         self.context = context
+        self.level = level
+        self.prefixLevel = prefixLevel ?? level
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
         // The plain length and the hash are in the format already.
         ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)
@@ -45,11 +55,38 @@ package struct FrameEncoder: ~Copyable {
             output.deallocate()
             output = .allocate(byteCount: bound, alignment: 64)
         }
-        // A prefix holds for one compression only.
-        if let prefix { ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
+        if let prefix {
+            prepare(forPrefix: prefix.count, plain.count)
+            // A prefix holds for one compression only.
+            ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count)
+        } else if isSetForPrefix {
+            restoreParameters()
+        }
         let length = ZSTD_compress2(context, output.baseAddress, output.count, plain.baseAddress, plain.count)
         if ZSTD_isError(length) != 0 || length >= plain.count { return nil }
         return UnsafeRawBufferPointer(rebasing: output[..<length])
+    }
+
+    /// zstd sizes its window and tables by the level. A difference needs all of the prefix in the window, and
+    /// tables in which the prefix's positions do not push each other out.
+    private mutating func prepare(forPrefix prefix: Int, _ plain: Int) {
+        let total = max(1 << 10, prefix + plain)
+        let log = Int32(Int.bitWidth - (total - 1).leadingZeroBitCount)
+        let tableLog = min(log, Self.maximumTableLog)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, prefixLevel)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, min(log, Self.maximumWindowLog))
+        ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, tableLog)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, tableLog)
+        isSetForPrefix = true
+    }
+
+    private mutating func restoreParameters() {
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+        // 0 means: as the level says.
+        for parameter in [ZSTD_c_windowLog, ZSTD_c_hashLog, ZSTD_c_chainLog] {
+            ZSTD_CCtx_setParameter(context, parameter, 0)
+        }
+        isSetForPrefix = false
     }
 }
 

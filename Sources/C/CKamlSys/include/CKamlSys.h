@@ -13,6 +13,10 @@ ssize_t kaml_getdents64(int fd, void *buffer, size_t length);
 // openat2(2) below `directory` with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS.
 int kaml_open_beneath(int directory, const char *path, int flags, mode_t mode);
 
+// flistxattr(2) and fgetxattr(2), whose header Swift's Glibc module lacks.
+ssize_t kaml_flistxattr(int fd, void *names, size_t length);
+ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length);
+
 // Names the calling thread for ps, perf and gdb (at most 15 bytes are kept).
 void kaml_set_thread_name(const char *name);
 

@@ -63,7 +63,8 @@ package struct ManifestWriter: ~Copyable {
     }
 
     private func check(_ entry: ManifestEntry) throws(StoreError) {
-        let path = ManifestEntry.displayPath(keyPath: entry.keyPath).description
+        // Made only for an error: building it costs more than all the rest of an entry.
+        var path: String { ManifestEntry.displayPath(keyPath: entry.keyPath).description }
         if let last {
             let ordered =
                 last.directory == entry.directory ? last.name < entry.name : last.directory < entry.directory

@@ -1,0 +1,114 @@
+import Chunking
+import System
+
+/// A chunk that may serve as another one's base.
+struct BaseCandidate {
+    var pack: PackReference
+    var chunk: UInt32
+}
+
+/// A chunk's payload as it will be stored.
+struct EncodedFrame {
+    var codec: Codec
+    /// Valid until the maker's next call; of `.none` the plain bytes themselves.
+    var payload: UnsafeRawBufferPointer
+    var base: BaseCandidate?
+}
+
+/// Chooses how a chunk is stored: as it is, compressed, or as a difference from an older chunk. One a thread.
+struct FrameMaker: ~Copyable {
+    private var encoder: FrameEncoder
+    private var prefixEncoder: FrameEncoder
+    private let decoder = FrameDecoder()
+    private let verifies: Bool
+    var reader: ChunkReader
+
+    /// Compressing must save a thirty-second, else a reader decodes for nothing.
+    private static func pays(_ stored: Int, _ plain: Int) -> Bool { stored <= plain - max(16, plain / 32) }
+
+    init(_ options: CommitOptions, _ footers: PackFooters, bases: PlainChunkCache) {
+        encoder = FrameEncoder(level: options.level)
+        prefixEncoder = FrameEncoder(level: options.level, prefixLevel: options.prefixLevel)
+        verifies = options.verifiesFrames
+        reader = ChunkReader(footers, bases: bases)
+    }
+
+    /// `base` is asked for only where a difference can pay. `probes` is false for files whose last chunks
+    /// did not compress.
+    mutating func make(
+        _ plain: UnsafeRawBufferPointer, bases: [BaseCandidate], tries: Bool
+    ) throws(StoreError) -> EncodedFrame {
+        let stored = EncodedFrame(codec: .none, payload: plain, base: nil)
+        // Too short for a difference or zstd to win anything over their own overhead.
+        guard plain.count >= 48 else { return stored }
+        var best: (frame: UnsafeRawBufferPointer, base: BaseCandidate)?
+        for candidate in bases {
+            guard let base = try self.base(candidate), let difference = try self.difference(plain, base.bytes) else {
+                continue
+            }
+            if difference.count < best?.frame.count ?? plain.count / 8 * 7 {
+                best = (difference, base.place)
+            }
+            break
+        }
+        if let best, best.frame.count <= plain.count / 16 {
+            // No plain compression comes near: it need not be tried.
+            return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
+        }
+        guard tries || best != nil, CompressionProbe.looksCompressible(plain) || best != nil else { return stored }
+        let alone = encoder.compress(plain)
+        let aloneCount = alone.map { Self.pays($0.count, plain.count) ? $0.count : plain.count } ?? plain.count
+        if let best, best.frame.count * 10 < aloneCount * 9 {
+            return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
+        }
+        guard let alone, aloneCount < plain.count else { return stored }
+        if verifies { try verify(plain, alone, .zstd, nil) }
+        return EncodedFrame(codec: .zstd, payload: alone, base: nil)
+    }
+
+    private mutating func difference(
+        _ plain: UnsafeRawBufferPointer, _ base: PlainChunk
+    ) throws(StoreError) -> UnsafeRawBufferPointer? {
+        guard let difference = prefixEncoder.compress(plain, prefix: base.bytes) else { return nil }
+        if verifies { try verify(plain, difference, .zstdPrefix, base.bytes) }
+        return difference
+    }
+
+    /// The chunk itself, or its own base: a base needs none.
+    private mutating func base(
+        _ candidate: BaseCandidate
+    ) throws(StoreError) -> (bytes: PlainChunk, place: BaseCandidate)? {
+        do throws(StoreError) {
+            let footer = try reader.footers.image(of: candidate.pack).footer
+            guard Int(candidate.chunk) < footer.chunkCount else { return nil }
+            var place = candidate
+            if let base = footer[Int(candidate.chunk)].base {
+                guard let pack = footer.basePack(base.pack) else { return nil }
+                place = BaseCandidate(pack: pack, chunk: base.chunk)
+            }
+            return (try reader.plain(place.pack, place.chunk), place)
+        } catch {
+            // Without its base the chunk is stored whole; `kaml check` is there to report the damage.
+            guard error.code == .damaged || error.code == .notFound else { throw error }
+            return nil
+        }
+    }
+
+    private func verify(
+        _ plain: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer, _ codec: Codec,
+        _ base: UnsafeRawBufferPointer?
+    ) throws(StoreError) {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
+        defer { copy.deallocate() }
+        do throws(CodecError) {
+            try decoder.decode(codec, payload, prefix: base, into: copy)
+        } catch {
+            throw StoreError(.inputOutput, "a compressed chunk cannot be read back", cause: error, remedy: Self.memoryRemedy)
+        }
+        guard copy.elementsEqual(plain) else {
+            throw StoreError(.inputOutput, "a compressed chunk reads back different", remedy: Self.memoryRemedy)
+        }
+    }
+
+    private static let memoryRemedy = "Check this machine's memory"
+}

@@ -1,0 +1,106 @@
+import Chunking
+import ObjectStore
+import System
+
+/// A piece of a file, in order.
+package enum FilePiece {
+    /// Valid during the call.
+    case bytes(UnsafeRawBufferPointer)
+    /// So many zeros that the file does not store.
+    case hole(UInt64)
+}
+
+/// Reads whole files of a snapshot straight from the store, verified, in bounded memory. One a thread.
+package struct FileReader: ~Copyable {
+    private var chunks: ChunkReader
+    private var plain: UnsafeMutableRawBufferPointer
+
+    package init(_ footers: PackFooters, bases: PlainChunkCache) {
+        chunks = ChunkReader(footers, bases: bases)
+        plain = .allocate(byteCount: 64 << 10, alignment: 64)
+    }
+
+    package init(_ store: Store) {
+        self.init(PackFooters(store.objects), bases: PlainChunkCache())
+    }
+
+    deinit { plain.deallocate() }
+
+    /// Hands a file's pieces to `sink`. Other kinds of entry have none; for a hard link pass
+    /// the entry that `Snapshot.resolve` gives.
+    package mutating func read(
+        _ entry: ManifestEntry, into sink: (FilePiece) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        do throws(StoreError) { try readContents(entry, into: sink) } catch {
+            throw error.at(path: ManifestEntry.displayPath(keyPath: entry.keyPath).description)
+        }
+    }
+
+    /// A whole file of at most `limit` bytes.
+    package mutating func bytes(of entry: ManifestEntry, limit: Int = 1 << 30) throws(StoreError) -> [UInt8] {
+        guard entry.size <= UInt64(limit) else {
+            throw StoreError(.invalidInput, "the file has \(entry.size) bytes, more than \(limit)")
+        }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Int(entry.size))
+        try read(entry) { piece throws(StoreError) in
+            switch piece {
+            case .bytes(let piece): bytes.append(contentsOf: piece)
+            case .hole(let count): bytes.append(contentsOf: repeatElement(0, count: Int(count)))
+            }
+        }
+        return bytes
+    }
+
+    private mutating func readContents(
+        _ entry: ManifestEntry, into sink: (FilePiece) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        switch entry.contents {
+        case .directory, .empty, .symlink, .hardLink: return
+        case .chunk(let file):
+            let count = Int(file.entry.plainLength)
+            if plain.count < count {
+                plain.deallocate()
+                plain = .allocate(byteCount: count, alignment: 64)
+            }
+            let buffer = UnsafeMutableRawBufferPointer(rebasing: plain[..<count])
+            try chunks.read(file.entry, chunk: file.chunk, of: file.pack, into: buffer)
+            try sink(.bytes(UnsafeRawBufferPointer(buffer)))
+        case .extents(let hash, let extents):
+            try readExtents(extents, hash, into: sink)
+        }
+    }
+
+    private mutating func readExtents(
+        _ extents: [ManifestEntry.Extent], _ expected: ContentHash,
+        into sink: (FilePiece) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        let hasher = FileHasher()
+        for extent in extents {
+            guard let source = extent.source else {
+                hasher.addHole(extent.length)
+                try sink(.hole(extent.length))
+                continue
+            }
+            var done: UInt64 = 0
+            let (end, overflow) = source.firstChunk.addingReportingOverflow(source.chunkCount)
+            guard !overflow else { throw StoreError(.damaged, "an extent of the file is out of range") }
+            try chunks.readRun(source.pack, source.firstChunk..<end) { entry, bytes throws(StoreError) in
+                guard entry.containerOffset == source.containerOffset + done else {
+                    throw StoreError(.damaged, "an extent of the file is not contiguous", object: source.pack.key.text)
+                }
+                hasher.addChunk(entry.hash, UInt64(entry.plainLength))
+                done += UInt64(entry.plainLength)
+                try sink(.bytes(bytes))
+            }
+            guard done == extent.length else {
+                throw StoreError(
+                    .damaged, "an extent of the file has \(done) bytes instead of \(extent.length)",
+                    object: source.pack.key.text)
+            }
+        }
+        guard hasher.finish() == expected else {
+            throw StoreError(.damaged, "the file's chunks are not those its hash names")
+        }
+    }
+}

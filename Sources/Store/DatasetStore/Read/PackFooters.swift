@@ -1,0 +1,82 @@
+import Chunking
+package import ObjectStore
+import Synchronization
+
+/// A footer in memory.
+package final class PackFooterImage: @unchecked Sendable {
+    // Sendable: the bytes never change.
+    package let footer: PackFooter
+    private let bytes: UnsafeRawBufferPointer
+
+    init(_ bytes: [UInt8], of pack: PackReference) throws(StoreError) {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
+        copy.copyBytes(from: bytes)
+        do throws(StoreError) {
+            footer = try PackFooter(UnsafeRawBufferPointer(copy), of: pack)
+        } catch {
+            copy.deallocate()
+            throw error
+        }
+        self.bytes = UnsafeRawBufferPointer(copy)
+    }
+
+    deinit { bytes.deallocate() }
+
+    var byteCount: Int { bytes.count }
+}
+
+/// Footers read from a store, the recently used ones kept. For tools and commit; a node keeps its own.
+package final class PackFooters: Sendable {
+    package let store: any ObjectStore
+    private let kept: Mutex<LeastRecentlyUsed<PackID, PackFooterImage>>
+
+    /// `capacity` in bytes of footers, which are 64 bytes a chunk.
+    package init(_ store: any ObjectStore, capacity: Int = 96 << 20) {
+        self.store = store
+        kept = Mutex(LeastRecentlyUsed(capacity: capacity))
+    }
+
+    package func image(of pack: PackReference) throws(StoreError) -> PackFooterImage {
+        if let image = kept.withLock({ $0.find(pack.id) }) { return image }
+        let bytes: [UInt8]
+        do throws(ObjectStoreError) {
+            bytes = try store.read(
+                pack.key, from: pack.objectSize - UInt64(pack.footerLength), count: Int(pack.footerLength))
+        } catch { throw StoreError(error) }
+        let image = try PackFooterImage(bytes, of: pack)
+        kept.withLock { $0.keep(image, as: pack.id, cost: image.byteCount) }
+        return image
+    }
+
+    /// The reference of a pack of which only the name and the size are known, from its trailer and footer.
+    /// Nil when the object is no pack of this version.
+    package func reference(of id: PackID, objectSize: UInt64) throws(StoreError) -> PackReference? {
+        let trailer = UInt64(PackFormat.trailerLength)
+        let key = PackFormat.key(of: id)
+        guard objectSize > trailer else { return nil }
+        do throws(ObjectStoreError) {
+            let end = try store.read(key, from: objectSize - trailer, count: Int(trailer))
+            let footerLength = end.withUnsafeBytes { $0.baseAddress?.u32(32) } ?? 0
+            let headerLength = PackFormat.footerHeaderLength
+            guard footerLength <= PackFormat.limits.footerLength, UInt64(footerLength) <= objectSize,
+                footerLength >= UInt32(headerLength) + UInt32(trailer)
+            else { return nil }
+            let head = try store.read(key, from: objectSize - UInt64(footerLength), count: headerLength)
+            return end.withUnsafeBytes { end in
+                head.withUnsafeBytes { head -> PackReference? in
+                    guard let end = end.baseAddress, let head = head.baseAddress,
+                        let layout = PackLayout(rawValue: UInt32(head.u16(10)))
+                    else { return nil }
+                    let reference = PackReference(
+                        id: id, footerHash: ContentHash(loading: end), objectSize: objectSize,
+                        containerSize: head.u64(24), footerLength: footerLength, chunkCount: head.u32(12),
+                        layout: layout)
+                    return PackFormat.limits.allow(reference) ? reference : nil
+                }
+            }
+        } catch {
+            if error.code == .notFound || error.code == .truncated { return nil }
+            throw StoreError(error)
+        }
+    }
+}
