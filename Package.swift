@@ -65,9 +65,16 @@ let wiring: [Target] = [
 ]
 
 let executables: [Target] = [
+    swiftTarget(
+        "KamlCommand", in: "Executables",
+        [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "CKamlSys", "CFuse3", "CZstd", "CCrypto",
+        ]),
     .executableTarget(
         name: "kaml",
-        dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", argumentParser],
+        dependencies: [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", "KamlCommand", argumentParser,
+        ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(
         name: "kaml-bench",

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -31,6 +32,10 @@ ssize_t kaml_flistxattr(int fd, void *names, size_t length) { return flistxattr(
 
 ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length) {
     return fgetxattr(fd, name, value, length);
+}
+
+int kaml_fsetxattr(int fd, const char *name, const void *value, size_t length) {
+    return fsetxattr(fd, name, value, length, 0);
 }
 
 void kaml_set_thread_name(const char *name) {
@@ -113,6 +118,21 @@ int kaml_fuse_backing_open(int fuse_fd, int backing_fd) {
 int kaml_fuse_backing_close(int fuse_fd, int backing_id) {
     uint32_t id = (uint32_t)backing_id;
     return ioctl(fuse_fd, KAML_FUSE_BACKING_CLOSE, &id);
+}
+
+int kaml_file_system_of(const char *path, struct kaml_file_system *answer) {
+    struct statfs found;
+    if (statfs(path, &found) < 0) return -1;
+    *answer = (struct kaml_file_system){
+        // The magic numbers are 32 bits; the field is signed and wider.
+        .type = (uint32_t)found.f_type,
+        .block_size = (uint64_t)found.f_bsize,
+        .blocks = found.f_blocks,
+        .available_blocks = found.f_bavail,
+        .inodes = found.f_files,
+        .free_inodes = found.f_ffree,
+    };
+    return 0;
 }
 
 int64_t kaml_raise_descriptor_limit(void) {

@@ -17,6 +17,9 @@ int kaml_open_beneath(int directory, const char *path, int flags, mode_t mode);
 ssize_t kaml_flistxattr(int fd, void *names, size_t length);
 ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length);
 
+// fsetxattr(2).
+int kaml_fsetxattr(int fd, const char *name, const void *value, size_t length);
+
 // Names the calling thread for ps, perf and gdb (at most 15 bytes are kept).
 void kaml_set_thread_name(const char *name);
 
@@ -35,6 +38,15 @@ int kaml_receive_descriptor(int socket);
 // connection `fuse_fd`; returns the backing id. Needs CAP_SYS_ADMIN.
 int kaml_fuse_backing_open(int fuse_fd, int backing_fd);
 int kaml_fuse_backing_close(int fuse_fd, int backing_id);
+
+// What statfs(2) tells of the file system that holds `path`, with the type that statvfs(3) leaves out.
+struct kaml_file_system {
+    uint64_t type;
+    uint64_t block_size;
+    uint64_t blocks, available_blocks;
+    uint64_t inodes, free_inodes;
+};
+int kaml_file_system_of(const char *path, struct kaml_file_system *answer);
 
 // RLIMIT_NOFILE: raises the soft limit to the hard one; returns the limit now in force.
 int64_t kaml_raise_descriptor_limit(void);

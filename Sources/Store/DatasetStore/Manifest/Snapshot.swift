@@ -149,6 +149,13 @@ package final class Snapshot: @unchecked Sendable {
         return root.firstOrdinal(index) + UInt64(local)
     }
 
+    /// A shard for one pass over it, not kept: it lives as long as the image that is handed out with it.
+    package func readShard(_ index: Int) throws(StoreError) -> (view: ShardView, image: any ShardImage) {
+        let image: any ShardImage
+        do throws(StoreError) { image = try source.shard(root.shard(index).id) } catch { throw error.at(snapshot: id.hex) }
+        return (try openView(image, index), image)
+    }
+
     private func openView(_ image: any ShardImage, _ index: Int) throws(StoreError) -> ShardView {
         let reference = root.shard(index)
         do throws(StoreError) {

@@ -1,0 +1,53 @@
+import Chunking
+
+/// A place in a snapshot's entries that moves forward and loads a shard only when its inside is looked at.
+struct ShardCursor {
+    private let snapshot: Snapshot
+    private(set) var shard = 0
+    private var index = 0
+    private var loaded: (view: ShardView, image: any ShardImage)?
+
+    init(_ snapshot: Snapshot) { self.snapshot = snapshot }
+
+    var isAtEnd: Bool { shard >= snapshot.root.shardCount }
+
+    /// The shard's id when the cursor stands before its first entry, so that all of it may be skipped.
+    var wholeShard: ContentHash? { isAtEnd || index > 0 ? nil : snapshot.root.shard(shard).id }
+
+    mutating func skipShard() {
+        shard += 1
+        index = 0
+        loaded = nil
+    }
+
+    mutating func advance() {
+        index += 1
+        if index >= Int(snapshot.root.shard(shard).entryCount) { skipShard() }
+    }
+
+    /// Compares the keys of two cursors that are not at their ends. The first key of a shard is in the root.
+    mutating func compareKey(with other: inout ShardCursor) throws(StoreError) -> Int {
+        let (left, right) = (try key(), try other.key())
+        let order = KeyOrder.compare(left.directory, right.directory)
+        return order != 0 ? order : KeyOrder.compare(left.name, right.name)
+    }
+
+    /// The entry here, which stays valid until the cursor leaves its shard.
+    mutating func record() throws(StoreError) -> (view: ShardView, record: RecordView) {
+        let view = try load()
+        return (view, view.record(index))
+    }
+
+    private mutating func key() throws(StoreError) -> (directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer) {
+        if loaded == nil, index == 0 { return snapshot.root.firstKey(shard) }
+        let (view, record) = try record()
+        return (view.directoryPath(record.directory), record.name)
+    }
+
+    private mutating func load() throws(StoreError) -> ShardView {
+        if let loaded { return loaded.view }
+        let opened = try snapshot.readShard(shard)
+        loaded = opened
+        return opened.view
+    }
+}
