@@ -99,7 +99,9 @@ let testTargets: [Target] = [
     .executableTarget(
         name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
         path: "Tests/FuseTestServer", swiftSettings: strict),
-    tests("FuseSessionTests", ["System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
+    // Swift's Glibc module leaves sys/xattr.h out.
+    .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
+    tests("FuseSessionTests", ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
 // Built only for fuzzing, with libFuzzer's own flags: `.ci/fuzz.sh`.

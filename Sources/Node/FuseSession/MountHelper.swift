@@ -83,8 +83,16 @@ struct MountHelper {
         var argv = ([path] + arguments).map(Self.duplicate) + [nil]
         var envp = (environment + ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]).map(Self.duplicate) + [nil]
         defer { (argv + envp).forEach { free($0) } }
+        // The helper must not inherit the signals that this thread blocks.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var child = pid_t()
-        let status = path.withCString { posix_spawn(&child, $0, &actions, nil, &argv, &envp) }
+        let status = path.withCString { posix_spawn(&child, $0, &actions, &attributes, &argv, &envp) }
         if status != 0 { throw .system("posix_spawn of \(path)", Errno(rawValue: status)) }
         return child
     }

@@ -20,19 +20,20 @@ extension SessionCore {
         let request = OpaquePointer(context)
         guard let userdata = fuse_req_userdata(request) else { return }
         Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { core in
-            var bytes = 0
             if error != 0 {
                 fuse_reply_err(request, error)
             } else if count == 0 {
                 fuse_reply_buf(request, nil, 0)
             } else if let segments = segments?.assumingMemoryBound(to: iovec.self) {
                 let pieces = UnsafeBufferPointer(start: segments, count: count)
+                var bytes = 0
                 for piece in pieces { bytes &+= piece.iov_len }
+                // Before the reply: whoever has read the bytes finds them counted.
+                core.count(.readBytes, UInt64(bytes))
                 reply(request, pieces, bytes)
             } else {
                 fuse_reply_err(request, EIO)
             }
-            if bytes > 0 { core.count(.readBytes, UInt64(bytes)) }
             // Last: once all are answered the session may be freed.
             core.count(.readsAnswered)
         }
