@@ -6,6 +6,7 @@ failure; --strict turns a missed goal into exit status 1.
 """
 import argparse
 import json
+import signal
 import sys
 
 import mount_group
@@ -32,10 +33,14 @@ def main() -> int:
             print(f"{goal.group:6} {goal.key:28} {goal.name} {goal.op} {goal.goal} {goal.unit}")
         return 0
 
+    # Ended by a signal, the run still unmounts and removes what it made.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     groups = [options.group] if options.group else list(GROUPS)
     with Workspace(options.rounds) as workspace:
         rows = [row for group in groups for row in run_all(GROUPS[group], workspace, options.only)]
 
+    if not rows:
+        parser.error(f"no goal has {options.only!r} in its key or name; --list shows all")
     print_table(rows)
     output = ROOT / ".build" / "bench.json"
     output.parent.mkdir(exist_ok=True)

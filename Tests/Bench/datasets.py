@@ -33,8 +33,9 @@ def wheel(data: Path, version: str) -> Path:
     def make(target: Path) -> None:
         work = target.with_suffix(".whl")
         platforms = ["manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
-        run(sys.executable, "-m", "pip", "-q", "download", "--no-deps", "--only-binary=:all:", "--python-version", "3.11",
-            *(word for name in platforms for word in ("--platform", name)), "-d", work, f"tensorflow-cpu=={version}")
+        run(sys.executable, "-m", "pip", "-q", "download", "--no-deps", "--only-binary=:all:",
+            "--python-version", "3.11", *(f"--platform={name}" for name in platforms),
+            "-d", work, f"tensorflow-cpu=={version}")
         run(sys.executable, "-m", "zipfile", "-e", next(work.glob("*.whl")), target)
         shutil.rmtree(work)
 
@@ -83,7 +84,8 @@ def change_one_percent(tree: Path, files: list[Path]) -> list[Path]:
 
 def zstd_bytes(files: list[Path]) -> int:
     """What the files take, each through zstd -3 on its own."""
-    return sum(len(subprocess.run(["zstd", "-3", "-q", "-c", path], check=True, capture_output=True).stdout) for path in files)
+    command = ["zstd", "-3", "-q", "-c"]
+    return sum(len(subprocess.run([*command, path], check=True, capture_output=True).stdout) for path in files)
 
 
 def _made(target: Path, make) -> Path:

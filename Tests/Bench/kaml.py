@@ -47,7 +47,8 @@ class Mount:
     """A mounted snapshot: `with kaml.mount(...) as mounted:`; `pid` is the serving process."""
 
     def __init__(self, kaml: Kaml, store: Path, point: Path, cache: Path, what: str, profile: str):
-        self.kaml, self.store, self.point, self.cache, self.what, self.profile = kaml, store, point, cache, what, profile
+        self.kaml, self.store, self.point, self.cache = kaml, store, point, cache
+        self.what, self.profile = what, profile
         self.pid = 0
 
     def __enter__(self) -> "Mount":

@@ -1,9 +1,12 @@
 """Small measuring tools: run a command with its time and CPU, alternate rounds, sizes of trees."""
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 
@@ -16,20 +19,29 @@ class Run:
     output: str
 
 
-def run(*command: str | Path, cwd: Path | None = None, env: dict | None = None) -> Run:
-    """Runs a command to its end; raises with its last words when it fails."""
+def run(*command: str | Path, cwd: Path | None = None, env: dict | None = None, timeout: float = 1800) -> Run:
+    """Runs a command to its end; raises with its last words when it fails.
+
+    Output goes to files, not to pipes: a process that the command leaves behind (a mount) may keep it open.
+    """
     arguments = [str(part) for part in command]
-    before = os.times()
-    start = time.monotonic()
-    process = subprocess.run(arguments, cwd=cwd, env=os.environ | (env or {}), text=True, errors="replace",
-                             stdin=subprocess.DEVNULL, capture_output=True)
-    seconds = time.monotonic() - start
-    after = os.times()
-    if process.returncode != 0:
-        said = (process.stderr or process.stdout).strip().splitlines()[-3:]
-        raise RuntimeError(f"{Path(arguments[0]).name} {' '.join(arguments[1:3])}: status {process.returncode}: {' / '.join(said)}")
+    file = partial(tempfile.TemporaryFile, "w+", errors="replace")
+    with file() as said, file() as warned:
+        before = os.times()
+        start = time.monotonic()
+        process = subprocess.run(arguments, cwd=cwd, env=os.environ | (env or {}), stdin=subprocess.DEVNULL,
+                                 stdout=said, stderr=warned, timeout=timeout)
+        seconds = time.monotonic() - start
+        after = os.times()
+        said.seek(0)
+        warned.seek(0)
+        output = said.read()
+        if process.returncode != 0:
+            words = " / ".join((warned.read().strip() or output.strip()).splitlines()[-3:])
+            name = " ".join([Path(arguments[0]).name, *arguments[1:3]])
+            raise RuntimeError(f"{name}: status {process.returncode}: {words}")
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return Run(seconds, cpu, process.stdout)
+    return Run(seconds, cpu, output)
 
 
 def alternate(rounds: int, *sides: Callable[[], object]) -> list[list]:
@@ -74,7 +86,6 @@ def rate(count: float, seconds: float) -> str:
 
 def read_everything(directory: Path, threads: int = 1) -> None:
     """Reads every byte below a directory with a few threads (reads release the interpreter's lock)."""
-    from concurrent.futures import ThreadPoolExecutor
 
     def read(path: Path) -> None:
         buffer = bytearray(1 << 20)

@@ -9,7 +9,8 @@ def print_table(rows: list[Row]) -> None:
         value = "not measured" if row.value is None else f"{_number(row.value)} {goal.unit}"
         against = goal.against + (f": {row.reference}" if row.reference else "")
         measured = row.measured if row.value is not None else row.why_not.splitlines()[0][:80]
-        lines.append((goal.name, value, f"{goal.op} {_number(goal.goal)}", "ok" if row.ok else "MISSED", measured, against))
+        target = f"{goal.op} {_number(goal.goal)}"
+        lines.append((goal.name, value, target, "ok" if row.ok else "MISSED", measured, against))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     for index, line in enumerate(lines):
         cells = [cell.ljust(width) for cell, width in zip(line, widths)] + [line[5]]
