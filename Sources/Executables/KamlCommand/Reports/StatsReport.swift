@@ -115,3 +115,36 @@ package struct CacheReport: Report {
         return facts.render()
     }
 }
+
+/// What hashing a node's cache again found.
+package struct CacheCheckReport: Report {
+    private let directory: String
+    private let report: ScrubReport
+
+    package init(_ directory: String, _ report: ScrubReport) {
+        self.directory = directory
+        self.report = report
+    }
+
+    package var value: OutputValue {
+        [
+            "cacheDirectory": .string(directory), "sound": .bool(report.badChunks == 0),
+            "containers": .unsigned(report.containers), "chunks": .unsigned(report.chunks),
+            "bytes": .unsigned(report.bytes), "badChunks": .unsigned(report.badChunks),
+            "unknownChunks": .unsigned(report.unknownChunks),
+        ]
+    }
+
+    package func render() -> String {
+        var text =
+            report.badChunks == 0
+            ? "no damage found\n"
+            : "\(CountText.of(report.badChunks, "damaged chunk")): forgotten, and fetched again when needed\n"
+        text += "\(CountText.of(report.containers, "container")), \(CountText.of(report.chunks, "chunk")), "
+        text += "\(BytesText.of(report.bytes)) read and hashed\n"
+        if report.unknownChunks > 0 {
+            text += "\(CountText.of(report.unknownChunks, "chunk")) will be hashed at the next use\n"
+        }
+        return text
+    }
+}

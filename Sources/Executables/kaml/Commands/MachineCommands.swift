@@ -25,7 +25,7 @@ struct StatsCommand: AnsweringCommand {
     func run() throws {
         if let cacheDir {
             let directory = try CachePlace.absolute(RawArguments.bytes(of: cacheDir))
-            answer(CacheReport(directory.description, try NodeCache.statistics(of: directory)))
+            answer(CacheReport(directory.description, NodeCache.statistics(of: directory)))
             return
         }
         let store = try store.open()
