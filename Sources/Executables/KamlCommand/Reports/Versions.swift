@@ -1,7 +1,7 @@
 import CCrypto
 import CFuse3
 import CZstd
-package import DatasetStore
+import DatasetStore
 
 /// Of this program and of what it is linked with.
 package struct Versions: Report {

@@ -89,12 +89,12 @@ struct CommitCommand: AnsweringCommand {
 
 /// The newest word of a commit, for the bar.
 private final class LatestProgress: Sendable {
-    private let latest = Mutex(CommitProgress(phase: .scanning))
+    private let latest = Mutex<CommitProgress?>(nil)
 
     func set(_ progress: CommitProgress) { latest.withLock { $0 = progress } }
 
     var state: ProgressState {
-        let now = latest.withLock { $0 }
+        guard let now = latest.withLock({ $0 }) else { return ProgressState(label: "scanning", done: 0, total: nil) }
         switch now.phase {
         case .scanning:
             return ProgressState(label: "scanning", done: 0, total: nil, note: CountText.of(now.entries, "entry", "entries"))
