@@ -54,7 +54,8 @@ struct Kaml: ParsableCommand {
         }
         let wanted = wantedFormat(CommandLine.arguments)
         if wanted == .table {
-            StandardError.write(text + "\n")
+            // In the form of all other errors.
+            StandardError.write((text.hasPrefix("Error: ") ? "e" + text.dropFirst() : text) + "\n")
         } else {
             let failure = Failure(.usage, message(for: error), hint: "`kaml help` lists the commands")
             StandardError.write(failure.rendered(as: wanted))

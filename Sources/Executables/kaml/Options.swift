@@ -37,7 +37,12 @@ struct StoreOptions: ParsableArguments {
 
     func objects() throws -> any ObjectStore { try StorePlace.url(url).open() }
 
-    func open() throws -> Store { try Store.open(objects(), .init(author: StorePlace.author)) }
+    func open() throws -> Store {
+        let objects = try objects()
+        do throws(StoreError) { return try Store.open(objects, .init(author: StorePlace.author)) } catch {
+            throw Failure(opening: error)
+        }
+    }
 }
 
 extension Store {

@@ -48,15 +48,21 @@ extension Failure {
         }
     }
 
-    /// A sentence whose last part, after `; `, is what to do.
+    /// A sentence of the form `what: why; what to do`.
     init(_ status: ExitStatus, sentence: String) {
-        let (what, hint) = Self.split(sentence)
-        self.init(status, what, hint: hint)
+        let (what, why, hint) = Self.split(sentence)
+        self.init(status, what, why: why, hint: hint)
     }
 
-    static func split(_ sentence: String) -> (what: String, hint: String?) {
-        guard let range = sentence.lastRange(of: "; ") else { return (sentence, nil) }
-        return (String(sentence[..<range.lowerBound]), String(sentence[range.upperBound...]))
+    static func split(_ sentence: String) -> (what: String, why: String?, hint: String?) {
+        let (head, hint) = halves(sentence, at: sentence.lastRange(of: "; "))
+        let (what, why) = halves(head, at: head.firstRange(of: ": "))
+        return (what, why, hint)
+    }
+
+    private static func halves(_ text: String, at range: Range<String.Index>?) -> (String, String?) {
+        guard let range else { return (text, nil) }
+        return (String(text[..<range.lowerBound]), String(text[range.upperBound...]))
     }
 
     private static func hint(_ close: [String], else fallback: String) -> String {
@@ -65,6 +71,15 @@ extension Failure {
 }
 
 extension String {
+    fileprivate func firstRange(of separator: String) -> Range<Index>? {
+        var start = startIndex
+        while let end = index(start, offsetBy: separator.count, limitedBy: endIndex) {
+            if self[start..<end] == separator { return start..<end }
+            start = index(after: start)
+        }
+        return nil
+    }
+
     fileprivate func lastRange(of separator: String) -> Range<Index>? {
         var end = endIndex
         while let start = index(end, offsetBy: -separator.count, limitedBy: startIndex) {
