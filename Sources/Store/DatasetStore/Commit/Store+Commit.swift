@@ -119,10 +119,12 @@ private struct CommitRun {
     private func compare(
         _ tree: SourceTree, _ parent: Snapshot?, _ cachePath: ByteString?, _ key: ContentHash
     ) throws(StoreError) -> Comparison {
-        var cache: StatCache?
-        if let parent, let cachePath { cache = StatCache(cachePath, snapshot: parent.id, key: key) }
-        return try Comparison(
-            tree, parent: parent, cache: cache, wholeLimit: UInt64(store.configuration.chunking.wholeLimit))
+        let wholeLimit = UInt64(store.configuration.chunking.wholeLimit)
+        guard let parent, let cachePath else {
+            return try Comparison(tree, parent: parent, cache: nil, wholeLimit: wholeLimit)
+        }
+        let cache = StatCache.load(cachePath, snapshot: parent.id, key: key)
+        return try Comparison(tree, parent: parent, cache: cache, wholeLimit: wholeLimit)
     }
 
     /// Fails, or warns where the caller wants to go on without what cannot be read.

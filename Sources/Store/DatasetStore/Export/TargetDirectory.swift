@@ -38,11 +38,8 @@ final class TargetDirectory: Sendable {
     /// Opens a directory below this one by its path, in which no part may be a symlink.
     func open(_ relative: ByteString) throws(StoreError) -> TargetDirectory {
         do throws(Errno) {
-            // withCString returns copyable values only.
-            let opened = try relative.withCString { relative throws(Errno) in
-                try FileDescriptor.open(beneath: descriptor.rawValue, relative, O_RDONLY | O_DIRECTORY).release()
-            }
-            return TargetDirectory(FileDescriptor(owning: opened), path: path.appending(relative))
+            let opened = try FileDescriptor.open(beneath: descriptor.rawValue, relative, O_RDONLY | O_DIRECTORY)
+            return TargetDirectory(opened, path: path.appending(relative))
         } catch { throw StoreError(error, "cannot enter a directory", path.appending(relative)) }
     }
 

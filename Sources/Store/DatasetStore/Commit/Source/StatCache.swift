@@ -21,14 +21,19 @@ struct StatCache: ~Copyable {
     private let count: Int
 
     /// Nil when there is no usable cache for this snapshot.
-    init?(_ path: ByteString, snapshot: ContentHash, key: ContentHash) {
+    static func load(_ path: ByteString, snapshot: ContentHash, key: ContentHash) -> StatCache? {
         do throws(Errno) {
             let file = try FileDescriptor.open(path, O_RDONLY)
             let size = try file.status().size
-            guard let length = Int(exactly: size), length >= Self.headerLength + ContentHash.byteCount else { return nil }
-            region = try MappedRegion(file, length: length)
+            guard let length = Int(exactly: size), length >= headerLength + ContentHash.byteCount else { return nil }
+            let region = try MappedRegion(file, length: length)
+            guard let count = validCount(region.bytes, snapshot, key) else { return nil }
+            return StatCache(region, count)
         } catch { return nil }
-        guard let count = Self.validCount(region.bytes, snapshot, key) else { return nil }
+    }
+
+    private init(_ region: consuming MappedRegion, _ count: Int) {
+        self.region = region
         self.count = count
     }
 
