@@ -68,12 +68,14 @@ let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "CKamlSys", "CFuse3", "CZstd", "CCrypto",
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys", "CFuse3", "CZstd",
+            "CCrypto",
         ]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", "KamlCommand", argumentParser,
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "Agent",
+            "KamlCommand", argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(

@@ -38,8 +38,8 @@ extension HostFacts {
     private static func capabilities() -> UInt64 {
         let prefix = "CapEff:"
         guard let line = lines(of: "/proc/self/status").first(where: { $0.hasPrefix(prefix) }) else { return 0 }
-        let digits = line.dropFirst(prefix.count).filter { !$0.isWhitespace }
-        return UInt64(String(digits), radix: 16) ?? 0
+        let digits = String(line.dropFirst(prefix.count).drop(while: \.isWhitespace))
+        return UInt64(digits, radix: 16) ?? 0
     }
 
     private static func access(_ path: ByteString, _ flags: Int32) -> Access {
@@ -51,8 +51,8 @@ extension HostFacts {
 
     private static func helper() -> ByteString? {
         let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
-        for directory in path.split(separator: ":") + ["/usr/bin", "/bin"] {
-            let candidate = ByteString(String(directory)).appending("fusermount3")
+        for directory in path.split(separator: ":").map(String.init) + ["/usr/bin", "/bin"] {
+            let candidate = ByteString(directory).appending("fusermount3")
             if candidate.withCString({ Glibc.access($0, X_OK) }) == 0 { return candidate }
         }
         return nil

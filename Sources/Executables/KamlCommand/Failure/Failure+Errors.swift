@@ -1,4 +1,6 @@
 package import DatasetStore
+package import FuseSession
+package import NodeCache
 package import ObjectStore
 package import System
 
@@ -39,6 +41,11 @@ extension Failure {
         switch error {
         case let failure as Failure: self = failure
         case let error as StoreError: self.init(error)
+        case let error as SnapshotReferenceError: self.init(error)
+        case let error as RecordLogError: self.init(error)
+        case let error as LogConflict: self.init(error)
+        case let error as MountError: self.init(error)
+        case let error as CacheError: self.init(error)
         case let error as ObjectStoreError: self.init(error)
         case let error as ObjectStoreURLError: self.init(.usage, "\(error)")
         case let error as Errno: self.init(ExitStatus(error), "\(error)")
@@ -47,9 +54,40 @@ extension Failure {
     }
 
     package init(_ error: StoreError) {
+        // Errors from below end in what to do, after a semicolon.
+        let (what, hint) = error.remedy == nil ? Self.split(error.message) : (error.message, error.remedy)
         self.init(
-            ExitStatus(error.code), error.message, why: error.cause, hint: error.remedy, dataset: error.dataset,
+            ExitStatus(error.code), what, why: error.cause, hint: hint, dataset: error.dataset,
             snapshot: error.snapshot, path: error.path, object: error.object)
+    }
+
+    package init(_ error: MountError) {
+        let status: ExitStatus =
+            switch error.cause {
+            case .missing, .notMounted: .notFound
+            case .notDirectory, .notEmpty, .alreadyMounted, .busy: .conflict
+            case .dead, .unresponsive: .unavailable
+            case .deviceMissing, .helperMissing: .unsupported
+            case .deviceNotPermitted, .otherUsersNotAllowed: .permissionDenied
+            case .helperFailed: .failure
+            case .systemCall(_, let errno): ExitStatus(errno)
+            }
+        let (what, _) = Self.split(error.description)
+        self.init(status, what, hint: error.advice)
+    }
+
+    package init(_ error: CacheError) {
+        let status: ExitStatus =
+            switch error.code {
+            case .inUse: .conflict
+            case .unusable, .inputOutput, .exhausted, .closed: .failure
+            case .unsupported: .unsupported
+            case .damaged: .damaged
+            case .notFound: .notFound
+            case .unavailable: .unavailable
+            case .permissionDenied: .permissionDenied
+            }
+        self.init(status, error.message, why: error.cause, hint: error.remedy, object: error.object)
     }
 
     package init(_ error: ObjectStoreError) {

@@ -41,7 +41,9 @@ package struct Failure: Error, Sendable, Hashable {
     }
 
     /// The object that `-o json` prints on stderr.
-    package var value: OutputValue {
+    package var value: OutputValue { ["error": errorValue] }
+
+    package var errorValue: OutputValue {
         var error = OutputObject([
             "code": .string(status.word), "exitCode": .integer(Int64(status.rawValue)), "message": .string(what),
         ])
@@ -51,7 +53,7 @@ package struct Failure: Error, Sendable, Hashable {
         error["snapshot"] = snapshot.map(OutputValue.string)
         error["path"] = path.map(OutputValue.string)
         error["object"] = object.map(OutputValue.string)
-        return ["error": error.value]
+        return error.value
     }
 
     package func rendered(as format: OutputFormat) -> String {

@@ -1,6 +1,6 @@
 import Glibc
 import Synchronization
-package import System
+import System
 
 /// What a long-running piece of work says about itself when it is asked.
 package struct ProgressState: Sendable {

@@ -83,6 +83,21 @@ extension Snapshot {
         return target.shard.pointee.view.entry(target.index)
     }
 
+    /// The entries of one directory, in the order of their names.
+    package func entries(of directory: ManifestEntry) throws(StoreError) -> [ManifestEntry] {
+        let path = directory.keyPath
+        let outcome = path.bytes.withUnsafeBytes { path in
+            Result { () throws(StoreError) in try children(of: path) }
+        }
+        var entries: [ManifestEntry] = []
+        for ordinal in try outcome.get() {
+            // The root is an entry of the empty path as well, but not of itself.
+            guard let place = try place(ofOrdinal: ordinal), !place.record.name.isEmpty else { continue }
+            entries.append(place.shard.pointee.view.entry(place.index))
+        }
+        return entries
+    }
+
     private func place(directory: [UInt8], name: [UInt8]) throws(StoreError) -> Place? {
         let outcome = directory.withUnsafeBytes { directory in
             name.withUnsafeBytes { name in

@@ -1,0 +1,76 @@
+package import DatasetStore
+
+extension Failure {
+    /// A name that was typed and names nothing: says what is near it.
+    package init(_ error: SnapshotReferenceError) {
+        switch error {
+        case .malformed(let text, let why):
+            self.init(
+                .usage, "\"\(text)\" does not name a snapshot", why: why,
+                hint: "write DATASET, DATASET@BRANCH, DATASET@TAG, DATASET@main~3 or DATASET@<first digits of an id>")
+        case .noSuchDataset(let dataset, let close):
+            self.init(
+                .notFound, "there is no dataset \(dataset)", hint: Self.hint(close, else: "`kaml list` shows what there is"),
+                dataset: dataset.text)
+        case .noSuchName(let reference, let close):
+            self.init(
+                .notFound, "\(reference.dataset) has no branch, tag or snapshot \(reference.name)",
+                hint: Self.hint(
+                    close.map { "\(reference.dataset)@\($0)" }, else: "`kaml log \(reference.dataset)` shows what there is"),
+                dataset: reference.dataset.text)
+        case .ambiguous(let reference, let candidates):
+            self.init(
+                .usage, "\(reference) could be \(candidates.count) snapshots",
+                why: candidates.map { String($0.prefix(16)) }.joined(separator: ", "), hint: "give more digits",
+                dataset: reference.dataset.text)
+        case .tooFewAncestors(let reference, let available):
+            self.init(
+                .notFound, "\(reference) goes back too far",
+                why: "there \(available == 1 ? "is 1 commit" : "are \(available) commits") before \(reference.dataset)@\(reference.name)",
+                hint: "`kaml log \(reference.dataset)@\(reference.name)` lists them", dataset: reference.dataset.text)
+        }
+    }
+
+    package init(_ conflict: LogConflict) {
+        let status: ExitStatus =
+            switch conflict {
+            case .noSuchBranch, .noSuchTag, .noSuchCommit: .notFound
+            case .parentIsNotHead, .branchExists, .tagExists, .refMoved: .conflict
+            }
+        self.init(status, sentence: conflict.description)
+    }
+
+    package init(_ error: RecordLogError) {
+        if case .conflict(let conflict) = error {
+            self.init(conflict)
+        } else {
+            self.init(StoreError(error))
+        }
+    }
+
+    /// A sentence whose last part, after `; `, is what to do.
+    init(_ status: ExitStatus, sentence: String) {
+        let (what, hint) = Self.split(sentence)
+        self.init(status, what, hint: hint)
+    }
+
+    static func split(_ sentence: String) -> (what: String, hint: String?) {
+        guard let range = sentence.lastRange(of: "; ") else { return (sentence, nil) }
+        return (String(sentence[..<range.lowerBound]), String(sentence[range.upperBound...]))
+    }
+
+    private static func hint(_ close: [String], else fallback: String) -> String {
+        close.isEmpty ? fallback : "did you mean \(close.joined(separator: " or "))?"
+    }
+}
+
+extension String {
+    fileprivate func lastRange(of separator: String) -> Range<Index>? {
+        var end = endIndex
+        while let start = index(end, offsetBy: -separator.count, limitedBy: startIndex) {
+            if self[start..<end] == separator { return start..<end }
+            end = index(before: end)
+        }
+        return nil
+    }
+}

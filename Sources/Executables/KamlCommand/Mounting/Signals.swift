@@ -1,0 +1,30 @@
+import Glibc
+import System
+
+/// The signals that ask a serving process to end, taken by one thread instead of handlers.
+package enum EndSignals {
+    /// Must be called before any other thread starts, since threads inherit what is blocked.
+    package static func block() { with { pthread_sigmask(SIG_BLOCK, $0, nil) } }
+
+    /// Starts a thread that calls `body` with each signal and how many came so far, from 1.
+    package static func handle(_ body: @escaping @Sendable (_ count: Int) -> Void) throws {
+        let thread = try Thread(name: "kaml-signals") {
+            var count = 0
+            while true {
+                var number: Int32 = 0
+                guard with({ sigwait($0, &number) }) == 0 else { return }
+                count += 1
+                body(count)
+            }
+        }
+        thread.detach()
+    }
+
+    @discardableResult
+    private static func with(_ body: (UnsafePointer<sigset_t>) -> Int32) -> Int32 {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, number) }
+        return body(&set)
+    }
+}

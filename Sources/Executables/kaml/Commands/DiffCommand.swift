@@ -1,0 +1,42 @@
+import ArgumentParser
+import DatasetStore
+import KamlCommand
+
+/// `kaml diff`.
+struct DiffCommand: AnsweringCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "diff", abstract: "Tell what changed between two snapshots.",
+        discussion: """
+              kaml diff imagenet                        the last commit
+              kaml diff imagenet@v1 imagenet@v2
+              kaml diff imagenet@main~3 imagenet -o json
+
+            Parts that both share are skipped without being read. Entries that differ in the time of modification alone
+            are only counted, unless --times is given. With one name, that commit is compared with the one before it.
+            """)
+
+    @Argument(help: "The older snapshot; alone: the newer one.", completion: NameCompletion.kind)
+    var first: String
+    @Argument(help: "The newer snapshot.", completion: NameCompletion.kind)
+    var second: String?
+    @Flag(help: "Also list entries that differ in their times alone.")
+    var times = false
+    @OptionGroup var store: StoreOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let store = try store.open()
+        let state = try store.state()
+        var older = try SnapshotReference(first)
+        var newer = older
+        if let second { newer = try SnapshotReference(second) } else { older.stepsBack += 1 }
+        let (from, to) = (try store.find(older, in: state), try store.find(newer, in: state))
+        let old = try store.snapshot(from.snapshot)
+        let new = try store.snapshot(to.snapshot)
+        var changes: [SnapshotChange] = []
+        let summary = try SnapshotDiff(from: old, to: new, includesTimes: times).run { changes.append($0) }
+        answer(
+            DiffReport(
+                from: ("\(older)", from.snapshot), to: ("\(newer)", to.snapshot), changes: changes, summary: summary))
+    }
+}
