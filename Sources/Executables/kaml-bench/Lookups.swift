@@ -14,9 +14,12 @@ struct Lookups: ParsableCommand {
     @Flag(help: "Directories in random order; without it, in the order of a tree walk.") var random = false
 
     func run() throws {
-        let objects = try TemporaryStore()
-        let result = try SyntheticTree.write(entries, to: objects.store)
-        let source = StoreManifestSource(objects: ManifestObjects(store: objects.store))
+        let directory = ByteString("/tmp/kaml-bench-\(HostRandom().bytes(8).map { String($0, radix: 16) }.joined())")
+        let objects = FileObjectStore(directory)
+        try objects.createDirectory()
+        defer { Self.remove(directory) }
+        let result = try SyntheticTree.write(entries, to: objects)
+        let source = StoreManifestSource(objects: ManifestObjects(store: objects))
         let snapshot = try Snapshot(result.snapshot, from: source)
         let directories = max(1, entries / SyntheticTree.filesInDirectory)
         let paths = (0..<directories).map { SyntheticTree.directoryName($0).bytes }
@@ -50,5 +53,14 @@ struct Lookups: ParsableCommand {
         let elapsed = Double(clock.monotonicNanoseconds() - start) / 1e9
         print(#"{"lookups": \#(count), "found": \#(found), "entries": \#(entries), "random": \#(random), "seconds": \#(elapsed)}"#)
         if found != count { throw ExitCode.failure }
+    }
+
+    private static func remove(_ path: ByteString) {
+        let host = HostFileSystem()
+        for entry in (try? host.list(path)) ?? [] {
+            let child = path.appending(entry.name)
+            if (try? host.unlink(child)) == nil { remove(child) }
+        }
+        try? host.removeDirectory(path)
     }
 }

@@ -69,10 +69,17 @@ struct Synth: ParsableCommand {
     func run() throws {
         let clock = HostClock()
         let start = clock.monotonicNanoseconds()
-        let objects = try FileObjectStore(directory: ByteString(store))
+        let objects = FileObjectStore(ByteString(store))
+        try objects.createDirectory()
         let opened = try Store.create(at: objects)
         let result = try SyntheticTree.write(entries, to: objects)
-        try opened.recordCommit(of: result)
+        var state = try opened.state()
+        guard let dataset = DatasetName("bench") else { throw ValidationError("not a dataset name") }
+        let commit = Commit(
+            dataset: dataset, branch: .main, snapshot: result.snapshot, parent: nil, message: "made up", metadata: [:],
+            files: result.statistics.files, bytes: result.statistics.bytes, newBytes: 0,
+            storedBytes: result.storedLength)
+        _ = try opened.log.append(to: &state) { _ in .commit(commit) }
         let elapsed = Double(clock.monotonicNanoseconds() - start) / 1e9
         let path = "\(SyntheticTree.directoryName(0))/\(SyntheticTree.fileName(7))"
         print(#"{"dataset": "bench", "entries": \#(result.statistics.entries), "path": "\#(path)", "seconds": \#(elapsed)}"#)

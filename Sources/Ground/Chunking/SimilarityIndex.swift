@@ -32,7 +32,9 @@ package struct SimilarityIndex: ~Copyable {
     /// Adds an old chunk's plain bytes under a number, counting from 0.
     package mutating func add(_ bytes: UnsafeRawBufferPointer, as chunk: UInt32) {
         while votes.count <= Int(chunk) { votes.append(0) }
-        forEachAnchor(in: bytes) { hash, slot in
+        var anchors = Anchors(mask: mask, bytes: bytes)
+        while let hash = anchors.next() {
+            let slot = slot(of: hash)
             if keys[slot] == 0 {
                 keys[slot] = hash
                 chunks[slot] = chunk
@@ -46,8 +48,10 @@ package struct SimilarityIndex: ~Copyable {
     package mutating func bestMatch(for bytes: UnsafeRawBufferPointer) -> UInt32? {
         for index in votes.indices { votes[index] = 0 }
         var best: (chunk: UInt32, count: UInt16)?
-        forEachAnchor(in: bytes) { hash, slot in
-            guard keys[slot] == hash, chunks[slot] != Self.ambiguous else { return }
+        var anchors = Anchors(mask: mask, bytes: bytes)
+        while let hash = anchors.next() {
+            let slot = slot(of: hash)
+            guard keys[slot] == hash, chunks[slot] != Self.ambiguous else { continue }
             let chunk = chunks[slot]
             votes[Int(chunk)] &+= 1
             let count = votes[Int(chunk)]
@@ -56,15 +60,30 @@ package struct SimilarityIndex: ~Copyable {
         return best?.chunk
     }
 
-    @inline(__always)
-    private mutating func forEachAnchor(in bytes: UnsafeRawBufferPointer, _ body: (UInt64, Int) -> Void) {
-        let gear = GearTable.entries
-        gear.withUnsafeBufferPointer { gear in
-            var hash: UInt64 = 0
-            for (index, byte) in bytes.enumerated() {
-                hash = (hash << 1) &+ gear[Int(byte)]
-                guard hash & mask == 0, index >= 64, hash != 0 else { continue }
-                body(hash, Int(truncatingIfNeeded: (hash &* 0x9E37_79B9_7F4A_7C15) >> shift))
+    private func slot(of hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: (hash &* 0x9E37_79B9_7F4A_7C15) >> shift)
+    }
+
+    /// The hashes at a run's anchors, front to back.
+    private struct Anchors {
+        let mask: UInt64
+        let bytes: UnsafeRawBufferPointer
+        var position = 0
+        var hash: UInt64 = 0
+
+        init(mask: UInt64, bytes: UnsafeRawBufferPointer) {
+            self.mask = mask
+            self.bytes = bytes
+        }
+
+        mutating func next() -> UInt64? {
+            GearTable.entries.withUnsafeBufferPointer { gear in
+                while position < bytes.count {
+                    hash = (hash << 1) &+ gear[Int(bytes[position])]
+                    position += 1
+                    if hash & mask == 0, position > 64, hash != 0 { return hash }
+                }
+                return nil
             }
         }
     }
