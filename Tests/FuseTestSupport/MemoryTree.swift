@@ -44,11 +44,14 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
                 content: content, parent: parent,
                 attributes: NodeAttributes(
                     inode: Inode(rawValue: inode), mode: mode, linkCount: 1, userID: 0, groupID: 0,
-                    size: UInt64(size), modified: Timestamp(seconds: 1_700_000_000, nanoseconds: 123_456_789))))
+                    size: UInt64(size), modified: Timestamp(seconds: 1_700_000_000, nanoseconds: 123_456_789))
+            ))
         return inode
     }
 
-    private func add(_ content: Content, _ name: ByteString, in parent: UInt64, mode: UInt32, size: Int) -> UInt64 {
+    private func add(_ content: Content, _ name: ByteString, in parent: UInt64, mode: UInt32, size: Int)
+        -> UInt64
+    {
         let inode = append(content, mode: mode, size: size, parent: parent)
         let index = Int(parent - 1)
         if case .directory(var entries) = nodes[index].content {
@@ -100,7 +103,9 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
 
     /// Reads of the file are answered by another thread, a little later.
     package func deferReads(of inode: UInt64) { state.withLock { _ = $0.deferred.insert(inode) } }
-    package func failReads(of inode: UInt64, with error: Errno?) { state.withLock { $0.readError[inode] = error } }
+    package func failReads(of inode: UInt64, with error: Errno?) {
+        state.withLock { $0.readError[inode] = error }
+    }
 
     /// Calls by kind: "open cached", "open passthrough", "release cached", "release passthrough".
     package var calls: [String: Int] { state.withLock { $0.opens } }
@@ -165,7 +170,8 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
 
     package func read(_ inode: Inode, offset: UInt64, length: Int, completion: ReadCompletion) {
         let number = inode.rawValue
-        guard number >= 1, number <= UInt64(nodes.count), case .file(let bytes) = nodes[Int(number - 1)].content
+        guard number >= 1, number <= UInt64(nodes.count),
+            case .file(let bytes) = nodes[Int(number - 1)].content
         else {
             completion.deliver(completion.context, nil, 0, EISDIR)
             return

@@ -42,8 +42,6 @@ package final class FuseSession: Sendable {
     package struct Configuration: Sendable {
         package var profile: MountProfile
         package var workers: Int
-        /// How long a worker polls for the next request before it sleeps; 0 for never.
-        package var spinNanoseconds: UInt64 = FuseSession.defaultSpinNanoseconds
         /// What an operator should know once, such as that passthrough is not to be had.
         package var notice: @Sendable (String) -> Void
 
@@ -59,7 +57,6 @@ package final class FuseSession: Sendable {
 
     /// Two a core, since a worker may wait for a page of the cache's files; at least four.
     package static var defaultWorkers: Int { max(4, 2 * sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
-    package static let defaultSpinNanoseconds: UInt64 = 50_000
 
     private let core: SessionCore
 

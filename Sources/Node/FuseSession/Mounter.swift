@@ -89,7 +89,7 @@ package struct Mounter: Sendable {
             guard let entry = try MountTable.entry(at: mountPoint) else {
                 throw .noEntry
             }
-            let path = ByteString(Array("/sys/class/bdi/".utf8) + entry.device.bytes + Array("/read_ahead_kb".utf8))
+            let path = ByteString("/sys/class/bdi").appending(entry.device).appending("read_ahead_kb")
             let file = try FileDescriptor.open(path, O_WRONLY)
             let text = ByteString(String(kibibytes))
             try text.withCString { bytes throws(Errno) in
