@@ -104,6 +104,10 @@ let testTargets: [Target] = [
         path: "Tests/FuseTestServer", swiftSettings: strict),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
+    // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
+    tests(
+        "IntegrationTests",
+        ["CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport", "kaml"]),
     tests("FuseSessionTests", ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
