@@ -48,6 +48,10 @@ package protocol ObjectStore: Sendable {
         _ key: ObjectKey, _ bytes: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> CreateOutcome
 
+    /// Makes an object durable that was found, not written: whoever wrote it may have died before it was. To be
+    /// called before anything is acknowledged that leans on it.
+    func makeDurable(_ key: ObjectKey) throws(ObjectStoreError)
+
     /// Starts an object that is written in pieces and appears whole, with `publish`, or never.
     func makeWriter(_ key: ObjectKey) throws(ObjectStoreError) -> any ObjectWriter
 
@@ -63,6 +67,9 @@ package protocol ObjectStore: Sendable {
 }
 
 extension ObjectStore {
+    /// Right for stores in which what can be seen is durable, such as S3.
+    package func makeDurable(_ key: ObjectKey) throws(ObjectStoreError) {}
+
     package func createIfAbsent(
         _ key: ObjectKey, _ bytes: [UInt8]
     ) throws(ObjectStoreError) -> CreateOutcome {

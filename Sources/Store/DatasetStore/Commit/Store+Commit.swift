@@ -69,6 +69,9 @@ private struct CommitRun {
             }
             if let cachePath { finished.statCache.write(to: cachePath, snapshot: result.snapshot, key: key) }
         }
+        if result.sequence == nil {
+            do throws(RecordLogError) { try store.log.makeDurable(state) } catch { throw StoreError(error) }
+        }
         result.seconds = Double(options.clock.monotonicNanoseconds() &- started) / 1e9
         return result
     }

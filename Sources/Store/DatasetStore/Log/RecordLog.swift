@@ -70,7 +70,10 @@ package struct RecordLog: Sendable {
         // One id for all attempts: at whatever number it is found, it is this write.
         let write = LogID(from: random)
         for _ in 0..<Self.races {
-            guard let change = try propose(state) else { return nil }
+            guard let change = try propose(state) else {
+                try makeDurable(state)
+                return nil
+            }
             do throws(LogConflict) {
                 try state.check(change)
             } catch {
@@ -89,6 +92,14 @@ package struct RecordLog: Sendable {
             while try take(state.sequence &+ 1, into: &state) {}
         }
         throw .busy(attempts: Self.races, location: store.location)
+    }
+
+    /// Makes the records of a state durable: whoever wrote the last one may have died before it was. To be called
+    /// before it is acknowledged that nothing needs to change.
+    package func makeDurable(_ state: LogState) throws(RecordLogError) {
+        guard state.sequence > 0 else { return }
+        let key = try key(state.sequence)
+        do throws(ObjectStoreError) { try store.makeDurable(key) } catch { throw .store(error) }
     }
 
     /// Writes a record under its number; false when that is somebody else's.

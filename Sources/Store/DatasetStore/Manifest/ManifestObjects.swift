@@ -37,7 +37,10 @@ package struct ManifestObjects: Sendable {
         let id = ContentHash.of(kind, image)
         let key = ManifestFormat.key(of: id)
         do throws(ObjectStoreError) {
-            if try store.size(of: key) != nil { return Stored(id: id, storedLength: 0) }
+            if try store.size(of: key) != nil {
+                try store.makeDurable(key)
+                return Stored(id: id, storedLength: 0)
+            }
         } catch { throw StoreError(error) }
         let base = try similar.flatMap { similar throws(StoreError) in try self.base(kind, for: similar) }
         let object = encode(kind, id, image, base: base, encoder: &encoder)

@@ -27,6 +27,8 @@ struct KnownPacks {
             guard let id = Self.id(info.key) else { continue }
             do throws(StoreError) {
                 guard let pack = try footers.reference(of: id, objectSize: info.size) else { continue }
+                // Its writer may have been killed before the name was synced.
+                do throws(ObjectStoreError) { try store.objects.makeDurable(info.key) } catch { throw StoreError(error) }
                 try catalog.index(pack)
             } catch {
                 guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else { throw error }
