@@ -73,7 +73,9 @@ struct DurabilityModel {
         case "write": return write(call, append: true)
         case "pwrite64": return write(call, append: false)
         case "ftruncate":
-            guard let inode = file(call), let size = call.number(1), var bytes = files[inode]?.bytes else { return false }
+            guard let inode = file(call), let size = call.number(1), var bytes = files[inode]?.bytes else {
+                return false
+            }
             bytes = Array(bytes.prefix(size)) + [UInt8](repeating: 0, count: max(0, size - bytes.count))
             files[inode]?.bytes = bytes
         case "fsync", "fdatasync":
@@ -107,7 +109,7 @@ struct DurabilityModel {
             descriptors[descriptor] = known
             return false
         }
-        guard call.text.contains("O_CREAT") else { return false }
+        guard call.mentions("O_CREAT") else { return false }
         let inode = newInode()
         files[inode] = File()
         directories[parent]?.names[name] = inode
@@ -120,7 +122,9 @@ struct DurabilityModel {
             var bytes = files[inode]?.bytes
         else { return false }
         let offset = append ? bytes.count : call.number(3) ?? 0
-        if bytes.count < offset + count { bytes += [UInt8](repeating: 0, count: offset + count - bytes.count) }
+        if bytes.count < offset + count {
+            bytes += [UInt8](repeating: 0, count: offset + count - bytes.count)
+        }
         bytes.replaceSubrange(offset..<(offset + count), with: data.prefix(count))
         files[inode]?.bytes = bytes
         return true
@@ -136,14 +140,18 @@ struct DurabilityModel {
     }
 
     private func file(_ call: TracedCall) -> Int? {
-        guard let descriptor = call.number(0), let inode = descriptors[descriptor], files[inode] != nil else { return nil }
+        guard let descriptor = call.number(0), let inode = descriptors[descriptor], files[inode] != nil else {
+            return nil
+        }
         return inode
     }
 
     /// The directory and name of a path below the root.
     private func place(_ path: ByteString?) -> (parent: Int, name: ByteString)? {
         guard let path, path.bytes.starts(with: root.bytes + [UInt8(ascii: "/")]) else { return nil }
-        var parts = path.bytes.dropFirst(root.count + 1).split(separator: UInt8(ascii: "/")).map { ByteString(Array($0)) }
+        var parts = path.bytes.dropFirst(root.count + 1).split(separator: UInt8(ascii: "/")).map {
+            ByteString(Array($0))
+        }
         guard let name = parts.popLast() else { return nil }
         var parent = 0
         for part in parts {
@@ -162,7 +170,9 @@ struct DurabilityModel {
         return found
     }
 
-    private func collect(_ inode: Int, _ path: ByteString, _ loss: Loss, _ found: inout [ByteString: [UInt8]?]) {
+    private func collect(
+        _ inode: Int, _ path: ByteString, _ loss: Loss, _ found: inout [ByteString: [UInt8]?]
+    ) {
         guard let directory = directories[inode] else { return }
         let names = loss == .all || loss == .names ? directory.synced : directory.names
         for (name, child) in names {
@@ -171,7 +181,9 @@ struct DurabilityModel {
                 let bytes: [UInt8] =
                     switch loss {
                     case .all, .bytes: file.synced
-                    case .zeros: file.synced + [UInt8](repeating: 0, count: max(0, file.bytes.count - file.synced.count))
+                    case .zeros:
+                        file.synced
+                            + [UInt8](repeating: 0, count: max(0, file.bytes.count - file.synced.count))
                     case .names: file.bytes
                     }
                 found.updateValue(bytes, forKey: place)
