@@ -41,7 +41,7 @@ import Testing
     func everyCall() throws {
         let base = try PackFixture.write([text(3000, seed: 1)], forms: [.zstd], to: store)
         let fixture = try PackFixture.write(
-            [text(5000, seed: 2), edited(base.chunks[0], seed: 3)], forms: [.zstd, .prefix(base, 0)],
+            [text(5000, seed: 2), edited(base.chunks[0].bytes, seed: 3)], forms: [.zstd, .prefix(base, 0)],
             to: store)
         for call in FileSystemCall.allCases {
             for errno in [Errno.noSpace, .inputOutput] {

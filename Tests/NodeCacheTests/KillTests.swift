@@ -24,7 +24,7 @@ import Testing
             (0..<12).map { text(5000, seed: UInt64($0)) }, forms: Array(repeating: .zstd, count: 12),
             to: store)
         let new = try PackFixture.write(
-            old.chunks.map { edited($0, seed: 1) }, forms: (0..<12).map { .prefix(old, $0) }, to: store)
+            old.chunks.map { edited($0.bytes, seed: 1) }, forms: (0..<12).map { .prefix(old, $0) }, to: store)
         let large = try PackFixture.random(
             Array(repeating: 50_000, count: 10), seed: 1, layout: .file, to: store)
         fixtures = [old, new, large]

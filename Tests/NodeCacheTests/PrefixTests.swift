@@ -68,7 +68,8 @@ import Testing
     func depthTwo() throws {
         let (_, new) = try versions(2)
         let third = try PackFixture.write(
-            [edited(new.chunks[0], seed: 99), text(100, seed: 7)], forms: [.prefix(new, 0), .plain], to: store
+            [edited(new.chunks[0].bytes, seed: 99), text(100, seed: 7)], forms: [.prefix(new, 0), .plain],
+            to: store
         )
         let cache = try home.open()
         let container = try cache.container(for: third.pack, origin: origin)
@@ -97,7 +98,8 @@ import Testing
     func missingBase() throws {
         let (old, new) = try versions(2)
         let mixed = try PackFixture.write(
-            [edited(old.chunks[0], seed: 5), text(5000, seed: 50)], forms: [.prefix(old, 0), .zstd], to: store
+            [edited(old.chunks[0].bytes, seed: 5), text(5000, seed: 50)], forms: [.prefix(old, 0), .zstd],
+            to: store
         )
         try store.delete(old.pack.key)
         let cache = try home.open()

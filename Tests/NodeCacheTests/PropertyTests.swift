@@ -21,7 +21,7 @@ import Testing
             (0..<20).map { text(1 + below(20_000), seed: seed &+ UInt64($0)) },
             forms: (0..<20).map { _ in below(2) == 0 ? .zstd : .plain }, to: store)
         let changed = try PackFixture.write(
-            base.chunks.map { edited($0, seed: seed) },
+            base.chunks.map { edited($0.bytes, seed: seed) },
             forms: (0..<20).map { below(3) == 0 ? .zstd : .prefix(base, $0) }, to: store)
         let large = try PackFixture.random(
             (0..<70).map { _ in 1 + below(40_000) }, seed: seed, layout: .file, to: store)

@@ -24,7 +24,7 @@ struct ChildProcess {
         posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-        defer { argv.forEach { free($0) } }
+        defer { for argument in argv { free(argument) } }
         var started: pid_t = 0
         let status = posix_spawnp(&started, arguments[0], &actions, nil, &argv, environ)
         close(ends[1])
