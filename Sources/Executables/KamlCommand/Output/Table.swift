@@ -46,11 +46,11 @@ package struct Table: Sendable {
             let padding = String(repeating: " ", count: widths[index] - CellText.width(cell))
             switch columns[index].alignment {
             case .right: text += padding + cell
-            // The last column is not padded, so that no line ends in spaces.
-            case .left: text += index == cells.count - 1 ? cell : cell + padding
+            case .left: text += cell + padding
             }
             if index < cells.count - 1 { text += "  " }
         }
+        while text.last == " " { text.removeLast() }
         return text
     }
 }

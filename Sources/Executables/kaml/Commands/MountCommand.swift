@@ -104,6 +104,20 @@ struct MountCommand: AnsweringCommand {
 
     // MARK: - Serving
 
+    /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
+    private static func mount(_ options: SnapshotMountOptions, _ objects: any ObjectStore) throws -> SnapshotMount {
+        let pauseMicroseconds: UInt32 = 50_000
+        let attempts = 40
+        for _ in 1..<attempts {
+            do {
+                return try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+            } catch let error as CacheError where error.code == .inUse {
+                usleep(pauseMicroseconds)
+            }
+        }
+        return try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+    }
+
     /// Mounts, says so, and serves until the mount is gone.
     private func serve(ready: (String) -> Void) throws {
         EndSignals.block()
@@ -124,7 +138,7 @@ struct MountCommand: AnsweringCommand {
         try? HostFileSystem().makeDirectories(options.cacheDirectory, mode: 0o700)
         // The working directory may be on a disk that somebody wants to unmount.
         chdir("/")
-        let mount = try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+        let mount = try Self.mount(options, objects)
         try EndSignals.handle { count in
             do { try mount.unmount(lazily: count > 1) } catch {
                 StandardError.write("kaml: \(error); a second signal takes the mount away from its users\n")

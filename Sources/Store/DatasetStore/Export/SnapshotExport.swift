@@ -133,7 +133,7 @@ package final class SnapshotExport: Sendable {
             try reader.read(job.entry) { piece throws(StoreError) in
                 switch piece {
                 case .bytes(let bytes):
-                    do throws(Errno) { try file.write(bytes, at: offset) } catch {
+                    do throws(Errno) { try Self.write(bytes, at: offset, to: file, skippingZeros: job.entry.hasHoles) } catch {
                         throw StoreError(error, "cannot write", path)
                     }
                     offset += UInt64(bytes.count)
@@ -157,6 +157,28 @@ package final class SnapshotExport: Sendable {
             result.files += 1
             result.bytes += offset
             result.lostAttributes += lost
+        }
+    }
+
+    /// A chunk that a hole begins or ends in holds zeros: in a file with holes, whole blocks of them become
+    /// holes again.
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, to file: borrowing FileDescriptor, skippingZeros: Bool
+    ) throws(Errno) {
+        guard skippingZeros else { return try file.write(bytes, at: offset) }
+        let block = 4096
+        var start = 0
+        while start < bytes.count {
+            var end = start
+            // Blocks of the file, not of the chunk.
+            func next(_ position: Int) -> Int {
+                min(bytes.count, position + block - Int((offset + UInt64(position)) % UInt64(block)))
+            }
+            while end < bytes.count, !isZero(UnsafeRawBufferPointer(rebasing: bytes[end..<next(end)])) { end = next(end) }
+            if end > start {
+                try file.write(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: offset + UInt64(start))
+            }
+            start = end < bytes.count ? next(end) : end
         }
     }
 
@@ -209,6 +231,13 @@ package final class SnapshotExport: Sendable {
     }
 
     private func count(_ body: (inout ExportResult) -> Void) { state.withLock { body(&$0.result) } }
+}
+
+extension ManifestEntry {
+    fileprivate var hasHoles: Bool {
+        guard case .extents(_, let extents) = contents else { return false }
+        return extents.contains { $0.source == nil }
+    }
 }
 
 extension StoreError {
