@@ -70,7 +70,7 @@ let executables: [Target] = [
         [
             "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys", "CFuse3", "CZstd",
             "CCrypto",
-        ]),
+        ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [

@@ -36,7 +36,7 @@ import Testing
 
     @Test func whatIsMissingExitsWith3() throws {
         let place = try Workplace(committed: true)
-        for arguments in [["log", "nope"], ["log", "data@main~7"], ["cat", "data:nope"], ["ls", "data:sub/nope"], ["check", "nope"], ["stats", "nope"], ["umount", "/"], ["tag", "data", "nope", "--delete"]] {
+        for arguments in [["log", "nope"], ["log", "data@main~7"], ["cat", "data:nope"], ["ls", "data:sub/nope"], ["check", "nope"], ["stats", "nope"], ["umount", "src"], ["tag", "data", "nope", "--delete"]] {
             let result = try place.run(arguments.map { ByteString($0) })
             #expect(result.status == 3, "\(arguments): \(result.errors)")
         }

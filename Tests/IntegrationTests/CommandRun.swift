@@ -120,6 +120,12 @@ final class Workplace: Sendable {
     }
 
     func run(_ arguments: [ByteString], environment: [String: String] = [:]) throws -> CommandResult {
+        try run(program: binary, arguments, environment: environment)
+    }
+
+    func run(
+        program: ByteString, _ arguments: [ByteString], environment: [String: String] = [:]
+    ) throws -> CommandResult {
         let number = HostRandom().bytes(6).map { String($0, radix: 16) }.joined()
         let (output, errors) = (path(".out-\(number)"), path(".err-\(number)"))
         var actions = posix_spawn_file_actions_t()
@@ -136,7 +142,7 @@ final class Workplace: Sendable {
         variables["PATH"] = "/usr/bin:/bin"
         variables["TZ"] = "UTC"
         // env(1) changes the directory: the spawn action for that is not in Swift's Glibc module.
-        let words = (["env", "-C", directory.path, binary] + arguments).map { word in word.withCString { strdup($0) } }
+        let words = (["env", "-C", directory.path, program] + arguments).map { word in word.withCString { strdup($0) } }
         let settings = variables.map { strdup("\($0.key)=\($0.value)") }
         defer { for copy in words + settings { free(copy) } }
         var process = pid_t()

@@ -64,8 +64,9 @@ struct Kaml: ParsableCommand {
     }
 
     private static func end(by error: any Error, format: OutputFormat) -> Never {
-        // ArgumentParser's own: `--help` of a command that only groups others.
-        if error is CleanExit || error is ValidationError { end(byUsage: error) }
+        // ArgumentParser's own, such as a request for help.
+        let code = exitCode(for: error)
+        if code == .success || code == .validationFailure { end(byUsage: error) }
         if let code = error as? ArgumentParser.ExitCode { Glibc.exit(code.rawValue) }
         let failure = Failure(error)
         StandardError.write(failure.rendered(as: format))
