@@ -94,6 +94,7 @@ let testTargets: [Target] = [
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
     tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    tests("NodeCacheTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: strict),

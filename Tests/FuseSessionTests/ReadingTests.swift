@@ -81,6 +81,19 @@ extension Mounts {
             }
         }
 
+        @Test(arguments: [100, 1000, 100_000])
+        func `an answer may be in any number of pieces`(pieceBytes: Int) async throws {
+            let tree = MemoryTree()
+            tree.splitReads(of: tree.file("file", Self.bytes), every: pieceBytes)
+            try await withMount(tree, .zeroMessageOpen) { mounted throws in
+                try mounted.mounter.raiseReadAhead(toKiB: 4096)
+                #expect(try contents(mounted.path("file")) == Self.bytes)
+                // Some request was for more pieces than writev takes.
+                let statistics = mounted.session.statistics()
+                if pieceBytes == 100 { #expect(statistics.readBytes / statistics.reads > 102_300) }
+            }
+        }
+
         @Test func `a read error reaches the program and is not remembered`() async throws {
             let tree = MemoryTree()
             let file = tree.file("file", [1, 2, 3])

@@ -26,6 +26,7 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         var opens: [String: Int] = [:]
         var deferred: Set<UInt64> = []
         var readError: [UInt64: Errno] = [:]
+        var pieceBytes: [UInt64: Int] = [:]
     }
 
     private var nodes: [Node] = []
@@ -107,6 +108,11 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         state.withLock { $0.readError[inode] = error }
     }
 
+    /// Reads of the file are answered in segments of this length.
+    package func splitReads(of inode: UInt64, every bytes: Int) {
+        state.withLock { $0.pieceBytes[inode] = bytes }
+    }
+
     /// Calls by kind: "open cached", "open passthrough", "release cached", "release passthrough".
     package var calls: [String: Int] { state.withLock { $0.opens } }
 
@@ -176,7 +182,13 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
             completion.deliver(completion.context, nil, 0, EISDIR)
             return
         }
-        let (isDeferred, error) = state.withLock { ($0.deferred.contains(number), $0.readError[number]) }
+        let (isDeferred, error, piece) = state.withLock {
+            ($0.deferred.contains(number), $0.readError[number], $0.pieceBytes[number])
+        }
+        if let piece {
+            Self.answerInPieces(bytes, offset, length, piece, completion)
+            return
+        }
         let file = FileBytes(bytes: bytes)
         if isDeferred {
             try? Thread(name: "deferred") {
@@ -216,6 +228,22 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         )
         withUnsafeBytes(of: segments) {
             completion.deliver(completion.context, $0.baseAddress, middle == end ? 1 : 2, 0)
+        }
+    }
+
+    private static func answerInPieces(
+        _ bytes: UnsafeRawBufferPointer, _ offset: UInt64, _ length: Int, _ piece: Int,
+        _ completion: ReadCompletion
+    ) {
+        let start = min(Int(clamping: offset), bytes.count)
+        let end = start + min(length, bytes.count - start)
+        let segments = stride(from: start, to: end, by: piece).map { position in
+            ReadSegment(
+                base: UnsafeMutableRawPointer(mutating: bytes.baseAddress).map { $0 + position },
+                length: min(piece, end - position))
+        }
+        segments.withUnsafeBytes {
+            completion.deliver(completion.context, $0.baseAddress, segments.count, 0)
         }
     }
 

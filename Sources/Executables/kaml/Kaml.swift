@@ -40,7 +40,11 @@ struct Kaml: ParsableCommand {
         let command: any ParsableCommand
         do { command = try parseAsRoot() } catch { end(byUsage: error) }
         var running = command
-        do { try running.run() } catch { end(by: error, format: (command as? any AnsweringCommand)?.output.format ?? .table) }
+        do { try running.run() } catch {
+            // `kaml help` and --help are commands too; what they print comes as an error.
+            if exitCode(for: error) == .success { end(byUsage: error) }
+            end(by: error, format: (command as? any AnsweringCommand)?.output.format ?? .table)
+        }
     }
 
     /// Help and completion scripts go to stdout; what was not understood, to stderr.

@@ -68,7 +68,8 @@ package final class FuseSession: Sendable {
         core = try SessionCore(device: device, operations: operations, configuration: configuration)
     }
 
-    /// Starts the worker threads. Call once.
+    /// Starts the worker threads. Call once. They serve until unmounted or stopped, also when nobody holds the
+    /// session any more.
     package func start() throws(FuseSessionError) {
         let core = core
         core.phases.withLock { $0.running = core.workers.count }
@@ -76,7 +77,10 @@ package final class FuseSession: Sendable {
             do throws(Errno) {
                 try Thread(name: "kaml-fuse-\(index)") { Self.serve(core, index) }.detach()
             } catch {
-                core.phases.withLock { $0.running -= core.workers.count - index }
+                core.phases.withLock { phases in
+                    phases.running -= core.workers.count - index
+                    phases.hasEnded = phases.running == 0
+                }
                 stop()
                 throw .system("starting a thread", error)
             }
