@@ -42,7 +42,8 @@ import Testing
             let found = try damages(place)
             let name = try #require(pack.bytes.split(separator: UInt8(ascii: "/")).last)
             let damage = try #require(
-                found.first { $0["object"]?.string?.hasSuffix(String(decoding: name, as: UTF8.self)) == true })
+                found.first { $0["object"]?.string?.hasSuffix(String(decoding: name, as: UTF8.self)) == true }
+            )
             #expect(damage["kind"]?.string == "pack")
             #expect(damage["paths"]?.number ?? 0 > 0, "\(damage)")
             #expect(damage["snapshots"]?.list.contains { $0["dataset"]?.string == "data" } == true)
@@ -76,7 +77,9 @@ import Testing
             let saved = try place.read(record)
             try harm(kind, record, records.first { $0 != record }, place)
             let found = try damages(place)
-            #expect(found.contains { $0["kind"]?.string == "logRecord" && $0["wholeStore"]?.bool == true }, "\(found)")
+            #expect(
+                found.contains { $0["kind"]?.string == "logRecord" && $0["wholeStore"]?.bool == true },
+                "\(found)")
             #expect(try place.run("log", "data").status == 5)
             try? HostFileSystem().unlink(record)
             try place.write(record, saved)
@@ -86,7 +89,8 @@ import Testing
 
     @Test func aDamagedFileIsNeverWrittenAndTheOthersAre() throws {
         let place = try Workplace(committed: true)
-        let large = try #require(try place.json("stat", "data:large.bin")["packs"]?.list.first?["object"]?.string)
+        let large = try #require(
+            try place.json("stat", "data:large.bin")["packs"]?.list.first?["object"]?.string)
         let pack = place.store.appending(ByteString(large))
         var bytes = try place.read(pack)
         bytes[1 << 20] ^= 1
@@ -98,7 +102,8 @@ import Testing
         // Both names of the file.
         #expect(result.errors.contains("2 files were not written"))
         #expect((try? HostFileSystem().status(of: place.path("out/large.bin"))) == nil)
-        #expect(try place.read(place.path("out/sub/deep/file")) == place.read(place.path("src/sub/deep/file")))
+        #expect(
+            try place.read(place.path("out/sub/deep/file")) == place.read(place.path("src/sub/deep/file")))
     }
 
     @Test func whatNoSnapshotNamesIsCounted() throws {

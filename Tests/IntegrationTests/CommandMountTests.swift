@@ -10,7 +10,9 @@ struct CommandMountTests {
         try HostFileSystem().makeDirectories(place.path("mnt"))
         let mounted = try place.json("mount", "data", "mnt", "--cache-dir", "cache")
         #expect(mounted["process"]?.number ?? 0 > 1)
-        #expect(try Workplace.readInChild(place, "mnt/sub/deep/file") == place.read(place.path("src/sub/deep/file")))
+        #expect(
+            try Workplace.readInChild(place, "mnt/sub/deep/file")
+                == place.read(place.path("src/sub/deep/file")))
         #expect(try place.run("mount", "data", "mnt", "--cache-dir", "other").status == 4)
         try place.succeed("umount", "mnt")
         #expect(try HostFileSystem().list(place.path("mnt")).isEmpty)
@@ -28,7 +30,9 @@ struct CommandMountTests {
         #expect(missing.errors.contains("mkdir -p"))
         #expect(try place.run("mount", "data", "src", "--cache-dir", "cache").status == 4)
         #expect(try place.run("mount", "data@nope", "src", "--cache-dir", "cache").status == 3)
-        #expect(try place.json("mount", "data", "nowhere", "--cache-dir", "cache")["error"]?["exitCode"]?.number == 3)
+        #expect(
+            try place.json("mount", "data", "nowhere", "--cache-dir", "cache")["error"]?["exitCode"]?.number
+                == 3)
     }
 
     @Test func onlyMountsOfDatasetsAreUnmounted() throws {

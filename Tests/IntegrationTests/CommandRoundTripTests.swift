@@ -54,7 +54,10 @@ import Testing
         try place.succeed("tag", "data", "v1", "main~1")
         try place.succeed("branch", "data", "side", "v1")
         #expect(try place.json("tag", "data")["tags"]?.list.compactMap { $0["name"]?.string } == ["v1"])
-        #expect(try place.json("branch", "data")["branches"]?.list.compactMap { $0["name"]?.string } == ["main", "side"])
+        #expect(
+            try place.json("branch", "data")["branches"]?.list.compactMap { $0["name"]?.string } == [
+                "main", "side",
+            ])
         let reset = try place.json("reset", "data@main", "v1")
         #expect(reset["undo"]?.string?.hasPrefix("kaml reset data@main ") == true)
         #expect(try place.json("log", "data")["commits"]?.list.count == 1)
@@ -109,7 +112,9 @@ import Testing
         try place.succeed("export", "data", "out", "--force")
         #expect(try HostFileSystem().list(place.path("elsewhere")).isEmpty)
         #expect(try place.read(place.path("victim")) == Array("untouched".utf8))
-        #expect(try Tree.of(place.path("out"), ignoringSpecialBits: true) == Tree.of(place.path("src"), ignoringSpecialBits: true))
+        #expect(
+            try Tree.of(place.path("out"), ignoringSpecialBits: true)
+                == Tree.of(place.path("src"), ignoringSpecialBits: true))
     }
 
     @Test func listingAndReading() throws {
@@ -120,9 +125,12 @@ import Testing
         #expect(odd["nameBytes"]?.string == "62fffe")
         #expect(odd["name"]?.string == "b\\xff\\xfe")
         #expect(names.contains { $0["name"]?.string == "line\nbreak\\" })
-        #expect(try place.run([ByteString("cat"), ByteString(Array("data:b".utf8) + [0xFF, 0xFE])]).text == "odd name")
+        #expect(
+            try place.run([ByteString("cat"), ByteString(Array("data:b".utf8) + [0xFF, 0xFE])]).text
+                == "odd name")
         #expect(try place.succeed("cat", "data:b\\xff\\xfe").text == "odd name")
-        #expect(try place.succeed("cat", "data:sub/hardlink").output == place.read(place.path("src/large.bin")))
+        #expect(
+            try place.succeed("cat", "data:sub/hardlink").output == place.read(place.path("src/large.bin")))
         #expect(try place.succeed("cat", "data:holes").output == place.read(place.path("src/holes")))
         #expect(try place.succeed("ls", "data", "-R").text.contains("sub/deep/file\n"))
         let stat = try place.json("stat", "data:large.bin")
@@ -142,7 +150,10 @@ import Testing
 
     @Test func everyAnswerHasThreeForms() throws {
         let place = try Workplace(committed: true)
-        for command in [["log", "data"], ["list"], ["branch", "data"], ["tag", "data"], ["diff", "data"], ["ls", "data"], ["stat", "data"], ["check"], ["stats"], ["version"]] {
+        for command in [
+            ["log", "data"], ["list"], ["branch", "data"], ["tag", "data"], ["diff", "data"], ["ls", "data"],
+            ["stat", "data"], ["check"], ["stats"], ["version"],
+        ] {
             for format in ["table", "json", "yaml"] {
                 let result = try place.run((command + ["-o", format]).map { ByteString($0) })
                 #expect(result.status == 0, "\(command) \(format): \(result.errors)")
@@ -171,7 +182,8 @@ struct Tree: Equatable {
                 let status = try HostFileSystem().status(of: path)
                 let isDirectory = status.kind == .directory
                 tree.entries[name] = Entry(
-                    mode: status.mode & (ignoringSpecialBits ? ~0o6000 : ~0), links: isDirectory ? 0 : status.linkCount,
+                    mode: status.mode & (ignoringSpecialBits ? ~0o6000 : ~0),
+                    links: isDirectory ? 0 : status.linkCount,
                     modified: status.modified, contents: try contents(path, status.kind))
                 if isDirectory { try walk(path, name) }
             }

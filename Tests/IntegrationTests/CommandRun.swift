@@ -116,7 +116,9 @@ final class Workplace: Sendable {
     struct Unexpected: Error, CustomStringConvertible {
         var arguments: [String]
         var result: CommandResult
-        var description: String { "kaml \(arguments.joined(separator: " ")): exit \(result.status): \(result.errors)" }
+        var description: String {
+            "kaml \(arguments.joined(separator: " ")): exit \(result.status): \(result.errors)"
+        }
     }
 
     func run(_ arguments: [ByteString], environment: [String: String] = [:]) throws -> CommandResult {
@@ -132,7 +134,9 @@ final class Workplace: Sendable {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         for (descriptor, file) in [(STDOUT_FILENO, output), (STDERR_FILENO, errors)] {
-            _ = file.withCString { posix_spawn_file_actions_addopen(&actions, descriptor, $0, O_WRONLY | O_CREAT, 0o600) }
+            _ = file.withCString {
+                posix_spawn_file_actions_addopen(&actions, descriptor, $0, O_WRONLY | O_CREAT, 0o600)
+            }
         }
         posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
         var variables = environment
@@ -142,7 +146,9 @@ final class Workplace: Sendable {
         variables["PATH"] = "/usr/bin:/bin"
         variables["TZ"] = "UTC"
         // env(1) changes the directory: the spawn action for that is not in Swift's Glibc module.
-        let words = (["env", "-C", directory.path, program] + arguments).map { word in word.withCString { strdup($0) } }
+        let words = (["env", "-C", directory.path, program] + arguments).map { word in
+            word.withCString { strdup($0) }
+        }
         let settings = variables.map { strdup("\($0.key)=\($0.value)") }
         defer { for copy in words + settings { free(copy) } }
         var process = pid_t()
@@ -184,7 +190,11 @@ final class Workplace: Sendable {
         func walk(_ directory: ByteString) throws {
             for entry in try HostFileSystem().list(directory) {
                 let path = directory.appending(entry.name)
-                if try HostFileSystem().status(of: path).kind == .directory { try walk(path) } else { found.append(path) }
+                if try HostFileSystem().status(of: path).kind == .directory {
+                    try walk(path)
+                } else {
+                    found.append(path)
+                }
             }
         }
         try walk(store.appending(ByteString(folder)))

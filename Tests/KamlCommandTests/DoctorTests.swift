@@ -16,7 +16,8 @@ import Testing
         facts.descriptorHardLimit = 1 << 20
         facts.cacheDirectory = "/var/cache/kaml"
         facts.cacheDisk = .init(
-            path: "/var/cache/kaml", type: 0xEF53, totalBytes: 100 << 30, freeBytes: 50 << 30, totalInodes: 1 << 20,
+            path: "/var/cache/kaml", type: 0xEF53, totalBytes: 100 << 30, freeBytes: 50 << 30,
+            totalInodes: 1 << 20,
             freeInodes: 1 << 19, writing: .ok)
         facts.now = Timestamp(seconds: 1_800_000_000, nanoseconds: 0)
         return facts
@@ -61,7 +62,9 @@ import Testing
     @Test func whateverIsNotOkHasARemedy() {
         var facts = HostFacts()
         facts.fuseDevice = .failed(.noEntry)
-        for finding in facts.judge() where finding.verdict != .ok { #expect(finding.remedy?.isEmpty == false) }
+        for finding in facts.judge() where finding.verdict != .ok {
+            #expect(finding.remedy?.isEmpty == false)
+        }
         let text = Diagnosis(facts.judge()).render()
         #expect(text.contains("fail  /dev/fuse"))
         #expect(text.contains("-> modprobe fuse"))

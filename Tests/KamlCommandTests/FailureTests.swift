@@ -9,17 +9,21 @@ import Testing
     @Test func theNumbersNeverChange() {
         let numbers = KamlCommand.ExitStatus.allCases.map { ($0.word, $0.rawValue) }
         let expected: [(String, Int32)] = [
-            ("ok", 0), ("failure", 1), ("usage", 2), ("notFound", 3), ("conflict", 4), ("damaged", 5), ("noSpace", 6),
+            ("ok", 0), ("failure", 1), ("usage", 2), ("notFound", 3), ("conflict", 4), ("damaged", 5),
+            ("noSpace", 6),
             ("unavailable", 7), ("unsupported", 8), ("permissionDenied", 9),
         ]
         #expect(numbers.map(\.0) == expected.map(\.0))
         #expect(numbers.map(\.1) == expected.map(\.1))
-        for status in KamlCommand.ExitStatus.allCases { #expect(KamlCommand.ExitStatus.help.contains("\(status.rawValue)  \(status.meaning)")) }
+        for status in KamlCommand.ExitStatus.allCases {
+            #expect(KamlCommand.ExitStatus.help.contains("\(status.rawValue)  \(status.meaning)"))
+        }
     }
 
     @Test func textSaysWhatWhyAndWhatToDo() {
         let failure = Failure(
-            .damaged, "cannot read it", why: "its hash is wrong", hint: "run `kaml check`", dataset: "d", path: "a\u{1B}b")
+            .damaged, "cannot read it", why: "its hash is wrong", hint: "run `kaml check`", dataset: "d",
+            path: "a\u{1B}b")
         #expect(
             failure.text == """
                 error: cannot read it
@@ -35,12 +39,15 @@ import Testing
         let failure = Failure(.notFound, "no", hint: "look", object: "packs/x")
         #expect(
             failure.value == [
-                "error": ["code": "notFound", "exitCode": 3, "message": "no", "hint": "look", "object": "packs/x"]
+                "error": [
+                    "code": "notFound", "exitCode": 3, "message": "no", "hint": "look", "object": "packs/x",
+                ]
             ])
     }
 
     @Test func aStoresErrorIsTakenApart() {
-        let failure = Failure(ObjectStoreError(.unavailable, .read, key: "store.json", location: "file:///s", cause: .stale))
+        let failure = Failure(
+            ObjectStoreError(.unavailable, .read, key: "store.json", location: "file:///s", cause: .stale))
         #expect(failure.status == .unavailable)
         #expect(failure.what == "cannot read object store.json in file:///s")
         #expect(failure.why?.hasPrefix("the store cannot be reached") == true)
@@ -49,13 +56,15 @@ import Testing
     }
 
     @Test func remediesBecomeHints() {
-        let failure = Failure(StoreError(.damaged, "the pack is bad", object: "packs/x", remedy: "Run `kaml check`"))
+        let failure = Failure(
+            StoreError(.damaged, "the pack is bad", object: "packs/x", remedy: "Run `kaml check`"))
         #expect(failure.hint == "run `kaml check`")
         #expect(failure.status == .damaged)
     }
 
     @Test(arguments: [
-        (ObjectStoreError.Code.notFound, KamlCommand.ExitStatus.notFound), (.truncated, .damaged), (.corrupt, .damaged),
+        (ObjectStoreError.Code.notFound, KamlCommand.ExitStatus.notFound), (.truncated, .damaged),
+        (.corrupt, .damaged),
         (.noSpace, .noSpace), (.permissionDenied, .permissionDenied), (.unavailable, .unavailable),
         (.notSupported, .unsupported), (.inputOutput, .failure),
     ])
@@ -68,7 +77,8 @@ import Testing
         let failure = Failure(SnapshotReferenceError.noSuchDataset(dataset, close: ["imagenet2"]))
         #expect(failure.status == .notFound)
         #expect(failure.hint == "did you mean imagenet2?")
-        let name = Failure(SnapshotReferenceError.noSuchName(SnapshotReference(dataset: dataset), close: ["mein"]))
+        let name = Failure(
+            SnapshotReferenceError.noSuchName(SnapshotReference(dataset: dataset), close: ["mein"]))
         #expect(name.hint == "did you mean imagenet@mein?")
     }
 

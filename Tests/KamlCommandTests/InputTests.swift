@@ -5,8 +5,10 @@ import Testing
 
 @Suite struct InputTests {
     @Test(arguments: [
-        ("d", "d@main", ""), ("a/b@v1", "a/b@v1", ""), ("d:x/y", "d@main", "x/y"), ("d@main~3:a:b", "d@main~3", "a:b"),
-        ("d:", "d@main", ""), ("d:a\\x5cb", "d@main", "a\\b"), ("d:a\\b", "d@main", "a\\b"), ("d:\\xzz", "d@main", "\\xzz"),
+        ("d", "d@main", ""), ("a/b@v1", "a/b@v1", ""), ("d:x/y", "d@main", "x/y"),
+        ("d@main~3:a:b", "d@main~3", "a:b"),
+        ("d:", "d@main", ""), ("d:a\\x5cb", "d@main", "a\\b"), ("d:a\\b", "d@main", "a\\b"),
+        ("d:\\xzz", "d@main", "\\xzz"),
     ])
     func aReferenceWithAPath(_ argument: String, _ reference: String, _ path: String) throws {
         let parsed = try ReferencePath(ByteString(argument))
@@ -45,7 +47,9 @@ import Testing
         #expect(ReadinessMessage(message.bytes) == message)
     }
 
-    @Test(arguments: ["", "ready", "failed\n", "failed x\n", "ready 1\n", "\n"]) func whatIsNoMessage(_ text: String) {
+    @Test(arguments: ["", "ready", "failed\n", "failed x\n", "ready 1\n", "\n"]) func whatIsNoMessage(
+        _ text: String
+    ) {
         #expect(ReadinessMessage(Array(text.utf8)) == nil)
     }
 }

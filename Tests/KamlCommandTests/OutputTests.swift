@@ -65,15 +65,18 @@ import Testing
     }
 
     @Test(arguments: [
-        ("plain", "plain"), ("a/b.c@d-e", "a/b.c@d-e"), ("true", "\"true\""), ("No", "\"No\""), ("12", "\"12\""),
-        ("", "\"\""), ("a: b", "\"a: b\""), ("- x", "\"- x\""), ("x\ny", "\"x\\ny\""), ("é", "\"é\""), ("~", "\"~\""),
+        ("plain", "plain"), ("a/b.c@d-e", "a/b.c@d-e"), ("true", "\"true\""), ("No", "\"No\""),
+        ("12", "\"12\""),
+        ("", "\"\""), ("a: b", "\"a: b\""), ("- x", "\"- x\""), ("x\ny", "\"x\\ny\""), ("é", "\"é\""),
+        ("~", "\"~\""),
     ])
     func yamlQuotesWhatAReaderCouldMistake(_ text: String, _ expected: String) {
         #expect(YAMLText.encode(["k": .string(text)]) == "k: \(expected)\n")
     }
 
     @Test func jsonEscapesControlCharacters() {
-        #expect(JSONText.encode(.string("a\"\\\u{1}\u{1B}\n\u{9F}")) == "\"a\\\"\\\\\\u0001\\u001b\\n\\u009f\"\n")
+        #expect(
+            JSONText.encode(.string("a\"\\\u{1}\u{1B}\n\u{9F}")) == "\"a\\\"\\\\\\u0001\\u001b\\n\\u009f\"\n")
     }
 
     @Test func bytesThatAreNoTextComeWholeInHexadecimal() {
@@ -126,7 +129,8 @@ import Testing
     func bytes(_ count: UInt64, _ text: String) { #expect(BytesText.of(count) == text) }
 
     @Test(arguments: [
-        (0.25, "0.25 s"), (12.34, "12.3 s"), (59.99, "1m00s"), (125, "2m05s"), (3_840, "1h04m"), (284_400, "3d07h"),
+        (0.25, "0.25 s"), (12.34, "12.3 s"), (59.99, "1m00s"), (125, "2m05s"), (3_840, "1h04m"),
+        (284_400, "3d07h"),
     ])
     func durations(_ seconds: Double, _ text: String) { #expect(DurationText.of(seconds) == text) }
 
@@ -139,7 +143,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (Int64(0), UInt32(0), "1970-01-01T00:00:00Z"), (1_234_567_890, 123_456_789, "2009-02-13T23:31:30.123456789Z"),
+        (Int64(0), UInt32(0), "1970-01-01T00:00:00Z"),
+        (1_234_567_890, 123_456_789, "2009-02-13T23:31:30.123456789Z"),
         (-1, 0, "1969-12-31T23:59:59Z"), (951_782_400, 0, "2000-02-29T00:00:00Z"),
         (4_102_444_799, 0, "2099-12-31T23:59:59Z"), (-62_135_596_800, 0, "0001-01-01T00:00:00Z"),
     ])
@@ -148,7 +153,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (UInt32(0o100644), "-rw-r--r--"), (0o040755, "drwxr-xr-x"), (0o120777, "lrwxrwxrwx"), (0o104755, "-rwsr-xr-x"),
+        (UInt32(0o100644), "-rw-r--r--"), (0o040755, "drwxr-xr-x"), (0o120777, "lrwxrwxrwx"),
+        (0o104755, "-rwsr-xr-x"),
         (0o102644, "-rw-r-Sr--"), (0o041777, "drwxrwxrwt"),
     ])
     func modes(_ mode: UInt32, _ text: String) { #expect(ModeText.of(mode) == text) }

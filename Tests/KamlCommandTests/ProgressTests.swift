@@ -39,14 +39,16 @@ import Testing
 
     @Test func theLineFitsTheTerminal() {
         let meter = meter((0...20).map { (Double($0) / 10, UInt64($0) << 20) })
-        let wide = ProgressLine.render(label: "storing", meter: meter, total: 40 << 20, note: "7 files", columns: 200)
+        let wide = ProgressLine.render(
+            label: "storing", meter: meter, total: 40 << 20, note: "7 files", columns: 200)
         #expect(wide.contains("50%"))
         #expect(wide.contains("20.0 MiB / 40.0 MiB"))
         #expect(wide.contains("/s"))
         #expect(wide.contains("ETA 2.00 s"))
         #expect(wide.hasSuffix("7 files"))
         for columns in [1, 20, 40, 80] {
-            let line = ProgressLine.render(label: "storing", meter: meter, total: 40 << 20, note: "7 files", columns: columns)
+            let line = ProgressLine.render(
+                label: "storing", meter: meter, total: 40 << 20, note: "7 files", columns: columns)
             #expect(CellText.width(line) < max(11, columns))
         }
     }

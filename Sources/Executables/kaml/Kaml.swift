@@ -29,7 +29,8 @@ struct Kaml: ParsableCommand {
         version: Versions().render(),
         subcommands: [
             StoreCommand.self, CommitCommand.self, LogCommand.self, ListCommand.self, BranchCommand.self,
-            TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self, StatCommand.self,
+            TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
+            StatCommand.self,
             ExportCommand.self, MountCommand.self, UmountCommand.self, CheckCommand.self, StatsCommand.self,
             DoctorCommand.self, VersionCommand.self,
         ])
@@ -84,7 +85,9 @@ struct Kaml: ParsableCommand {
                 return OutputFormat(rawValue: arguments[index + 1]) ?? .table
             }
             for prefix in ["--output=", "-o"] where argument.hasPrefix(prefix) {
-                if let format = OutputFormat(rawValue: String(argument.dropFirst(prefix.count))) { return format }
+                if let format = OutputFormat(rawValue: String(argument.dropFirst(prefix.count))) {
+                    return format
+                }
             }
         }
         return .table
