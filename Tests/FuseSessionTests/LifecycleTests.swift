@@ -45,7 +45,8 @@ extension Mounts {
                 let directory = try TemporaryDirectory()
                 defer { directory.remove() }
                 try HostFileSystem().makeDirectory(directory.mountPoint.appending("hidden"), mode: 0o755)
-                var options = MountOptions(mountPoint: directory.mountPoint, source: "kaml:x", allowOther: false)
+                var options = MountOptions(
+                    mountPoint: directory.mountPoint, source: "kaml:x", allowOther: false)
                 options.allowNonEmpty = true
                 let device = try Mounter(options).attach()
                 _ = consume device
@@ -59,7 +60,8 @@ extension Mounts {
                 let link = mounted.directory.path.appending("link")
                 try run(["ln", "-s", "mount", link])
                 #expect(Self.causeOfAttaching(link) == .alreadyMounted(source: "kaml:test@main"))
-                #expect(Self.causeOfAttaching(link.appending("/")) == .alreadyMounted(source: "kaml:test@main"))
+                #expect(
+                    Self.causeOfAttaching(link.appending("/")) == .alreadyMounted(source: "kaml:test@main"))
             }
         }
 
@@ -93,7 +95,8 @@ extension Mounts {
             try await onThread {
                 let mounter = Self.mounter(directory.mountPoint)
                 let session = try FuseSession(
-                    device: mounter.attach(), operations: tree, configuration: .init(profile: .zeroMessageOpen))
+                    device: mounter.attach(), operations: tree,
+                    configuration: .init(profile: .zeroMessageOpen))
                 try session.start()
                 try session.waitUntilServing()
                 do {
@@ -204,15 +207,20 @@ extension Mounts {
                 let undo = try openDeviceToUsers(directory)
                 defer { undo() }
                 _ = directory.mountPoint.withCString { chown($0, 65534, 65534) }
-                let asUser: [ByteString] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+                let asUser: [ByteString] = [
+                    "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                ]
                 let backing = directory.path.appending("backing")
                 close(try directory.write("backing", [UInt8](repeating: 4, count: 10_000)))
                 _ = backing.withCString { chmod($0, 0o644) }
                 let child = try startServer(directory, as: asUser, backing: backing)
                 let entry = try #require(try MountTable.entry(at: directory.mountPoint))
                 #expect(entry.type == Mounter.fileSystemType && entry.source == "kaml:test,with@comma")
-                #expect(try run(asUser + ["cat", directory.mountPoint.appending("hello")]).output == "hello\n")
-                #expect(try run(asUser + ["wc", "-c", directory.mountPoint.appending("large")]).output.hasPrefix("10000 "))
+                #expect(
+                    try run(asUser + ["cat", directory.mountPoint.appending("hello")]).output == "hello\n")
+                #expect(
+                    try run(asUser + ["wc", "-c", directory.mountPoint.appending("large")]).output.hasPrefix(
+                        "10000 "))
                 // Without allow_other even root stays out.
                 #expect(throws: Errno.accessDenied) { try openFile(directory.mountPoint.appending("hello")) }
                 #expect(try run(asUser + ["fusermount3", "-u", directory.mountPoint]).status == 0)
@@ -240,7 +248,9 @@ extension Mounts {
                         #expect(error.cause == .otherUsersNotAllowed)
                     }
                 }
-                let asUser: [ByteString] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+                let asUser: [ByteString] = [
+                    "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                ]
                 let (status, said) = try run(asUser + [serverPath(), directory.mountPoint, "zero"])
                 #expect(status == 1 && said.contains("fusermount3 failed"))
                 #expect(said.contains("no write access") || said.contains("/dev/fuse"))
@@ -276,7 +286,7 @@ func startServer(
 ) throws -> pid_t {
     let log = directory.path.appending("log")
     let output = try FileDescriptor.open(log, O_RDWR | O_CREAT | O_APPEND)
-    let arguments: [ByteString] = [try serverPath(), directory.mountPoint, "passthrough", "0", "4"]
+    let arguments: [ByteString] = [try serverPath(), directory.mountPoint, "passthrough", "4"]
     let child = try start(user + arguments + (backing.map { [$0] } ?? []), output: output.rawValue)
     for _ in 0..<500 {
         usleep(10_000)

@@ -69,8 +69,8 @@ struct Mounted: Sendable {
 /// Mounts a tree, runs `body` on a plain thread, and unmounts whatever happened.
 @discardableResult
 func withMount<Value: Sendable>(
-    _ tree: MemoryTree, _ profile: MountProfile, spinNanoseconds: UInt64? = nil,
-    in given: TemporaryDirectory? = nil, _ body: @escaping @Sendable (Mounted) throws -> Value
+    _ tree: MemoryTree, _ profile: MountProfile, in given: TemporaryDirectory? = nil,
+    _ body: @escaping @Sendable (Mounted) throws -> Value
 ) async throws -> Value {
     try await onThread {
         let directory = try given ?? TemporaryDirectory()
@@ -78,9 +78,9 @@ func withMount<Value: Sendable>(
         let mounter = Mounter(
             MountOptions(mountPoint: directory.mountPoint, source: "kaml:test@main", allowOther: true))
         let notices = Notices()
-        var configuration = FuseSession.Configuration(profile: profile, notice: { notices.add($0) })
-        if let spinNanoseconds { configuration.spinNanoseconds = spinNanoseconds }
-        let session = try FuseSession(device: mounter.attach(), operations: tree, configuration: configuration)
+        let configuration = FuseSession.Configuration(profile: profile, notice: { notices.add($0) })
+        let session = try FuseSession(
+            device: mounter.attach(), operations: tree, configuration: configuration)
         defer {
             do {
                 try mounter.detach()
@@ -144,7 +144,9 @@ func start(_ arguments: [ByteString], output: Int32? = nil) throws -> pid_t {
     }
     var argv = arguments.map { $0.withCString { strdup($0) } } + [nil]
     defer { for argument in argv { free(argument) } }
-    var envp: [UnsafeMutablePointer<CChar>?] = [strdup("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), strdup("LC_ALL=C"), nil]
+    var envp: [UnsafeMutablePointer<CChar>?] = [
+        strdup("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), strdup("LC_ALL=C"), nil,
+    ]
     defer { for variable in envp { free(variable) } }
     // A thread made by libdispatch blocks all signals; a shell without SIGCHLD waits for ever.
     var attributes = posix_spawnattr_t()

@@ -13,7 +13,9 @@ struct Mounts {}
 extension Mounts {
     @Suite struct Trees {
         @Test(arguments: [MountProfile.zeroMessageOpen, .passthrough])
-        func `nested directories, files, links and attributes show as they are`(profile: MountProfile) async throws {
+        func `nested directories, files, links and attributes show as they are`(profile: MountProfile)
+            async throws
+        {
             let tree = MemoryTree()
             let outer = tree.directory("outer")
             let inner = tree.directory("inner", in: outer)
@@ -64,7 +66,8 @@ extension Mounts {
         }
 
         @Test(arguments: [MountProfile.zeroMessageOpen, .passthrough])
-        func `a large directory can be rewound and read on from any place`(profile: MountProfile) async throws {
+        func `a large directory can be rewound and read on from any place`(profile: MountProfile) async throws
+        {
             let tree = MemoryTree()
             let wide = tree.directory("wide")
             let expected = (0..<3000).map { ByteString("entry-with-a-longish-name-\($0)") }
@@ -75,7 +78,10 @@ extension Mounts {
                 func rest() -> [ByteString] {
                     var names: [ByteString] = []
                     while let entry = readdir(stream) {
-                        names.append(withUnsafeBytes(of: &entry.pointee.d_name) { ByteString(Array($0.prefix { $0 != 0 })) })
+                        names.append(
+                            withUnsafeBytes(of: &entry.pointee.d_name) {
+                                ByteString(Array($0.prefix { $0 != 0 }))
+                            })
                     }
                     return names
                 }
@@ -125,7 +131,9 @@ extension Mounts {
                     #expect(failure { Int32(listxattr(path, nil, 0)) } == 0)
                     var list = [CChar](repeating: 0, count: 64)
                     let count = listxattr(path, &list, 64)
-                    #expect(list.prefix(count).map { UInt8(bitPattern: $0) }.elementsEqual("user.kaml.hash\0user.empty\0".utf8))
+                    #expect(
+                        list.prefix(count).map { UInt8(bitPattern: $0) }.elementsEqual(
+                            "user.kaml.hash\0user.empty\0".utf8))
                     #expect(failure { Int32(listxattr(path, &list, 5)) } == ERANGE)
                 }
                 #expect(try names(mounted.path) == ["file"])
@@ -142,8 +150,12 @@ extension Mounts {
                 let new = mounted.path("new").bytes.map { CChar(bitPattern: $0) } + [0]
                 #expect(throws: Errno.readOnlyFileSystem) { try openFile(mounted.path("file"), O_WRONLY) }
                 #expect(throws: Errno.readOnlyFileSystem) { try openFile(mounted.path("file"), O_RDWR) }
-                #expect(throws: Errno.readOnlyFileSystem) { try openFile(mounted.path("file"), O_RDONLY | O_TRUNC) }
-                #expect(throws: Errno.readOnlyFileSystem) { try openFile(mounted.path("new"), O_RDWR | O_CREAT) }
+                #expect(throws: Errno.readOnlyFileSystem) {
+                    try openFile(mounted.path("file"), O_RDONLY | O_TRUNC)
+                }
+                #expect(throws: Errno.readOnlyFileSystem) {
+                    try openFile(mounted.path("new"), O_RDWR | O_CREAT)
+                }
                 #expect(failure { mkdir(new, 0o755) } == EROFS)
                 #expect(failure { mknod(new, S_IFREG | 0o644, 0) } == EROFS)
                 #expect(failure { unlink(file) } == EROFS)
@@ -177,7 +189,9 @@ extension Mounts {
             tree.change(tree.file("secret", [1])) { $0.mode = UInt32(S_IFREG) | 0o600 }
             tree.change(tree.file("open", [2])) { $0.mode = UInt32(S_IFREG) | 0o644 }
             try await withMount(tree, .zeroMessageOpen) { mounted throws in
-                let asNobody: [ByteString] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat"]
+                let asNobody: [ByteString] = [
+                    "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat",
+                ]
                 #expect(try run(asNobody + [mounted.path("secret")]).output.contains("Permission denied"))
                 #expect(try run(asNobody + [mounted.path("open")]).output == "\u{2}")
             }

@@ -62,7 +62,8 @@ extension Mounts {
                 #expect(try contents(path) == Self.served)
                 try eventually {
                     mounted.tree.calls == [
-                        "open cached": 3, "open passthrough": 2, "release cached": 3, "release passthrough": 2,
+                        "open cached": 3, "open passthrough": 2, "release cached": 3,
+                        "release passthrough": 2,
                     ]
                 }
             }

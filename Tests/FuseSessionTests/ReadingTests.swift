@@ -9,17 +9,23 @@ extension Mounts {
         static let bytes = (0..<3_000_001).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 11) }
 
         @Test(arguments: [MountProfile.zeroMessageOpen, .passthrough])
-        func `bytes are right at every offset and the file ends where it ends`(profile: MountProfile) async throws {
+        func `bytes are right at every offset and the file ends where it ends`(profile: MountProfile)
+            async throws
+        {
             let tree = MemoryTree()
             tree.file("file", Self.bytes)
             try await withMount(tree, profile) { mounted throws in
                 let file = try openFile(mounted.path("file"))
                 var buffer = [UInt8](repeating: 0, count: 300_000)
                 let size = Self.bytes.count
-                for offset in [0, 1, 4095, 4096, 131_071, 1_048_576, size - 5000, size - 1, size, size + 10_000] {
+                for offset in [
+                    0, 1, 4095, 4096, 131_071, 1_048_576, size - 5000, size - 1, size, size + 10_000,
+                ] {
                     for length in [1, 4096, 4097, 300_000] {
                         let count = try buffer.withUnsafeMutableBytes {
-                            try file.read(into: UnsafeMutableRawBufferPointer(rebasing: $0[..<length]), at: UInt64(offset))
+                            try file.read(
+                                into: UnsafeMutableRawBufferPointer(rebasing: $0[..<length]),
+                                at: UInt64(offset))
                         }
                         #expect(count == max(0, min(length, size - offset)))
                         let expected = Self.bytes[min(offset, size)..<min(offset + length, size)]
@@ -42,9 +48,13 @@ extension Mounts {
 
         @Test func `zero-message open sends one OPEN and warm reads send nothing`() async throws {
             let tree = MemoryTree()
-            for index in 0..<50 { tree.file(ByteString("f\(index)"), [UInt8](repeating: UInt8(index), count: 10_000)) }
+            for index in 0..<50 {
+                tree.file(ByteString("f\(index)"), [UInt8](repeating: UInt8(index), count: 10_000))
+            }
             try await withMount(tree, .zeroMessageOpen) { mounted throws in
-                for index in 0..<50 { #expect(try contents(mounted.path(ByteString("f\(index)"))).count == 10_000) }
+                for index in 0..<50 {
+                    #expect(try contents(mounted.path(ByteString("f\(index)"))).count == 10_000)
+                }
                 let cold = mounted.session.statistics()
                 #expect(cold.opens == 1)
                 #expect(cold.releases == 0)
@@ -68,6 +78,19 @@ extension Mounts {
                 let statistics = mounted.session.statistics()
                 #expect(statistics.reads == statistics.readsAnswered)
                 #expect(statistics.readBytes >= UInt64(Self.bytes.count))
+            }
+        }
+
+        @Test(arguments: [100, 1000, 100_000])
+        func `an answer may be in any number of pieces`(pieceBytes: Int) async throws {
+            let tree = MemoryTree()
+            tree.splitReads(of: tree.file("file", Self.bytes), every: pieceBytes)
+            try await withMount(tree, .zeroMessageOpen) { mounted throws in
+                try mounted.mounter.raiseReadAhead(toKiB: 4096)
+                #expect(try contents(mounted.path("file")) == Self.bytes)
+                // Some request was for more pieces than writev takes.
+                let statistics = mounted.session.statistics()
+                if pieceBytes == 100 { #expect(statistics.readBytes / statistics.reads > 102_300) }
             }
         }
 
@@ -105,7 +128,8 @@ extension Mounts {
             tree.deferReads(of: deferred)
             tree.file("file", Self.bytes)
             try await withMount(tree, .passthrough) { mounted throws in
-                let script = "for i in 1 2 3 4; do cat \(mounted.path("file")) | md5sum & cat \(mounted.path("deferred")) | md5sum & done; wait"
+                let script =
+                    "for i in 1 2 3 4; do cat \(mounted.path("file")) | md5sum & cat \(mounted.path("deferred")) | md5sum & done; wait"
                 let sums = try run(["sh", "-c", ByteString(script)]).output.split(separator: "\n")
                 #expect(sums.count == 8 && Set(sums).count == 1)
             }

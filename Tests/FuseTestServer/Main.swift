@@ -4,7 +4,7 @@ import FuseTestSupport
 import Glibc
 import System
 
-/// fuse-test-server MOUNTPOINT passthrough|zero [spin-ns] [workers] [large-file] [small-files]
+/// fuse-test-server MOUNTPOINT passthrough|zero [workers] [large-file] [small-files]
 @main
 enum Server {
     static func main() {
@@ -15,13 +15,13 @@ enum Server {
         }
         do {
             let options = MountOptions(
-                mountPoint: ByteString(arguments[1]), source: "kaml:test,with@comma", allowOther: geteuid() == 0)
+                mountPoint: ByteString(arguments[1]), source: "kaml:test,with@comma",
+                allowOther: geteuid() == 0)
             let tree = makeTree(
-                largeFile: arguments.count > 5 ? ByteString(arguments[5]) : nil, smallFiles: number(6, 10))
-            var configuration = FuseSession.Configuration(
+                largeFile: arguments.count > 4 ? ByteString(arguments[4]) : nil, smallFiles: number(5, 10))
+            let configuration = FuseSession.Configuration(
                 profile: arguments[2] == "zero" ? .zeroMessageOpen : .passthrough,
-                workers: number(4, FuseSession.defaultWorkers), notice: { print("notice:", $0) })
-            configuration.spinNanoseconds = UInt64(number(3, Int(FuseSession.defaultSpinNanoseconds)))
+                workers: number(3, FuseSession.defaultWorkers), notice: { print("notice:", $0) })
             let mounter = Mounter(options)
             let session = try FuseSession(
                 device: mounter.attach(), operations: tree, configuration: configuration)

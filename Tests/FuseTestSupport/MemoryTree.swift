@@ -26,6 +26,7 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         var opens: [String: Int] = [:]
         var deferred: Set<UInt64> = []
         var readError: [UInt64: Errno] = [:]
+        var pieceBytes: [UInt64: Int] = [:]
     }
 
     private var nodes: [Node] = []
@@ -44,11 +45,14 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
                 content: content, parent: parent,
                 attributes: NodeAttributes(
                     inode: Inode(rawValue: inode), mode: mode, linkCount: 1, userID: 0, groupID: 0,
-                    size: UInt64(size), modified: Timestamp(seconds: 1_700_000_000, nanoseconds: 123_456_789))))
+                    size: UInt64(size), modified: Timestamp(seconds: 1_700_000_000, nanoseconds: 123_456_789))
+            ))
         return inode
     }
 
-    private func add(_ content: Content, _ name: ByteString, in parent: UInt64, mode: UInt32, size: Int) -> UInt64 {
+    private func add(_ content: Content, _ name: ByteString, in parent: UInt64, mode: UInt32, size: Int)
+        -> UInt64
+    {
         let inode = append(content, mode: mode, size: size, parent: parent)
         let index = Int(parent - 1)
         if case .directory(var entries) = nodes[index].content {
@@ -100,7 +104,14 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
 
     /// Reads of the file are answered by another thread, a little later.
     package func deferReads(of inode: UInt64) { state.withLock { _ = $0.deferred.insert(inode) } }
-    package func failReads(of inode: UInt64, with error: Errno?) { state.withLock { $0.readError[inode] = error } }
+    package func failReads(of inode: UInt64, with error: Errno?) {
+        state.withLock { $0.readError[inode] = error }
+    }
+
+    /// Reads of the file are answered in segments of this length.
+    package func splitReads(of inode: UInt64, every bytes: Int) {
+        state.withLock { $0.pieceBytes[inode] = bytes }
+    }
 
     /// Calls by kind: "open cached", "open passthrough", "release cached", "release passthrough".
     package var calls: [String: Int] { state.withLock { $0.opens } }
@@ -165,12 +176,19 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
 
     package func read(_ inode: Inode, offset: UInt64, length: Int, completion: ReadCompletion) {
         let number = inode.rawValue
-        guard number >= 1, number <= UInt64(nodes.count), case .file(let bytes) = nodes[Int(number - 1)].content
+        guard number >= 1, number <= UInt64(nodes.count),
+            case .file(let bytes) = nodes[Int(number - 1)].content
         else {
             completion.deliver(completion.context, nil, 0, EISDIR)
             return
         }
-        let (isDeferred, error) = state.withLock { ($0.deferred.contains(number), $0.readError[number]) }
+        let (isDeferred, error, piece) = state.withLock {
+            ($0.deferred.contains(number), $0.readError[number], $0.pieceBytes[number])
+        }
+        if let piece {
+            Self.answerInPieces(bytes, offset, length, piece, completion)
+            return
+        }
         let file = FileBytes(bytes: bytes)
         if isDeferred {
             try? Thread(name: "deferred") {
@@ -210,6 +228,22 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         )
         withUnsafeBytes(of: segments) {
             completion.deliver(completion.context, $0.baseAddress, middle == end ? 1 : 2, 0)
+        }
+    }
+
+    private static func answerInPieces(
+        _ bytes: UnsafeRawBufferPointer, _ offset: UInt64, _ length: Int, _ piece: Int,
+        _ completion: ReadCompletion
+    ) {
+        let start = min(Int(clamping: offset), bytes.count)
+        let end = start + min(length, bytes.count - start)
+        let segments = stride(from: start, to: end, by: piece).map { position in
+            ReadSegment(
+                base: UnsafeMutableRawPointer(mutating: bytes.baseAddress).map { $0 + position },
+                length: min(piece, end - position))
+        }
+        segments.withUnsafeBytes {
+            completion.deliver(completion.context, $0.baseAddress, segments.count, 0)
         }
     }
 

@@ -42,10 +42,14 @@ enum Callbacks {
         // The kernel then asks no more, and keeps listings in its page cache.
         table.opendir = { request, _, _ in refuse(request, ENOSYS) }
         table.readdir = { request, inode, size, offset, _ in
-            serve(request) { $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: false) }
+            serve(request) {
+                $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: false)
+            }
         }
         table.readdirplus = { request, inode, size, offset, _ in
-            serve(request) { $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: true) }
+            serve(request) {
+                $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: true)
+            }
         }
         table.getxattr = { request, inode, name, size in
             serve(request) { $0.replyExtendedAttribute($1, Inode(rawValue: inode), name, size) }

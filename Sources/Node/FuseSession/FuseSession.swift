@@ -42,8 +42,6 @@ package final class FuseSession: Sendable {
     package struct Configuration: Sendable {
         package var profile: MountProfile
         package var workers: Int
-        /// How long a worker polls for the next request before it sleeps; 0 for never.
-        package var spinNanoseconds: UInt64 = FuseSession.defaultSpinNanoseconds
         /// What an operator should know once, such as that passthrough is not to be had.
         package var notice: @Sendable (String) -> Void
 
@@ -59,7 +57,6 @@ package final class FuseSession: Sendable {
 
     /// Two a core, since a worker may wait for a page of the cache's files; at least four.
     package static var defaultWorkers: Int { max(4, 2 * sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
-    package static let defaultSpinNanoseconds: UInt64 = 50_000
 
     private let core: SessionCore
 
@@ -71,7 +68,8 @@ package final class FuseSession: Sendable {
         core = try SessionCore(device: device, operations: operations, configuration: configuration)
     }
 
-    /// Starts the worker threads. Call once.
+    /// Starts the worker threads. Call once. They serve until unmounted or stopped, also when nobody holds the
+    /// session any more.
     package func start() throws(FuseSessionError) {
         let core = core
         core.phases.withLock { $0.running = core.workers.count }
@@ -79,7 +77,10 @@ package final class FuseSession: Sendable {
             do throws(Errno) {
                 try Thread(name: "kaml-fuse-\(index)") { Self.serve(core, index) }.detach()
             } catch {
-                core.phases.withLock { $0.running -= core.workers.count - index }
+                core.phases.withLock { phases in
+                    phases.running -= core.workers.count - index
+                    phases.hasEnded = phases.running == 0
+                }
                 stop()
                 throw .system("starting a thread", error)
             }

@@ -55,12 +55,13 @@ enum Init {
     ///
     /// A stack depth of 1: backing files lie on a real file system, never on another stacked one.
     static func enablePassthrough(offered: UInt64, reply: UnsafeMutableRawBufferPointer) -> Bool {
-        guard offered & extended != 0, offered & passthrough != 0, reply.count == replyLength else { return false }
+        let needed = extended | passthrough
+        guard offered & needed == needed, reply.count == replyLength else { return false }
         let low = reply.loadUnaligned(fromByteOffset: replyFlags, as: UInt32.self)
         let high = reply.loadUnaligned(fromByteOffset: replyFlags2, as: UInt32.self)
         reply.storeBytes(of: low | UInt32(extended), toByteOffset: replyFlags, as: UInt32.self)
-        reply.storeBytes(
-            of: high | UInt32(truncatingIfNeeded: passthrough >> 32), toByteOffset: replyFlags2, as: UInt32.self)
+        let passthroughHigh = UInt32(truncatingIfNeeded: passthrough >> 32)
+        reply.storeBytes(of: high | passthroughHigh, toByteOffset: replyFlags2, as: UInt32.self)
         reply.storeBytes(of: 1, toByteOffset: replyMaxStackDepth, as: UInt32.self)
         return true
     }

@@ -4,7 +4,9 @@ import System
 
 /// fusermount3, the setuid helper through which a user without CAP_SYS_ADMIN mounts.
 struct MountHelper {
-    static let candidates: [ByteString] = ["/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"]
+    static let candidates: [ByteString] = [
+        "/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3",
+    ]
 
     let path: ByteString
 
@@ -43,7 +45,7 @@ struct MountHelper {
     private func run(
         _ arguments: [ByteString], environment: [ByteString], passing: (Int32, Int32)?
     ) throws(Failure) {
-        // A socket, since Swift's Glibc lacks pipe2, and without O_CLOEXEC another thread's child inherits it.
+        // A socket, since Swift's Glibc lacks pipe2: without O_CLOEXEC another thread's child inherits it.
         let sockets = try Self.socketPair()
         let said = FileDescriptor(owning: sockets.0)
         let child: pid_t
@@ -82,7 +84,7 @@ struct MountHelper {
 
         var argv = ([path] + arguments).map(Self.duplicate) + [nil]
         var envp = (environment + ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]).map(Self.duplicate) + [nil]
-        defer { (argv + envp).forEach { free($0) } }
+        defer { for string in argv + envp { free(string) } }
         // The helper must not inherit the signals that this thread blocks.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

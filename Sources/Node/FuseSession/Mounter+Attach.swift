@@ -40,7 +40,8 @@ extension Mounter {
             Array("ro,subtype=kaml,default_permissions,max_read=\(Self.maxReadBytes)".utf8)
                 + (options.allowOther ? Array(",allow_other".utf8) : []) + Array(",fsname=".utf8))
         for byte in options.source.bytes {
-            if byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\\") { list.bytes.append(UInt8(ascii: "\\")) }
+            let isSpecial = byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\\")
+            if isSpecial { list.bytes.append(UInt8(ascii: "\\")) }
             list.bytes.append(byte)
         }
         do throws(MountHelper.Failure) {

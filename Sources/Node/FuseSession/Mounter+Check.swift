@@ -51,7 +51,8 @@ extension Mounter {
             try Thread(name: "kaml-probe") {
                 var status = statvfs()
                 let result = mountPoint.withCString { statvfs($0, &status) }
-                let isDead = result < 0 && (Errno.last == .notConnected || Errno.last.rawValue == ECONNABORTED)
+                let error: Int32 = result < 0 ? errno : 0
+                let isDead = error == ENOTCONN || error == ECONNABORTED
                 probe.outcome.store(isDead ? .dead : .answers, ordering: .releasing)
             }.detach()
         } catch {

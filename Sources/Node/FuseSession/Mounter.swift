@@ -53,7 +53,8 @@ package struct Mounter: Sendable {
         let mountPoint: ByteString
         do throws(Errno) {
             mountPoint = try MountTable.canonical(path)
-            if try MountTable.entry(at: mountPoint) == nil { throw .invalid }
+            // Never anything else: as root, umount2 would take any file system away.
+            guard let entry = try MountTable.entry(at: mountPoint), entry.isFuse else { throw .invalid }
         } catch .invalid {
             throw MountError(path, .notMounted)
         } catch .noEntry {
@@ -89,7 +90,7 @@ package struct Mounter: Sendable {
             guard let entry = try MountTable.entry(at: mountPoint) else {
                 throw .noEntry
             }
-            let path = ByteString(Array("/sys/class/bdi/".utf8) + entry.device.bytes + Array("/read_ahead_kb".utf8))
+            let path = ByteString("/sys/class/bdi").appending(entry.device).appending("read_ahead_kb")
             let file = try FileDescriptor.open(path, O_WRONLY)
             let text = ByteString(String(kibibytes))
             try text.withCString { bytes throws(Errno) in

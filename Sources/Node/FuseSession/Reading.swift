@@ -42,7 +42,7 @@ extension SessionCore {
     private static func reply(_ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int) {
         if pieces.count == 1 {
             // Unlike fuse_reply_iov, which copies the list into fresh memory.
-            fuse_reply_buf(request, pieces[0].iov_base?.assumingMemoryBound(to: CChar.self), pieces[0].iov_len)
+            Self.reply(request, UnsafeRawBufferPointer(start: pieces[0].iov_base, count: pieces[0].iov_len))
         } else if pieces.count <= Limits.segments {
             fuse_reply_iov(request, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
         } else {
@@ -52,7 +52,9 @@ extension SessionCore {
 
     /// A megabyte of very small chunks: more pieces than writev(2) takes, which would leave the request
     /// unanswered for ever.
-    private static func replyCopied(_ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int) {
+    private static func replyCopied(
+        _ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int
+    ) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes, alignment: 16)
         defer { copy.deallocate() }
         var filled = 0

@@ -11,7 +11,6 @@ final class SessionCore: @unchecked Sendable {
     let operations: any InodeOperations
     let profile: MountProfile
     let device: Int32
-    let spinNanoseconds: UInt64
     let notice: @Sendable (String) -> Void
     let workerKey: pthread_key_t
     let workers: [Worker]
@@ -25,7 +24,6 @@ final class SessionCore: @unchecked Sendable {
 
     private(set) var session: OpaquePointer?
     private let stopping = Atomic<Bool>(false)
-    private let spinner = Atomic<Bool>(false)
     private let isNegotiating = Atomic<Bool>(true)
     /// The INIT request, noted by the read hook for the reply's.
     private let initRequest = Mutex<[UInt8]>([])
@@ -43,7 +41,6 @@ final class SessionCore: @unchecked Sendable {
     ) throws(FuseSessionError) {
         self.operations = operations
         profile = configuration.profile
-        spinNanoseconds = configuration.spinNanoseconds
         notice = configuration.notice
         workers = (0..<max(1, configuration.workers)).map { _ in Worker() }
         var key = pthread_key_t()
@@ -106,18 +103,13 @@ final class SessionCore: @unchecked Sendable {
         return statistics
     }
 
-    // MARK: - Stopping and spinning
+    // MARK: - Stopping
 
     var isStopping: Bool { stopping.load(ordering: .relaxed) }
     func requestStop() { stopping.store(true, ordering: .sequentiallyConsistent) }
     var end: SessionEnd? { phases.withLock { $0.end } }
 
-    func claimSpin() -> Bool {
-        spinner.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
-    }
-    func releaseSpin() { spinner.store(false, ordering: .releasing) }
-
-    /// Waits for the reads that other threads still have to answer: their requests live in the libfuse session.
+    /// Waits for the reads that other threads still have to answer: their requests live in the session.
     func drain() {
         for _ in 0..<60_000 {
             let statistics = statistics()
@@ -187,7 +179,9 @@ final class SessionCore: @unchecked Sendable {
         if profile == .passthrough {
             let enabled = Init.enablePassthrough(offered: offered, reply: reply)
             mayPassThrough.store(enabled, ordering: .relaxed)
-            if !enabled { notice("this kernel offers no FUSE passthrough (6.9 or later): reads go through the agent") }
+            if !enabled {
+                notice("this kernel has no FUSE passthrough (6.9 or later): reads go through the agent")
+            }
         }
         let bytes =
             Array(UnsafeRawBufferPointer(start: header, count: Init.replyHeader))

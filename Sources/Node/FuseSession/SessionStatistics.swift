@@ -19,9 +19,6 @@ package struct SessionStatistics: Sendable, Equatable {
     package var readsAnswered: UInt64 = 0
     /// Replies that carried an errno.
     package var errors: UInt64 = 0
-    /// Times a worker that polled before sleeping was rewarded, and all times it did.
-    package var spinsWon: UInt64 = 0
-    package var spins: UInt64 = 0
 
     package init() {}
 }
@@ -29,7 +26,7 @@ package struct SessionStatistics: Sendable, Equatable {
 /// What a worker counts. The raw value is the place in its block.
 enum Counter: Int, CaseIterable {
     case lookups, attributeReads, opens, passthroughOpens, directoryOpens, directoryReads, reads, releases
-    case linkReads, extendedAttributeReads, otherRequests, readBytes, readsAnswered, errors, spinsWon, spins
+    case linkReads, extendedAttributeReads, otherRequests, readBytes, readsAnswered, errors
 
     /// By the opcode in the request's header (include/uapi/linux/fuse.h).
     init(opcode: UInt32) {
@@ -63,8 +60,6 @@ enum Counter: Int, CaseIterable {
         case .readBytes: \.readBytes
         case .readsAnswered: \.readsAnswered
         case .errors: \.errors
-        case .spinsWon: \.spinsWon
-        case .spins: \.spins
         }
     }
 }
@@ -85,7 +80,7 @@ struct CounterBlock: ~Copyable, @unchecked Sendable {
 
     deinit { UnsafeMutableRawPointer(values).deallocate() }
 
-    /// Only from the block's own thread: a plain load and store, where an atomic addition would cost a bus lock.
+    /// Only from the block's own thread: a plain load and store, where an addition would lock the bus.
     @inline(__always)
     func addAlone(_ counter: Counter, _ amount: UInt64 = 1) {
         let value = values + counter.rawValue
@@ -97,7 +92,9 @@ struct CounterBlock: ~Copyable, @unchecked Sendable {
         (values + counter.rawValue).pointee.wrappingAdd(amount, ordering: .releasing)
     }
 
-    func value(_ counter: Counter) -> UInt64 { (values + counter.rawValue).pointee.load(ordering: .acquiring) }
+    func value(_ counter: Counter) -> UInt64 {
+        (values + counter.rawValue).pointee.load(ordering: .acquiring)
+    }
 
     func add(to statistics: inout SessionStatistics) {
         for counter in Counter.allCases { statistics[keyPath: counter.path()] &+= value(counter) }

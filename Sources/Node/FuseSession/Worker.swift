@@ -17,7 +17,6 @@ final class Worker: @unchecked Sendable {
     /// The thread, for `FuseSession.stop`; `nil` while it does not run. Locked, so that no signal goes to a
     /// thread that has ended.
     private let thread = Mutex<pthread_t?>(nil)
-    fileprivate var spin = AdaptiveSpin()
 
     /// The kernel asks for as much of a directory as getdents64(2) was given room for: 32 KiB from glibc.
     static let listingBytes = 128 << 10
@@ -76,12 +75,10 @@ final class Worker: @unchecked Sendable {
     enum Step { case again, end(SessionEnd) }
 
     func serveOne(_ core: SessionCore) -> Step {
-        spin.wait(core, counters)
         var buffer = fuse_buf()
         buffer.mem = request.baseAddress
         let received = fuse_session_receive_buf(core.session, &buffer)
         if received > 0 {
-            spin.served()
             if received >= Init.requestHeader {
                 counters.addAlone(Counter(opcode: request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
             }
@@ -129,41 +126,5 @@ enum Interruption {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in }
         sigaction(signal, &action, nil)
-    }
-}
-
-/// Polls for the next request a short while before the thread sleeps.
-///
-/// A request that finds its worker awake saves a wake-up, which is most of a small request's cost. One
-/// worker spins at a time, and only while that pays: after misses in a row it mostly sleeps at once.
-private struct AdaptiveSpin {
-    private var missesInARow = 0
-    private var isFresh = false
-    private var skips = 0
-
-    /// Called when a request was received: the next one may be near.
-    mutating func served() { isFresh = true }
-
-    mutating func wait(_ core: SessionCore, _ counters: borrowing CounterBlock) {
-        guard isFresh, core.spinNanoseconds > 0 else { return }
-        isFresh = false
-        if missesInARow >= 4 {
-            skips += 1
-            guard skips % 16 == 0 else { return }
-        }
-        guard core.claimSpin() else { return }
-        defer { core.releaseSpin() }
-        counters.addAlone(.spins)
-        let clock = HostClock()
-        let deadline = clock.monotonicNanoseconds() + core.spinNanoseconds
-        var entry = pollfd(fd: core.device, events: Int16(POLLIN), revents: 0)
-        repeat {
-            if poll(&entry, 1, 0) != 0 {
-                counters.addAlone(.spinsWon)
-                missesInARow = 0
-                return
-            }
-        } while clock.monotonicNanoseconds() < deadline
-        missesInARow += 1
     }
 }

@@ -20,7 +20,9 @@ extension ExitStatus {
             }
     }
 
-    init(_ code: ObjectStoreError.Code) { self.init(StoreError(ObjectStoreError(code, .read, key: "", location: "")).code) }
+    init(_ code: ObjectStoreError.Code) {
+        self.init(StoreError(ObjectStoreError(code, .read, key: "", location: "")).code)
+    }
 
     init(_ errno: Errno) {
         self =
@@ -55,10 +57,28 @@ extension Failure {
 
     package init(_ error: StoreError) {
         // Errors from below end in what to do, after a semicolon.
-        let (what, hint) = error.remedy == nil ? Self.split(error.message) : (error.message, error.remedy)
+        let (what, why, hint) =
+            error.remedy == nil ? Self.split(error.message) : (error.message, nil, error.remedy)
         self.init(
-            ExitStatus(error.code), what, why: error.cause, hint: hint, dataset: error.dataset,
+            ExitStatus(error.code), what, why: error.cause ?? why, hint: hint.map(Self.lowered),
+            dataset: error.dataset,
             snapshot: error.snapshot, path: error.path, object: error.object)
+    }
+
+    /// A remedy is a sentence, a hint follows a colon. A word in capitals, such as an acronym, stays.
+    private static func lowered(_ sentence: String) -> String {
+        guard let first = sentence.first, sentence.dropFirst().first?.isLowercase == true else {
+            return sentence
+        }
+        return first.lowercased() + sentence.dropFirst()
+    }
+
+    /// An error of opening the store that a user named: the place may simply be wrong.
+    package init(opening error: StoreError) {
+        self.init(error)
+        if error.code == .unavailable {
+            hint = "check the path, and that its disk is mounted; `kaml store init` makes a new store"
+        }
     }
 
     package init(_ error: MountError) {
@@ -72,8 +92,9 @@ extension Failure {
             case .helperFailed: .failure
             case .systemCall(_, let errno): ExitStatus(errno)
             }
-        let (what, _) = Self.split(error.description)
-        self.init(status, what, hint: error.advice)
+        // The description is "where: what; advice".
+        let sentence = String(error.description.dropLast(error.advice.count + 2))
+        self.init(status, sentence, hint: error.advice)
     }
 
     package init(_ error: CacheError) {

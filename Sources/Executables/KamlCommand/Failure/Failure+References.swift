@@ -7,27 +7,34 @@ extension Failure {
         case .malformed(let text, let why):
             self.init(
                 .usage, "\"\(text)\" does not name a snapshot", why: why,
-                hint: "write DATASET, DATASET@BRANCH, DATASET@TAG, DATASET@main~3 or DATASET@<first digits of an id>")
+                hint:
+                    "write DATASET, DATASET@BRANCH, DATASET@TAG, DATASET@main~3 or DATASET@<first digits of an id>"
+            )
         case .noSuchDataset(let dataset, let close):
             self.init(
-                .notFound, "there is no dataset \(dataset)", hint: Self.hint(close, else: "`kaml list` shows what there is"),
+                .notFound, "there is no dataset \(dataset)",
+                hint: Self.hint(close, else: "`kaml list` shows what there is"),
                 dataset: dataset.text)
         case .noSuchName(let reference, let close):
             self.init(
                 .notFound, "\(reference.dataset) has no branch, tag or snapshot \(reference.name)",
                 hint: Self.hint(
-                    close.map { "\(reference.dataset)@\($0)" }, else: "`kaml log \(reference.dataset)` shows what there is"),
+                    close.map { "\(reference.dataset)@\($0)" },
+                    else: "`kaml log \(reference.dataset)` shows what there is"),
                 dataset: reference.dataset.text)
         case .ambiguous(let reference, let candidates):
             self.init(
                 .usage, "\(reference) could be \(candidates.count) snapshots",
-                why: candidates.map { String($0.prefix(16)) }.joined(separator: ", "), hint: "give more digits",
+                why: candidates.map { String($0.prefix(16)) }.joined(separator: ", "),
+                hint: "give more digits",
                 dataset: reference.dataset.text)
         case .tooFewAncestors(let reference, let available):
             self.init(
                 .notFound, "\(reference) goes back too far",
-                why: "there \(available == 1 ? "is 1 commit" : "are \(available) commits") before \(reference.dataset)@\(reference.name)",
-                hint: "`kaml log \(reference.dataset)@\(reference.name)` lists them", dataset: reference.dataset.text)
+                why:
+                    "there \(available == 1 ? "is 1 commit" : "are \(available) commits") before \(reference.dataset)@\(reference.name)",
+                hint: "`kaml log \(reference.dataset)@\(reference.name)` lists them",
+                dataset: reference.dataset.text)
         }
     }
 
@@ -48,15 +55,21 @@ extension Failure {
         }
     }
 
-    /// A sentence whose last part, after `; `, is what to do.
+    /// A sentence of the form `what: why; what to do`.
     init(_ status: ExitStatus, sentence: String) {
-        let (what, hint) = Self.split(sentence)
-        self.init(status, what, hint: hint)
+        let (what, why, hint) = Self.split(sentence)
+        self.init(status, what, why: why, hint: hint)
     }
 
-    static func split(_ sentence: String) -> (what: String, hint: String?) {
-        guard let range = sentence.lastRange(of: "; ") else { return (sentence, nil) }
-        return (String(sentence[..<range.lowerBound]), String(sentence[range.upperBound...]))
+    static func split(_ sentence: String) -> (what: String, why: String?, hint: String?) {
+        let (head, hint) = halves(sentence, at: sentence.lastRange(of: "; "))
+        let (what, why) = halves(head, at: head.firstRange(of: ": "))
+        return (what, why, hint)
+    }
+
+    private static func halves(_ text: String, at range: Range<String.Index>?) -> (String, String?) {
+        guard let range else { return (text, nil) }
+        return (String(text[..<range.lowerBound]), String(text[range.upperBound...]))
     }
 
     private static func hint(_ close: [String], else fallback: String) -> String {
@@ -65,6 +78,15 @@ extension Failure {
 }
 
 extension String {
+    fileprivate func firstRange(of separator: String) -> Range<Index>? {
+        var start = startIndex
+        while let end = index(start, offsetBy: separator.count, limitedBy: endIndex) {
+            if self[start..<end] == separator { return start..<end }
+            start = index(after: start)
+        }
+        return nil
+    }
+
     fileprivate func lastRange(of separator: String) -> Range<Index>? {
         var end = endIndex
         while let start = index(end, offsetBy: -separator.count, limitedBy: startIndex) {

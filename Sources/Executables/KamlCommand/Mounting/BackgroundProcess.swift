@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 package import System
 
 /// This same program started again in the background: by posix_spawn, since a fork of a process with
@@ -10,12 +10,17 @@ package struct BackgroundProcess: ~Copyable {
     /// The descriptor that the new process finds the pipe at.
     package static let readyDescriptor: Int32 = 3
 
+    /// POSIX_SPAWN_SETSID, which only _GNU_SOURCE declares.
+    private static let setSession: Int16 = 0x80
+
     /// `arguments` without the program's name.
     package static func start(_ arguments: [ByteString], log: ByteString) throws -> BackgroundProcess {
         var ends: [Int32] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw Failure("cannot make a pipe", Errno.last) }
+        guard Glibc.pipe(&ends) == 0 else { throw Failure("cannot make a pipe", Errno.last) }
         let reading = FileDescriptor(owning: ends[0])
         let writing = FileDescriptor(owning: ends[1])
+        // No other thread starts a process meanwhile, so nobody inherits the ends in between.
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
         posix_spawn_file_actions_init(&actions)
@@ -25,10 +30,13 @@ package struct BackgroundProcess: ~Copyable {
             posix_spawnattr_destroy(&attributes)
         }
         posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        _ = log.withCString { posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, $0, O_WRONLY | O_CREAT | O_APPEND, 0o600) }
+        _ = log.withCString {
+            posix_spawn_file_actions_addopen(
+                &actions, STDOUT_FILENO, $0, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        }
         posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
         posix_spawn_file_actions_adddup2(&actions, writing.rawValue, readyDescriptor)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID))
+        posix_spawnattr_setflags(&attributes, setSession)
         var identifier = pid_t()
         let status = spawn(&identifier, "/proc/self/exe", &actions, &attributes, ["kaml"] + arguments)
         guard status == 0 else { throw Failure("cannot start the mount's process", Errno(rawValue: status)) }

@@ -2,6 +2,7 @@ import ArgumentParser
 import DatasetStore
 import KamlCommand
 import ObjectStore
+import System
 
 /// `kaml store`.
 struct StoreCommand: ParsableCommand {
@@ -23,7 +24,15 @@ struct StoreCommand: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            let objects = try store.objects()
+            let place = try StorePlace.url(store.url)
+            switch place {
+            case .directory(let path):
+                do throws(Errno) { try HostFileSystem().makeDirectories(path) } catch {
+                    throw Failure(
+                        "cannot make the directory \(path)", error, hint: "check the path and its owner")
+                }
+            }
+            let objects = place.open()
             let made = try Store.create(at: objects, .init(author: StorePlace.author))
             answer(
                 Done(

@@ -1,0 +1,72 @@
+import DatasetStore
+import KamlTestSupport
+import ObjectStore
+import Synchronization
+import System
+
+@testable import NodeCache
+
+/// A cache in a directory of its own, and what it told.
+final class CacheFixture: Sendable {
+    let home: TemporaryDirectory
+    let notices = Mutex<[String]>([])
+
+    var directory: ByteString { home.path.appending("cache") }
+
+    init() throws { home = try TemporaryDirectory() }
+
+    func open(
+        _ options: CacheOptions = CacheOptions(), files: any FileSystem = HostFileSystem(),
+        in directory: ByteString? = nil
+    ) throws(CacheError) -> NodeCache {
+        try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) { [self] text in
+            notices.withLock { $0.append(text) }
+        }
+    }
+
+    var told: [String] { notices.withLock { $0 } }
+
+    func dataPath(_ pack: PackReference) -> ByteString { CacheLayout(directory: directory).data(pack.id) }
+    func mapPath(_ pack: PackReference) -> ByteString { CacheLayout(directory: directory).map(pack.id) }
+
+    /// Inverts bits of one byte of a file.
+    static func damage(_ path: ByteString, at offset: UInt64) throws {
+        let file = try FileDescriptor.open(path, 2)
+        var byte: [UInt8] = [0]
+        _ = try byte.withUnsafeMutableBytes { try file.read(into: $0, at: offset) }
+        byte[0] ^= 0x10
+        try byte.withUnsafeBytes { try file.write($0, at: offset) }
+    }
+}
+
+extension NodeCache {
+    /// Fetches and waits: the plain bytes of all chunks, in order.
+    func read(_ parts: [FetchPart]) throws(CacheError) -> [[UInt8]] {
+        let answer = Monitor<Result<[[UInt8]], CacheError>?>(nil)
+        fetch(parts) { result in
+            let copies = result.map { fetched in
+                parts.enumerated().flatMap { index, part in
+                    part.chunks.map { Array(fetched.bytes(part: index, chunk: $0)) }
+                }
+            }
+            let isFirst = answer.withLock { answer in
+                defer { answer = copies }
+                return answer == nil
+            }
+            precondition(isFirst, "the completion was called twice")
+            answer.wake()
+        }
+        return try answer.wait { $0 }.get()
+    }
+
+    func read(_ container: Container, _ chunks: Range<Int>) throws(CacheError) -> [[UInt8]] {
+        try read([FetchPart(container: container, chunks: chunks)])
+    }
+}
+
+extension Container {
+    /// A present chunk's bytes, out of the mapping.
+    func mapped(_ entry: ChunkEntry) -> [UInt8] {
+        Array(UnsafeRawBufferPointer(start: bytes + Int(entry.containerOffset), count: Int(entry.plainLength)))
+    }
+}
