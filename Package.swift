@@ -70,7 +70,7 @@ let executables: [Target] = [
         [
             "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys", "CFuse3", "CZstd",
             "CCrypto",
-        ]),
+        ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
@@ -114,6 +114,9 @@ let testTargets: [Target] = [
         path: "Tests/FuseTestServer", swiftSettings: strict),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
+    tests("KamlCommandTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "KamlCommand"]),
+    // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
+    tests("IntegrationTests", ["System", "KamlTestSupport", "kaml"]),
     tests("FuseSessionTests", ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 

@@ -58,7 +58,8 @@ struct FrameMaker: ~Copyable {
         guard tries || best != nil, CompressionProbe.looksCompressible(plain) || best != nil else { return stored }
         let alone = encoder.compress(plain)
         let aloneCount = alone.map { Self.pays($0.count, plain.count) ? $0.count : plain.count } ?? plain.count
-        if let best, best.frame.count * 10 < aloneCount * 9 {
+        // A difference costs a reader who has nothing the base as well.
+        if let best, best.frame.count * 4 < aloneCount * 3 {
             return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
         }
         guard let alone, aloneCount < plain.count else { return stored }

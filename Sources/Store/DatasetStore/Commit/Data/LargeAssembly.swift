@@ -28,7 +28,6 @@ struct LargeContents: Sendable {
 struct LargeAssembly: ~Copyable {
     private struct Pending {
         var draft: ChunkDraft
-        var place: ChunkPlace
         var plain: [UInt8]
     }
 
@@ -39,8 +38,10 @@ struct LargeAssembly: ~Copyable {
     private let hasher = FileHasher()
     private var hashedHole: UInt64 = 0
     private(set) var extents: [ExtentDraft] = []
+    /// Known chunks in a row, too few to be taken yet, and the places where such a row may end.
     private var pending: [Pending] = []
     private var pendingBytes: UInt64 = 0
+    private var pendingEnds: [ChunkPlace] = []
     /// The chunk that would go on with a run that was accepted.
     private var continuation: ChunkPlace?
 
@@ -65,11 +66,14 @@ struct LargeAssembly: ~Copyable {
             try rejectPending(file, context, &maker)
             hashedHole += draft.length
             addHole(draft)
-        case .known(let place):
+        case .known(let places):
             hash(draft)
-            try take(draft, place, slot, file, context, &maker)
+            try take(draft, places, slot, file, context, &maker)
         case .new:
             hash(draft)
+            // A file with the same bytes may have ended since the chunk was looked up.
+            let places = try context.catalog.findAll(draft.hash, .file)
+            if !places.isEmpty { return try take(draft, places, slot, file, context, &maker) }
             try rejectPending(file, context, &maker)
             guard let chunk = slot.encoded(draft) else { return }
             try store(chunk, draft, context)
@@ -107,23 +111,30 @@ struct LargeAssembly: ~Copyable {
     // MARK: - Known chunks
 
     private mutating func take(
-        _ draft: ChunkDraft, _ place: ChunkPlace, _ slot: WorkSlot, _ file: LargeFile, _ context: StoringContext,
+        _ draft: ChunkDraft, _ places: [ChunkPlace], _ slot: WorkSlot, _ file: LargeFile, _ context: StoringContext,
         _ maker: inout FrameMaker
     ) throws(StoreError) {
-        let isOwn = file.old?.contains(place) ?? false
-        if isOwn || continuation == place || draft.length >= Self.runBytes {
-            if continuation != place { try rejectPending(file, context, &maker) }
+        if let next = continuation, places.contains(next) { return try accept(draft, next, context) }
+        let own = places.first { file.old?.contains($0) ?? false }
+        if let place = own ?? (draft.length >= Self.runBytes ? places.first : nil) {
+            try rejectPending(file, context, &maker)
             return try accept(draft, place, context)
         }
-        if let last = pending.last, last.place.pack != place.pack || last.place.chunk + 1 != place.chunk {
+        var ends = pendingEnds.map(\.next).filter { places.contains($0) }
+        if ends.isEmpty {
             try rejectPending(file, context, &maker)
+            ends = places
         }
         continuation = nil
-        pending.append(Pending(draft: draft, place: place, plain: Array(slot.bytes(draft.plain))))
+        pendingEnds = ends
+        pending.append(Pending(draft: draft, plain: Array(slot.bytes(draft.plain))))
         pendingBytes += draft.length
-        if pending.count >= Self.runChunks || pendingBytes >= Self.runBytes {
-            for known in pending { try accept(known.draft, known.place, context) }
-            clearPending()
+        guard pending.count >= Self.runChunks || pendingBytes >= Self.runBytes, let end = ends.first else { return }
+        let run = pending
+        clearPending()
+        for (index, known) in run.enumerated() {
+            let back = UInt32(run.count - 1 - index)
+            try accept(known.draft, ChunkPlace(pack: end.pack, chunk: end.chunk - back), context)
         }
     }
 
@@ -132,7 +143,7 @@ struct LargeAssembly: ~Copyable {
     ) throws(StoreError) {
         let entry = try context.catalog.entry(place)
         addExtent(draft, place, containerOffset: entry.containerOffset)
-        continuation = ChunkPlace(pack: place.pack, chunk: place.chunk + 1)
+        continuation = place.next
     }
 
     /// The run at hand is too short: its chunks are stored once more.
@@ -153,6 +164,7 @@ struct LargeAssembly: ~Copyable {
     private mutating func clearPending() {
         pending = []
         pendingBytes = 0
+        pendingEnds = []
     }
 
     private static func encode(

@@ -31,7 +31,7 @@ struct PieceWorker: ~Copyable {
             guard case .chunk(let index) = file.outcome else { continue }
             let draft = slot.chunks[index]
             if let place = try pipeline.context.catalog.find(draft.hash, .slots) {
-                slot.chunks[index].content = .known(place)
+                slot.chunks[index].content = .known([place])
                 continue
             }
             let bases = try oldChunk(file.job.ordinal)
@@ -69,12 +69,9 @@ struct PieceWorker: ~Copyable {
             }
             let hash = hasher.hash(.chunk, plain)
             slot.chunks[index].hash = hash
-            let known = try pipeline.context.catalog.find(hash, .file) { file.old?.contains($0) ?? true }
-            if let known {
-                slot.chunks[index].content = .known(known)
-            } else {
-                slot.chunks[index].content = try encode(slot, draft, plain, file)
-            }
+            let known = try pipeline.context.catalog.findAll(hash, .file)
+            slot.chunks[index].content =
+                known.isEmpty ? try encode(slot, draft, plain, file) : .known(known)
         }
     }
 

@@ -107,12 +107,15 @@ final class Pipeline: @unchecked Sendable {
 
     /// Runs the workers and the publisher to the end. All packs are published when it returns.
     func run(threads: Int) throws(StoreError) {
-        try runThreads(threads + 2, name: "kaml-commit") { index in
-            // Two threads sync packs; they sleep most of the time.
-            if index >= threads { return self.context.publisher.run() }
-            self.work()
-            if self.slots.withLock({ $0.inUse == 0 || $0.error != nil }) { self.closeOnce() }
-        }
+        try runThreads(
+            threads + 1, name: "kaml-commit",
+            { index in
+                // Two threads sync packs, this one and the caller's; they sleep most of the time.
+                if index == threads { return self.context.publisher.run() }
+                self.workers.wrappingAdd(1, ordering: .acquiringAndReleasing)
+                self.work()
+                if self.workers.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { self.closeOnce() }
+            }, meanwhile: context.publisher.run)
         if let error = slots.withLock({ $0.error }) {
             results.packer.abandon()
             claims.withLock { $0.current?.assembly.abandon() }
@@ -124,6 +127,9 @@ final class Pipeline: @unchecked Sendable {
     }
 
     private let isClosed = Atomic(false)
+    /// Workers that have started and not ended. One ends when there is no work and nobody is at any, so when the
+    /// last one ends all is done, whatever those do that start after it.
+    private let workers = Atomic<Int>(0)
 
     /// The last worker ends the last pack and lets the publishers go.
     private func closeOnce() {

@@ -128,7 +128,7 @@ struct SmallPacker: ~Copyable {
     mutating func place(
         _ draft: ChunkDraft, of slot: WorkSlot, _ context: StoringContext
     ) throws(StoreError) -> ChunkPlace {
-        if case .known(let place) = draft.content { return place }
+        if case .known(let places) = draft.content, let place = places.first { return place }
         if let place = try context.catalog.find(draft.hash, .slots) { return place }
         guard var chunk = slot.encoded(draft) else {
             throw StoreError(.inputOutput, "a small file has no contents to store")

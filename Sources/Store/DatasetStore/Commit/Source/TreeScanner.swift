@@ -175,8 +175,11 @@ enum SourceFiles {
     }
 }
 
-/// Runs `body` on `count` threads, with their number, and waits for all.
-func runThreads(_ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void) throws(StoreError) {
+/// Runs `body` on `count` threads, with their number, and `meanwhile` on this one; waits for all. At least one
+/// thread is started, or it throws.
+func runThreads(
+    _ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void, meanwhile: () -> Void = {}
+) throws(StoreError) {
     // Threads are move-only, so they are kept in a list that consumes them.
     var started: [UnsafeMutablePointer<Thread>] = []
     defer {
@@ -193,8 +196,9 @@ func runThreads(_ count: Int, name: String, _ body: @escaping @Sendable (Int) ->
             started.append(pointer)
         } catch {
             // Fewer threads do the same work, as long as there is one.
-            guard started.isEmpty else { return }
-            throw StoreError(.unavailable, "no thread could be started", cause: error)
+            guard !started.isEmpty else { throw StoreError(.unavailable, "no thread could be started", cause: error) }
+            break
         }
     }
+    meanwhile()
 }
