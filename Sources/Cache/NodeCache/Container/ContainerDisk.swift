@@ -3,8 +3,8 @@ import System
 
 /// A container's two files, and the discipline that keeps the map true.
 ///
-/// - A word of the map is written after the bytes it vouches for, so a killed process loses nothing and promises
-///   nothing that is not there.
+/// - A word of the map is written after the bytes it vouches for, so a killed process promises nothing that is
+///   not there. It loses at most the words that one thread was about to write for another.
 /// - A map that says clean is first marked dirty, durably, before any of its words changes: else a power cut could
 ///   leave new words under the old mark.
 /// - A map that cannot be written any more is removed: what it says on disk would outlive what is true.
