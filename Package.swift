@@ -94,7 +94,17 @@ let testTargets: [Target] = [
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
     tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
-    tests("NodeCacheTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"]),
+    // Filled by a process of its own, so that a test can kill it.
+    .executableTarget(
+        name: "cache-fill-helper",
+        dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"],
+        path: "Tests/CacheFillHelper", swiftSettings: strict),
+    tests(
+        "NodeCacheTests",
+        [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
+            "cache-fill-helper",
+        ]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: strict),

@@ -19,7 +19,8 @@ final class CacheFixture: Sendable {
         _ options: CacheOptions = CacheOptions(), files: any FileSystem = HostFileSystem(),
         in directory: ByteString? = nil
     ) throws(CacheError) -> NodeCache {
-        try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) { [self] text in
+        try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) {
+            [self] text in
             notices.withLock { $0.append(text) }
         }
     }
@@ -67,6 +68,7 @@ extension NodeCache {
 extension Container {
     /// A present chunk's bytes, out of the mapping.
     func mapped(_ entry: ChunkEntry) -> [UInt8] {
-        Array(UnsafeRawBufferPointer(start: bytes + Int(entry.containerOffset), count: Int(entry.plainLength)))
+        Array(
+            UnsafeRawBufferPointer(start: bytes + Int(entry.containerOffset), count: Int(entry.plainLength)))
     }
 }

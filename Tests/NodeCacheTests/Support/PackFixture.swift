@@ -29,7 +29,8 @@ struct PackFixture: Sendable {
             let form = index < forms.count ? forms[index] : Form.plain
             try chunk.withUnsafeBytes { bytes in
                 var encoded = EncodedChunk(
-                    hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none, payload: bytes)
+                    hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
+                    payload: bytes)
                 switch form {
                 case .plain: break
                 case .zstd:

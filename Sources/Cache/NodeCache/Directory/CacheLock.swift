@@ -20,7 +20,8 @@ struct CacheLock: ~Copyable, Sendable {
         // Only for the message above: a full disk does not matter.
         let pid = Array("\(getpid())\n".utf8)
         try? files.truncate(file, to: 0)
-        _ = pid.withUnsafeBytes { bytes in Result { () throws(Errno) in try files.write(file, bytes, at: 0) } }
+        _ = pid.withUnsafeBytes { bytes in Result { () throws(Errno) in try files.write(file, bytes, at: 0) }
+        }
         return CacheLock(file: file)
     }
 
