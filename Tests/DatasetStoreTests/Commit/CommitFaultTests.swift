@@ -110,7 +110,7 @@ import Testing
         do {
             _ = try reader.bytes(of: entry)
             Issue.record("read damaged bytes")
-        } catch let error as StoreError {
+        } catch {
             #expect(error.code == .damaged)
             #expect(error.path == "d/f0")
         }
