@@ -158,6 +158,23 @@ import Testing
         try check(source, result)
     }
 
+    @Test func aNewBranchSharesTheDatasetsData() throws {
+        let source = try makeTree()
+        let first = try source.commit()
+        let branch = try #require(RefName("dev"))
+        let same = try source.commit { $0.branch = branch }
+        #expect(same.snapshot == first.snapshot)
+        #expect(same.sequence == 2)
+        #expect(same.storedBytes == 0)
+        try source.write("only-here", [1, 2, 3])
+        let other = try #require(RefName("other"))
+        let changed = try source.commit { $0.branch = other }
+        #expect(changed.newBytes == 3)
+        #expect(changed.sequence == 3)
+        #expect(changed.parent == nil)
+        try check(source, changed)
+    }
+
     @Test func twoCommitsAtOnceConflict() throws {
         let source = try SourceFixture()
         try source.write("a", [1])

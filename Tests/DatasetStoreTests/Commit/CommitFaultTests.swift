@@ -7,7 +7,9 @@ import System
 import Testing
 
 @Suite struct CommitFaultTests {
-    private static let requests: [StoreRequest] = [.size, .read, .create, .makeWriter, .append, .publish, .list]
+    private static let requests: [StoreRequest] = [
+        .size, .read, .create, .makeWriter, .append, .publish, .list,
+    ]
 
     private func makeTree() throws -> SourceFixture {
         let source = try SourceFixture()
@@ -51,7 +53,8 @@ import Testing
             let result = try clean.commit(options(source))
             #expect(differences(expected, try items(of: clean.snapshot(result.snapshot), in: clean)) == [])
             // Whatever was published before the failure serves again: three packs are all there ever are.
-            #expect(try objects.list("packs/").count == 3, "request \(request) \(number), \(packs) packs left")
+            #expect(
+                try objects.list("packs/").count == 3, "request \(request) \(number), \(packs) packs left")
             number += 1
         }
         #expect(number > 1)
@@ -68,7 +71,10 @@ import Testing
             #expect(throws: StoreError.self) { try store.commit(options(source)) }
             let result = try store.commit(options(source))
             #expect(try objects.list("packs/").count == 3)
-            #expect(differences(try items(of: source.root), try items(of: store.snapshot(result.snapshot), in: store)) == [])
+            #expect(
+                differences(
+                    try items(of: source.root), try items(of: store.snapshot(result.snapshot), in: store))
+                    == [])
         }
     }
 
@@ -104,7 +110,7 @@ import Testing
         do {
             _ = try reader.bytes(of: entry)
             Issue.record("read damaged bytes")
-        } catch let error as StoreError {
+        } catch {
             #expect(error.code == .damaged)
             #expect(error.path == "d/f0")
         }
@@ -134,7 +140,9 @@ import Testing
         #expect(error?.path == "busy.bin")
         #expect(try source.packCount == 0)
         let result = try source.commit()
-        #expect(differences(try items(of: source.root), try items(of: source.snapshot(result), in: source.store)) == [])
+        #expect(
+            differences(try items(of: source.root), try items(of: source.snapshot(result), in: source.store))
+                == [])
     }
 
     @Test func aFileThatChangesOnceIsReadAgain() throws {
@@ -153,7 +161,9 @@ import Testing
             }
         }
         #expect(result.changedWhileRead == 1)
-        #expect(differences(try items(of: source.root), try items(of: source.snapshot(result), in: source.store)) == [])
+        #expect(
+            differences(try items(of: source.root), try items(of: source.snapshot(result), in: source.store))
+                == [])
     }
 
     @Test func aFileThatChangesItsSizeAfterTheScan() throws {
@@ -172,7 +182,9 @@ import Testing
                 }
             }
         }
-        #expect(differences(try items(of: source.root), try items(of: source.snapshot(result), in: source.store)) == [])
+        #expect(
+            differences(try items(of: source.root), try items(of: source.snapshot(result), in: source.store))
+                == [])
     }
 
     @Test func aFileReplacedByASymlinkIsNotFollowed() throws {

@@ -20,12 +20,15 @@ import Testing
         }
     }
 
-    private func edit(_ source: SourceFixture, _ model: inout [ByteString: [UInt8]], _ random: inout SplitMix64) throws {
+    private func edit(
+        _ source: SourceFixture, _ model: inout [ByteString: [UInt8]], _ random: inout SplitMix64
+    ) throws {
         let names = model.keys.sorted()
         switch names.isEmpty ? 0 : random.next() % 8 {
         case 0, 1:
             let endings = ["", ".txt", ".tar", ".so", ".tfrecord"]
-            let name = ByteString("d\(random.next() % 4)/n\(random.next() % 40)\(endings[Int(random.next() % 5)])")
+            let name = ByteString(
+                "d\(random.next() % 4)/n\(random.next() % 40)\(endings[Int(random.next() % 5)])")
             let bytes = randomBytes(&random)
             try source.write(name, bytes)
             model[name] = bytes
@@ -53,7 +56,9 @@ import Testing
             let offset = Int(random.next() % UInt64(bytes.count + 1))
             let patch = random.text(Int(random.next() % 500) + 1)
             try source.patch(name, at: UInt64(offset), patch)
-            if bytes.count < offset + patch.count { bytes += Array(repeating: 0, count: offset + patch.count - bytes.count) }
+            if bytes.count < offset + patch.count {
+                bytes += Array(repeating: 0, count: offset + patch.count - bytes.count)
+            }
             bytes.replaceSubrange(offset..<(offset + patch.count), with: patch)
             model[name] = bytes
         }
@@ -80,7 +85,9 @@ import Testing
             history.append((result, model))
         }
         for (step, (result, model)) in history.enumerated() {
-            #expect(try bytes(of: source.snapshot(result), source.store) == model, "seed \(seed), step \(step) later")
+            #expect(
+                try bytes(of: source.snapshot(result), source.store) == model,
+                "seed \(seed), step \(step) later")
         }
     }
 
@@ -125,7 +132,8 @@ private func anonymousKilobytes() -> Int {
     guard let file = try? FileDescriptor.open("/proc/self/status", O_RDONLY) else { return 0 }
     var bytes = [UInt8](repeating: 0, count: 8_192)
     let count = (try? bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }) ?? 0
-    for line in bytes[..<count].split(separator: UInt8(ascii: "\n")) where line.starts(with: "RssAnon:".utf8) {
+    for line in bytes[..<count].split(separator: UInt8(ascii: "\n")) where line.starts(with: "RssAnon:".utf8)
+    {
         let digits = line.filter { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
         return Int(String(decoding: digits, as: UTF8.self)) ?? 0
     }

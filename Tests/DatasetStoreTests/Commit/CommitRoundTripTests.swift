@@ -137,7 +137,8 @@ func find(_ path: ByteString, in snapshot: Snapshot) throws -> ManifestEntry {
 
 /// setxattr(2), which Swift's Glibc module lacks.
 func setAttribute(_ path: ByteString, _ name: String, _ value: [UInt8]) throws {
-    typealias Call = @convention(c) (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer?, Int, Int32) -> Int32
+    typealias Call =
+        @convention(c) (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer?, Int, Int32) -> Int32
     guard let symbol = dlsym(nil, "setxattr") else { throw Errno.noSystemCall }
     let call = unsafeBitCast(symbol, to: Call.self)
     let result = path.withCString { path in

@@ -75,7 +75,8 @@ import Testing
         let bytes = random.bytes(12_000_000)
         try source.write("data.tar", bytes)
         try source.commit()
-        try source.write("data.tar", Array(bytes[..<2_000_000]) + [1, 2, 3, 4, 5] + Array(bytes[2_000_000...]))
+        try source.write(
+            "data.tar", Array(bytes[..<2_000_000]) + [1, 2, 3, 4, 5] + Array(bytes[2_000_000...]))
         let second = try source.commit()
         try check(source, second)
         #expect(second.newBytes < 3 << 20)

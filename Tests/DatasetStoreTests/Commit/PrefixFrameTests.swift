@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct PrefixFrameTests {
     /// Every chunk of every pack that a snapshot names, with its pack.
-    private func chunks(_ snapshot: Snapshot, _ footers: PackFooters) throws -> [(PackReference, ChunkEntry)] {
+    private func chunks(_ snapshot: Snapshot, _ footers: PackFooters) throws -> [(PackReference, ChunkEntry)]
+    {
         var found: [(PackReference, ChunkEntry)] = []
         for pack in snapshot.root.packs {
             let footer = try footers.image(of: pack).footer
@@ -89,7 +90,10 @@ import Testing
         var bytes: [UInt8] = [0x7F] + Array("ELF".utf8)
         for _ in 0..<1_200_000 {
             let word = random.next()
-            bytes += [UInt8(word & 0x3F), 0, UInt8((word >> 8) & 0x0F), 0x48, 0x89, UInt8((word >> 16) & 0xFF), 0, 1]
+            bytes += [
+                UInt8(word & 0x3F), 0, UInt8((word >> 8) & 0x0F), 0x48, 0x89, UInt8((word >> 16) & 0xFF), 0,
+                1,
+            ]
         }
         try source.write("library.so", bytes)
         let first = try source.commit()

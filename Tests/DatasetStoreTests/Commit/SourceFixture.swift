@@ -117,13 +117,19 @@ func items(of root: ByteString) throws -> [ByteString: Item] {
             item.target = try full.withCString { try readSymlink($0, in: AT_FDCWD) }
         } else {
             let file = try FileDescriptor.open(full, O_RDONLY)
-            item.attributes = try userAttributes(of: file).map { ExtendedAttribute(name: $0.name, value: $0.value) }
+            item.attributes = try userAttributes(of: file).map {
+                ExtendedAttribute(name: $0.name, value: $0.value)
+            }
             if status.kind == .regular {
                 var bytes = [UInt8](repeating: 0, count: Int(status.size))
                 let count = try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
                 item.bytes = Array(bytes[..<count])
                 if status.linkCount > 1 {
-                    if let other = first[status.inode] { item.linkOf = other } else { first[status.inode] = path }
+                    if let other = first[status.inode] {
+                        item.linkOf = other
+                    } else {
+                        first[status.inode] = path
+                    }
                 }
             }
         }
@@ -174,7 +180,8 @@ func items(of snapshot: Snapshot, in store: Store) throws -> [ByteString: Item] 
 /// What differs between two trees, for a message; empty when nothing does.
 func differences(_ left: [ByteString: Item], _ right: [ByteString: Item]) -> [String] {
     Set(left.keys).union(right.keys).compactMap { path in
-        left[path] == right[path] ? nil : "\(path): \(left[path]?.description ?? "none") / \(right[path]?.description ?? "none")"
+        left[path] == right[path]
+            ? nil : "\(path): \(left[path]?.description ?? "none") / \(right[path]?.description ?? "none")"
     }
 }
 

@@ -60,7 +60,10 @@ import Testing
         let objects = MemoryObjectStore()
         _ = try Store.create(at: objects)
         let good = try text(objects)
-        for bad in ["", "{", "[]", "{\"formatVersion\": \"x\"}", "{\"formatVersion\": 1}", good.replacing("fixedSize", "f")] {
+        for bad in [
+            "", "{", "[]", "{\"formatVersion\": \"x\"}", "{\"formatVersion\": 1}",
+            good.replacing("fixedSize", "f"),
+        ] {
             try replace(objects, bad)
             let error = #expect(throws: StoreError.self) { try Store.open(objects) }
             #expect(error?.code == .damaged, "\(bad)")

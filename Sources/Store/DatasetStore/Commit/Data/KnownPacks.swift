@@ -29,7 +29,9 @@ struct KnownPacks {
                 guard let pack = try footers.reference(of: id, objectSize: info.size) else { continue }
                 try catalog.index(pack)
             } catch {
-                guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else { throw error }
+                guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else {
+                    throw error
+                }
             }
         }
     }
@@ -53,7 +55,9 @@ struct KnownPacks {
             if unexplained.isEmpty || seen.count > Self.snapshotLimit { break }
             guard seen.insert(commit.commit.snapshot).inserted else { continue }
             do throws(StoreError) {
-                for pack in try store.snapshot(commit.commit.snapshot).root.packs { unexplained[pack.id] = nil }
+                for pack in try store.snapshot(commit.commit.snapshot).root.packs {
+                    unexplained[pack.id] = nil
+                }
             } catch {
                 guard error.code == .damaged || error.code == .notFound else { throw error }
             }

@@ -59,7 +59,8 @@ struct LargeAssembly: ~Copyable {
     init(size: UInt64) { self.size = size }
 
     mutating func append(
-        _ draft: ChunkDraft, of slot: WorkSlot, _ file: LargeFile, _ context: StoringContext, _ maker: inout FrameMaker
+        _ draft: ChunkDraft, of slot: WorkSlot, _ file: LargeFile, _ context: StoringContext,
+        _ maker: inout FrameMaker
     ) throws(StoreError) {
         switch draft.content {
         case .hole:
@@ -111,7 +112,8 @@ struct LargeAssembly: ~Copyable {
     // MARK: - Known chunks
 
     private mutating func take(
-        _ draft: ChunkDraft, _ places: [ChunkPlace], _ slot: WorkSlot, _ file: LargeFile, _ context: StoringContext,
+        _ draft: ChunkDraft, _ places: [ChunkPlace], _ slot: WorkSlot, _ file: LargeFile,
+        _ context: StoringContext,
         _ maker: inout FrameMaker
     ) throws(StoreError) {
         if let next = continuation, places.contains(next) { return try accept(draft, next, context) }
@@ -129,7 +131,9 @@ struct LargeAssembly: ~Copyable {
         pendingEnds = ends
         pending.append(Pending(draft: draft, plain: Array(slot.bytes(draft.plain))))
         pendingBytes += draft.length
-        guard pending.count >= Self.runChunks || pendingBytes >= Self.runBytes, let end = ends.first else { return }
+        guard pending.count >= Self.runChunks || pendingBytes >= Self.runBytes, let end = ends.first else {
+            return
+        }
         let run = pending
         clearPending()
         for (index, known) in run.enumerated() {
@@ -175,8 +179,9 @@ struct LargeAssembly: ~Copyable {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
         defer { memory.deallocate() }
         memory.copyBytes(from: plain)
-        let frame = try maker.make(UnsafeRawBufferPointer(memory), bases: [], tries: true)
-        try body(EncodedChunk(hash: hash, plainLength: plain.count, codec: frame.codec, payload: frame.payload))
+        let frame = try maker.make(UnsafeRawBufferPointer(memory), base: nil, tries: true)
+        try body(
+            EncodedChunk(hash: hash, plainLength: plain.count, codec: frame.codec, payload: frame.payload))
     }
 
     // MARK: - New chunks
@@ -184,16 +189,13 @@ struct LargeAssembly: ~Copyable {
     private mutating func store(
         _ chunk: EncodedChunk, _ draft: ChunkDraft, _ context: StoringContext
     ) throws(StoreError) {
-        if writer != nil, draft.fileOffset + draft.length - packStart > PackFormat.limits.containerSize {
-            try endPack(context)
+        if let writer {
+            let isFull = draft.fileOffset + draft.length - packStart > PackFormat.limits.containerSize
+            let hasRoom = chunk.base.map { writer.hasRoom(forBase: $0.pack.id) } ?? true
+            if isFull || !hasRoom { try endPack(context) }
         }
         if writer == nil { try beginPack(at: draft.fileOffset, context) }
         guard let writer, let own else { return }
-        var chunk = chunk
-        if let base = chunk.base, !writer.hasRoom(forBase: base.pack.id) {
-            throw StoreError(.invalidInput, "a file's chunks have bases in too many packs")
-        }
-        chunk.plainLength = Int(draft.length)
         do throws(ObjectStoreError) {
             let entry = try writer.append(chunk, fileOffset: draft.fileOffset - packStart)
             let place = context.catalog.append(entry, to: own, number: ownNumber, findable: false)
@@ -220,7 +222,7 @@ struct LargeAssembly: ~Copyable {
         self.own = nil
         finished.append((own, ownNumber))
         try context.publisher.submit(
-            writer, own, fileSize: size <= PackFormat.limits.containerSize ? size : nil)
+            writer, own, fileSize: packStart == 0 && size <= PackFormat.limits.containerSize ? size : nil)
     }
 
     // MARK: - Extents

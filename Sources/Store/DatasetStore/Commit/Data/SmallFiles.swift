@@ -35,7 +35,9 @@ struct SmallFileReader: ~Copyable {
         }
     }
 
-    private mutating func read(_ draft: inout SmallFileDraft, _ slot: WorkSlot, _ used: inout Int) throws(Errno) {
+    private mutating func read(_ draft: inout SmallFileDraft, _ slot: WorkSlot, _ used: inout Int)
+        throws(Errno)
+    {
         try openDirectory(draft.place.directory)
         guard let directory else { throw .noEntry }
         let arena = tree.arena(draft.place)
@@ -55,7 +57,8 @@ struct SmallFileReader: ~Copyable {
                 return
             }
             // One byte more than it should have tells a file that grew.
-            let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[used..<(used + Int(before.size) + 1)])
+            let buffer = UnsafeMutableRawBufferPointer(
+                rebasing: slot.plain[used..<(used + Int(before.size) + 1)])
             let count = try file.read(into: buffer, at: 0)
             let attributes = try SourceFiles.attributes(of: file)
             let after = try file.status()

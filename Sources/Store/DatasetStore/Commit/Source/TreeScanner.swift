@@ -128,14 +128,16 @@ final class TreeScanner: @unchecked Sendable {
                     arena.dropName(at: offset)
                     // Removed between the listing and now: as if it had been removed before.
                     if error == .noEntry { return }
-                    let path = display.appending(ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
+                    let path = display.appending(
+                        ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
                     problems.append(SourceProblem(path: path.description, kind: .unreadable(error)))
                 }
             }
             worker.problems += problems
             worker.skipped += skipped
         } catch {
-            let kind: SourceProblem.Kind = error == .noEntry || error == .loop ? .vanished : .unreadable(error)
+            let kind: SourceProblem.Kind =
+                error == .noEntry || error == .loop ? .vanished : .unreadable(error)
             worker.problems.append(
                 SourceProblem(path: display.isEmpty ? "." : display.description, kind: kind))
         }
@@ -196,7 +198,9 @@ func runThreads(
             started.append(pointer)
         } catch {
             // Fewer threads do the same work, as long as there is one.
-            guard !started.isEmpty else { throw StoreError(.unavailable, "no thread could be started", cause: error) }
+            guard !started.isEmpty else {
+                throw StoreError(.unavailable, "no thread could be started", cause: error)
+            }
             break
         }
     }
