@@ -116,7 +116,9 @@ let testTargets: [Target] = [
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests("KamlCommandTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "KamlCommand"]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
-    tests("IntegrationTests", ["System", "KamlTestSupport", "kaml"]),
+    tests(
+        "IntegrationTests",
+        ["CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport", "kaml"]),
     tests("FuseSessionTests", ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
