@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import KamlCommand
+import System
 
 /// The command that people type.
 @main
@@ -38,6 +39,7 @@ struct Kaml: ParsableCommand {
     static func main() {
         // A store's connection or a pipe that goes away is an error to handle, not a reason to die.
         signal(SIGPIPE, SIG_IGN)
+        ResourceLimits.raiseDescriptors()
         let command: any ParsableCommand
         do { command = try parseAsRoot() } catch { end(byUsage: error) }
         var running = command
