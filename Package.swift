@@ -70,7 +70,7 @@ let executables: [Target] = [
         [
             "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys", "CFuse3", "CZstd",
             "CCrypto",
-        ]),
+        ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
@@ -94,7 +94,17 @@ let testTargets: [Target] = [
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
     tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
-    tests("NodeCacheTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"]),
+    // Filled by a process of its own, so that a test can kill it.
+    .executableTarget(
+        name: "cache-fill-helper",
+        dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"],
+        path: "Tests/CacheFillHelper", swiftSettings: strict),
+    tests(
+        "NodeCacheTests",
+        [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
+            "cache-fill-helper",
+        ]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: strict),
@@ -104,6 +114,7 @@ let testTargets: [Target] = [
         path: "Tests/FuseTestServer", swiftSettings: strict),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
+    tests("KamlCommandTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "KamlCommand"]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
     tests(
         "IntegrationTests",

@@ -17,7 +17,8 @@ import Testing
     private func tinyPack() throws -> PackFixture {
         let base = try PackFixture.write([text(900, seed: 1)], to: store)
         return try PackFixture.write(
-            [[1, 2, 3], text(700, seed: 2), edited(base.chunks[0], seed: 3)], forms: [.plain, .zstd, .prefix(base, 0)],
+            [[1, 2, 3], text(700, seed: 2), edited(base.chunks[0].bytes, seed: 3)],
+            forms: [.plain, .zstd, .prefix(base, 0)],
             to: store)
     }
 

@@ -15,9 +15,11 @@ import Testing
 
     init() throws { home = try CacheFixture() }
 
-    @Test("a write that fails is answered from memory, sets no bit, and is told once", arguments: [
-        Errno.noSpace, .quotaExceeded, .inputOutput, .readOnlyFileSystem,
-    ])
+    @Test(
+        "a write that fails is answered from memory, sets no bit, and is told once",
+        arguments: [
+            Errno.noSpace, .quotaExceeded, .inputOutput, .readOnlyFileSystem,
+        ])
     func writeFails(_ error: Errno) throws {
         let fixture = try PackFixture.random(Array(repeating: 30_000, count: 8), seed: 1, to: store)
         let files = FaultyFileSystem()
@@ -39,7 +41,8 @@ import Testing
     func everyCall() throws {
         let base = try PackFixture.write([text(3000, seed: 1)], forms: [.zstd], to: store)
         let fixture = try PackFixture.write(
-            [text(5000, seed: 2), edited(base.chunks[0], seed: 3)], forms: [.zstd, .prefix(base, 0)], to: store)
+            [text(5000, seed: 2), edited(base.chunks[0].bytes, seed: 3)], forms: [.zstd, .prefix(base, 0)],
+            to: store)
         for call in FileSystemCall.allCases {
             for errno in [Errno.noSpace, .inputOutput] {
                 for number in 1...12 {
@@ -49,7 +52,8 @@ import Testing
                     for _ in 0..<2 {
                         guard let cache = try? home.open(files: files) else { continue }
                         let container = try cache.container(for: fixture.pack, origin: store)
-                        #expect(try cache.read(container, 0..<2) == fixture.chunks, "\(call) \(number) \(errno)")
+                        #expect(
+                            try cache.read(container, 0..<2) == fixture.chunks, "\(call) \(number) \(errno)")
                         for chunk in 0..<2 where container.isPresent(chunk) {
                             #expect(container.mapped(fixture.entries[chunk]) == fixture.chunks[chunk])
                         }
@@ -68,7 +72,9 @@ import Testing
     func fullDisk() throws {
         let mountPoint = home.home.path.appending("small")
         try HostFileSystem().makeDirectory(mountPoint, mode: 0o700)
-        let mounted = mountPoint.withCString { mount("tmpfs", $0, "tmpfs", 0, "size=1m,nr_inodes=40,mode=0700") }
+        let mounted = mountPoint.withCString {
+            mount("tmpfs", $0, "tmpfs", 0, "size=1m,nr_inodes=40,mode=0700")
+        }
         guard mounted == 0 else { return }
         defer { _ = mountPoint.withCString { umount2($0, Int32(MNT_DETACH)) } }
         let fixtures = try (0..<30).map {
@@ -112,7 +118,8 @@ import Testing
         }
         try replaceFile(home.directory.appending("VERSION"), Array("2\n".utf8), suffix: "t", HostFileSystem())
         #expect { try home.open() } throws: { ($0 as? CacheError)?.code == .unsupported }
-        try replaceFile(home.directory.appending("VERSION"), Array("junk".utf8), suffix: "t", HostFileSystem())
+        try replaceFile(
+            home.directory.appending("VERSION"), Array("junk".utf8), suffix: "t", HostFileSystem())
         try home.open().close()
     }
 
@@ -150,7 +157,8 @@ import Testing
         #expect(container.isComplete)
         for chunk in 0..<2 { #expect(container.mapped(fixture.entries[chunk]) == fixture.chunks[chunk]) }
         cache.close()
-        #expect(try HostFileSystem().status(of: home.dataPath(fixture.pack)).size == fixture.pack.containerSize)
+        #expect(
+            try HostFileSystem().status(of: home.dataPath(fixture.pack)).size == fixture.pack.containerSize)
     }
 
     @Test("files the cache does not know are left alone")

@@ -23,7 +23,8 @@ import Testing
         let texts = (0..<count).map { text(length, seed: UInt64($0)) }
         let old = try PackFixture.write(texts, forms: Array(repeating: .zstd, count: count), to: store)
         let new = try PackFixture.write(
-            texts.enumerated().map { edited($1, seed: UInt64($0)) }, forms: (0..<count).map { .prefix(old, $0) },
+            texts.enumerated().map { edited($1, seed: UInt64($0)) },
+            forms: (0..<count).map { .prefix(old, $0) },
             to: store)
         #expect(new.entries.allSatisfy { $0.codec == .zstdPrefix })
         return (old, new)
@@ -67,7 +68,9 @@ import Testing
     func depthTwo() throws {
         let (_, new) = try versions(2)
         let third = try PackFixture.write(
-            [edited(new.chunks[0], seed: 99), text(100, seed: 7)], forms: [.prefix(new, 0), .plain], to: store)
+            [edited(new.chunks[0].bytes, seed: 99), text(100, seed: 7)], forms: [.prefix(new, 0), .plain],
+            to: store
+        )
         let cache = try home.open()
         let container = try cache.container(for: third.pack, origin: origin)
         #expect(throws: CacheError.self) { try cache.read(container, 0..<1) }
@@ -95,7 +98,9 @@ import Testing
     func missingBase() throws {
         let (old, new) = try versions(2)
         let mixed = try PackFixture.write(
-            [edited(old.chunks[0], seed: 5), text(5000, seed: 50)], forms: [.prefix(old, 0), .zstd], to: store)
+            [edited(old.chunks[0].bytes, seed: 5), text(5000, seed: 50)], forms: [.prefix(old, 0), .zstd],
+            to: store
+        )
         try store.delete(old.pack.key)
         let cache = try home.open()
         let container = try cache.container(for: mixed.pack, origin: origin)
@@ -109,7 +114,8 @@ import Testing
         cache.close()
     }
 
-    @Test("packs whose bases lie in one another, read by many threads with few to fetch: nobody waits for ever")
+    @Test(
+        "packs whose bases lie in one another, read by many threads with few to fetch: nobody waits for ever")
     func chained() throws {
         for round in 0..<20 {
             let count = 24
@@ -138,7 +144,8 @@ import Testing
                         let low = Int(random.next() % UInt64(count - 4))
                         return (pack, low..<(low + 4))
                     }
-                    let bytes = try cache.read(parts.map { FetchPart(container: containers[$0.0], chunks: $0.1) })
+                    let bytes = try cache.read(
+                        parts.map { FetchPart(container: containers[$0.0], chunks: $0.1) })
                     #expect(bytes == parts.flatMap { Array(fixtures[$0.0].chunks[$0.1]) })
                 }
             }

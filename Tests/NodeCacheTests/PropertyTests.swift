@@ -21,7 +21,7 @@ import Testing
             (0..<20).map { text(1 + below(20_000), seed: seed &+ UInt64($0)) },
             forms: (0..<20).map { _ in below(2) == 0 ? .zstd : .plain }, to: store)
         let changed = try PackFixture.write(
-            base.chunks.map { edited($0, seed: seed) },
+            base.chunks.map { edited($0.bytes, seed: seed) },
             forms: (0..<20).map { below(3) == 0 ? .zstd : .prefix(base, $0) }, to: store)
         let large = try PackFixture.random(
             (0..<70).map { _ in 1 + below(40_000) }, seed: seed, layout: .file, to: store)
@@ -47,7 +47,9 @@ import Testing
                     let dice = random.next()
                     if dice % 17 == 0 { files.on(.write, 1 + Int(dice >> 32) % 5, .noSpace) }
                     if dice % 19 == 0 { files.on(.read, 1 + Int(dice >> 32) % 5, .inputOutput) }
-                    if dice % 23 == 0 { origin.on(.read, 1 + Int(dice >> 32) % 5, .flippedBit(Int(dice >> 40))) }
+                    if dice % 23 == 0 {
+                        origin.on(.read, 1 + Int(dice >> 32) % 5, .flippedBit(Int(dice >> 40)))
+                    }
                     let parts = (0..<(1 + Int(random.next() % 2))).map { _ in
                         let pack = Int(random.next() % 3)
                         let count = fixtures[pack].chunks.count
@@ -55,7 +57,8 @@ import Testing
                         return (pack, low..<min(count, low + 1 + Int(random.next() % 6)))
                     }
                     do throws(CacheError) {
-                        let bytes = try cache.read(parts.map { FetchPart(container: containers[$0.0], chunks: $0.1) })
+                        let bytes = try cache.read(
+                            parts.map { FetchPart(container: containers[$0.0], chunks: $0.1) })
                         let isRight = bytes == parts.flatMap { Array(fixtures[$0.0].chunks[$0.1]) }
                         #expect(isRight, "seed \(seed)")
                     } catch {
@@ -82,7 +85,9 @@ import Testing
     }
 
     private func isClean(_ home: CacheFixture, _ pack: PackReference) throws -> Bool {
-        guard let bytes = try? readFile(home.mapPath(pack), limit: ContainerMap.headerLength, HostFileSystem()) else {
+        guard
+            let bytes = try? readFile(home.mapPath(pack), limit: ContainerMap.headerLength, HostFileSystem())
+        else {
             return false
         }
         return bytes.withUnsafeBytes { ContainerMap($0)?.isClean ?? false }

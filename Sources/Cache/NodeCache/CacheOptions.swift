@@ -6,9 +6,10 @@ package struct CacheOptions: Sendable {
     /// Threads that fetch what does not fit inline, at least 1.
     package var fetchThreads = 2
     /// Bytes that all fetches together may hold in memory, at least 8 MiB.
-    package var maximumInFlightBytes = 64 << 20
-    /// Largest ranged read of a store object, and how far a sequential reader is read ahead of, in bytes.
-    package var maximumRangeBytes = 8 << 20
+    package var maximumInFlightBytes = 66 << 20
+    /// Largest ranged read of a store object, and how far a sequential reader is read ahead of, in bytes. Eight
+    /// chunks of 1 MiB with their headers fit.
+    package var maximumRangeBytes = (8 << 20) + 4096
     /// Stored bytes nobody asked for that a range may take in to save a request.
     package var gapTolerance = 64 << 10
     /// Drops what earlier runs vouched for: each chunk found on disk is hashed again before its first use.

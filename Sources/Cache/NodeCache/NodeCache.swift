@@ -11,6 +11,7 @@ package final class NodeCache: Sendable {
     private let registry: ContainerRegistry
     private let scheduler: FetchScheduler
     private let keeper: StatisticsKeeper
+    private let residentLimit = ResidentLimit()
     private let isClosed = Atomic(false)
 
     /// Opens or makes the cache in `directory` and takes its lock. `notice` is told, once each, of troubles
@@ -62,6 +63,16 @@ package final class NodeCache: Sendable {
             request = try FetchRequest(parts, completion: completion)
         } catch { return completion(.failure(error)) }
         scheduler.submit(request)
+    }
+
+    /// To be told of every reply from a container's mapping, so that the process does not grow with them.
+    @inline(__always)
+    package func didReply(_ bytes: Int) {
+        if residentLimit.isCrossed(by: bytes) { forgetResidentPages() }
+    }
+
+    private func forgetResidentPages() {
+        for container in registry.open { container.forgetResidentPages() }
     }
 
     /// What the cache did and holds. Looks at every file of the directory.

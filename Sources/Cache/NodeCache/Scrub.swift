@@ -41,8 +41,10 @@ struct Scrub {
         for folder in (try? context.files.list(context.layout.containers)) ?? [] {
             for entry in (try? context.files.list(context.layout.containers.appending(folder.name))) ?? [] {
                 guard let id = CacheLayout.packID(ofMap: entry.name),
-                    let bytes = try? readFile(context.layout.map(id), limit: ContainerMap.headerLength, context.files),
-                    let map = bytes.withUnsafeBytes({ ContainerMap($0) }), map.pack.id == id, map.pack.isPlausible
+                    let bytes = try? readFile(
+                        context.layout.map(id), limit: ContainerMap.headerLength, context.files),
+                    let map = bytes.withUnsafeBytes({ ContainerMap($0) }), map.pack.id == id,
+                    map.pack.isPlausible
                 else { continue }
                 packs.append(map.pack)
             }

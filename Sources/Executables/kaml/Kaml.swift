@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import KamlCommand
+import System
 
 /// The command that people type.
 @main
@@ -29,7 +30,8 @@ struct Kaml: ParsableCommand {
         version: Versions().render(),
         subcommands: [
             StoreCommand.self, CommitCommand.self, LogCommand.self, ListCommand.self, BranchCommand.self,
-            TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self, StatCommand.self,
+            TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
+            StatCommand.self,
             ExportCommand.self, MountCommand.self, UmountCommand.self, CheckCommand.self, StatsCommand.self,
             DoctorCommand.self, VersionCommand.self,
         ])
@@ -37,6 +39,7 @@ struct Kaml: ParsableCommand {
     static func main() {
         // A store's connection or a pipe that goes away is an error to handle, not a reason to die.
         signal(SIGPIPE, SIG_IGN)
+        ResourceLimits.raiseDescriptors()
         let command: any ParsableCommand
         do { command = try parseAsRoot() } catch { end(byUsage: error) }
         var running = command
@@ -68,8 +71,9 @@ struct Kaml: ParsableCommand {
     }
 
     private static func end(by error: any Error, format: OutputFormat) -> Never {
-        // ArgumentParser's own: `--help` of a command that only groups others.
-        if error is CleanExit || error is ValidationError { end(byUsage: error) }
+        // ArgumentParser's own, such as a request for help.
+        let code = exitCode(for: error)
+        if code == .success || code == .validationFailure { end(byUsage: error) }
         if let code = error as? ArgumentParser.ExitCode { Glibc.exit(code.rawValue) }
         let failure = Failure(error)
         StandardError.write(failure.rendered(as: format))
@@ -83,7 +87,9 @@ struct Kaml: ParsableCommand {
                 return OutputFormat(rawValue: arguments[index + 1]) ?? .table
             }
             for prefix in ["--output=", "-o"] where argument.hasPrefix(prefix) {
-                if let format = OutputFormat(rawValue: String(argument.dropFirst(prefix.count))) { return format }
+                if let format = OutputFormat(rawValue: String(argument.dropFirst(prefix.count))) {
+                    return format
+                }
             }
         }
         return .table

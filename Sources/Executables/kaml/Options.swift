@@ -48,7 +48,9 @@ struct StoreOptions: ParsableArguments {
 extension Store {
     /// The snapshot that an argument names, with the errors that a person needs.
     func find(_ reference: SnapshotReference, in state: LogState) throws -> ResolvedSnapshot {
-        do throws(SnapshotReferenceError) { return try reference.resolve(in: state) } catch { throw Failure(error) }
+        do throws(SnapshotReferenceError) { return try reference.resolve(in: state) } catch {
+            throw Failure(error)
+        }
     }
 
     func open(_ argument: String) throws -> (snapshot: Snapshot, name: String, path: ByteString) {
@@ -89,7 +91,8 @@ enum NameCompletion {
             if argument == "--store", index + 1 < arguments.count { url = arguments[index + 1] }
             if argument.hasPrefix("--store=") { url = String(argument.dropFirst("--store=".count)) }
         }
-        guard let place = try? StorePlace.url(url), let store = try? Store.open(place.open()), let state = try? store.state()
+        guard let place = try? StorePlace.url(url), let store = try? Store.open(place.open()),
+            let state = try? store.state()
         else { return [] }
         guard prefix.contains("@") else { return state.datasets.keys.map(\.text).sorted() }
         return state.datasets.sorted { $0.key < $1.key }.flatMap { name, dataset in
@@ -99,13 +102,15 @@ enum NameCompletion {
 }
 
 /// Work with a bar on stderr.
-func withProgress<Result>(_ counter: WorkCounter, noun: String, _ work: () throws -> Result) throws -> Result {
+func withProgress<Result>(_ counter: WorkCounter, noun: String, _ work: () throws -> Result) throws -> Result
+{
     try ProgressBar.during(
         {
             let items = counter.items.load(ordering: .relaxed)
             let total = counter.totalBytes.load(ordering: .relaxed)
             return ProgressState(
-                label: counter.phase, done: counter.bytes.load(ordering: .relaxed), total: total > 0 ? total : nil,
+                label: counter.phase, done: counter.bytes.load(ordering: .relaxed),
+                total: total > 0 ? total : nil,
                 note: items > 0 ? "\(CountText.of(items)) \(noun)" : "")
         }, work)
 }

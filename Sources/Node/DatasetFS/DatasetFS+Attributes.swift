@@ -10,7 +10,8 @@ extension DatasetFS {
         _ name: UnsafeRawBufferPointer, of inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         let place = try place(of: inode)
-        if let value = kamlAttribute(ByteString(name), place) {
+        if Self.isReserved(name) {
+            guard let value = kamlAttribute(ByteString(name), place) else { throw .noData }
             return Array(value.utf8).withUnsafeBytes(body)
         }
         for attribute in place.record.attributes where attribute.name.bytes.elementsEqual(name) {
@@ -25,11 +26,16 @@ extension DatasetFS {
         let record = try place(of: inode).record
         guard record.hasAttributes else { return body(UnsafeRawBufferPointer(start: nil, count: 0)) }
         var names: [UInt8] = []
-        for attribute in record.attributes {
+        for attribute in record.attributes where !attribute.name.bytes.withUnsafeBytes(Self.isReserved) {
             names += attribute.name.bytes
             names.append(0)
         }
         names.withUnsafeBytes(body)
+    }
+
+    /// `user.kaml.*` says what the mount knows; what a source tree carried under such a name is not shown.
+    private static func isReserved(_ name: UnsafeRawBufferPointer) -> Bool {
+        name.starts(with: "user.kaml.".utf8)
     }
 
     private func kamlAttribute(_ name: ByteString, _ place: Snapshot.Place) -> String? {

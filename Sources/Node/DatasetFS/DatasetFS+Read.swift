@@ -51,8 +51,8 @@ extension DatasetFS {
             container.isPresent(chunk) ? container.bytes + Int(record.containerOffset) + offset : nil
         }
         if let address {
-            return completion.deliver(
-                one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
+            completion.deliver(one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
+            return cache.didReply(count)
         }
         let start = record.containerOffset + UInt64(offset)
         let piece = ReadPiece.chunks(
@@ -82,6 +82,7 @@ extension DatasetFS {
             }
             guard given == count else { return false }
             completion.deliver(completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
+            cache.didReply(count)
             return true
         }
         if complete { return }

@@ -53,7 +53,8 @@ package struct Mounter: Sendable {
         let mountPoint: ByteString
         do throws(Errno) {
             mountPoint = try MountTable.canonical(path)
-            if try MountTable.entry(at: mountPoint) == nil { throw .invalid }
+            // Never anything else: as root, umount2 would take any file system away.
+            guard let entry = try MountTable.entry(at: mountPoint), entry.isFuse else { throw .invalid }
         } catch .invalid {
             throw MountError(path, .notMounted)
         } catch .noEntry {

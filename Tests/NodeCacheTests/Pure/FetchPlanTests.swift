@@ -17,7 +17,8 @@ import Testing
     func joins() {
         let claims = [
             claim(0, at: 32, stored: 76), claim(1, at: 132, stored: 76), claim(2, at: 332, stored: 76),
-            claim(9, at: 10_000, stored: 76), claim(10, at: 10_100, stored: 976), claim(11, at: 11_100, stored: 76),
+            claim(9, at: 10_000, stored: 76), claim(10, at: 10_100, stored: 976),
+            claim(11, at: 11_100, stored: 76),
         ]
         let ranges = FetchPlan.ranges(claims, limit: 1100, gap: 100)
         #expect(ranges.map(\.bytes) == [32..<432, 10_000..<11_100, 11_100..<11_200])

@@ -10,14 +10,18 @@ import Testing
         private var table = FetchTable<Int>()
         var count: Int { table.count }
         func isInFlight(_ key: FetchTable<Int>.Key) -> Bool { table.isInFlight(key) }
-        func request(_ key: FetchTable<Int>.Key, _ waiter: Int) -> FetchTable<Int>.Role { table.request(key, waiter) }
+        func request(_ key: FetchTable<Int>.Key, _ waiter: Int) -> FetchTable<Int>.Role {
+            table.request(key, waiter)
+        }
         func requestAhead(_ key: FetchTable<Int>.Key) -> Bool { table.requestAhead(key) }
         func finish(_ key: FetchTable<Int>.Key) -> [Int] { table.finish(key) }
     }
 
     private final class Thing {}
     private let thing = Thing()
-    private func key(_ chunk: Int) -> FetchTable<Int>.Key { .init(container: ObjectIdentifier(thing), chunk: chunk) }
+    private func key(_ chunk: Int) -> FetchTable<Int>.Key {
+        .init(container: ObjectIdentifier(thing), chunk: chunk)
+    }
 
     @Test("the first to ask starts, all others wait, and all of them are told")
     func singleFlight() {

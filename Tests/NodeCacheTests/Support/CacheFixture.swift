@@ -19,7 +19,8 @@ final class CacheFixture: Sendable {
         _ options: CacheOptions = CacheOptions(), files: any FileSystem = HostFileSystem(),
         in directory: ByteString? = nil
     ) throws(CacheError) -> NodeCache {
-        try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) { [self] text in
+        try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) {
+            [self] text in
             notices.withLock { $0.append(text) }
         }
     }
@@ -41,12 +42,12 @@ final class CacheFixture: Sendable {
 
 extension NodeCache {
     /// Fetches and waits: the plain bytes of all chunks, in order.
-    func read(_ parts: [FetchPart]) throws(CacheError) -> [[UInt8]] {
-        let answer = Monitor<Result<[[UInt8]], CacheError>?>(nil)
+    func read(_ parts: [FetchPart]) throws(CacheError) -> [Plain] {
+        let answer = Monitor<Result<[Plain], CacheError>?>(nil)
         fetch(parts) { result in
             let copies = result.map { fetched in
                 parts.enumerated().flatMap { index, part in
-                    part.chunks.map { Array(fetched.bytes(part: index, chunk: $0)) }
+                    part.chunks.map { Plain(bytes: Array(fetched.bytes(part: index, chunk: $0))) }
                 }
             }
             let isFirst = answer.withLock { answer in
@@ -59,14 +60,26 @@ extension NodeCache {
         return try answer.wait { $0 }.get()
     }
 
-    func read(_ container: Container, _ chunks: Range<Int>) throws(CacheError) -> [[UInt8]] {
+    func read(_ container: Container, _ chunks: Range<Int>) throws(CacheError) -> [Plain] {
         try read([FetchPart(container: container, chunks: chunks)])
     }
 }
 
 extension Container {
     /// A present chunk's bytes, out of the mapping.
-    func mapped(_ entry: ChunkEntry) -> [UInt8] {
-        Array(UnsafeRawBufferPointer(start: bytes + Int(entry.containerOffset), count: Int(entry.plainLength)))
+    func mapped(_ entry: ChunkEntry) -> Plain {
+        Plain(
+            bytes: Array(
+                UnsafeRawBufferPointer(
+                    start: bytes + Int(entry.containerOffset), count: Int(entry.plainLength))))
     }
+}
+
+// A failed expectation shows what it looked at, and reflection cannot copy what these two are made of.
+extension Container: CustomReflectable {
+    package var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension NodeCache: CustomReflectable {
+    package var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -8,7 +8,7 @@ import System
 struct PackFixture: Sendable {
     var pack: PackReference
     var entries: [ChunkEntry]
-    var chunks: [[UInt8]]
+    var chunks: [Plain]
 
     /// How one chunk is stored.
     enum Form: Sendable {
@@ -29,7 +29,8 @@ struct PackFixture: Sendable {
             let form = index < forms.count ? forms[index] : Form.plain
             try chunk.withUnsafeBytes { bytes in
                 var encoded = EncodedChunk(
-                    hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none, payload: bytes)
+                    hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
+                    payload: bytes)
                 switch form {
                 case .plain: break
                 case .zstd:
@@ -38,7 +39,7 @@ struct PackFixture: Sendable {
                         encoded.payload = payload
                     }
                 case .prefix(let base, let number):
-                    base.chunks[number].withUnsafeBytes { prefix in
+                    base.chunks[number].bytes.withUnsafeBytes { prefix in
                         if let payload = encoder.compress(bytes, prefix: prefix) {
                             encoded.codec = .zstdPrefix
                             encoded.payload = payload
@@ -50,7 +51,7 @@ struct PackFixture: Sendable {
             }
             offset += UInt64(chunk.count)
         }
-        return PackFixture(pack: try writer.publish(), entries: entries, chunks: chunks)
+        return PackFixture(pack: try writer.publish(), entries: entries, chunks: chunks.map(Plain.init))
     }
 
     /// Chunks of random bytes.
@@ -67,6 +68,14 @@ struct PackFixture: Sendable {
         entry.base = nil
         return entry
     }
+}
+
+/// A chunk's bytes, told briefly when a test fails: a difference of arrays takes for ever.
+struct Plain: Equatable, Sendable, CustomStringConvertible, CustomReflectable {
+    let bytes: [UInt8]
+    var count: Int { bytes.count }
+    var description: String { "\(bytes.count) bytes \(ContentHash.of(.chunk, bytes).hex.prefix(12))" }
+    var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// Bytes that compress, and differ from seed to seed.

@@ -56,7 +56,8 @@ extension Container {
         return try footerLoader.get { () throws(CacheError) in
             // On the heap: a mapped one would raise SIGBUS when the disk fails, and cost a mapping each.
             // 64 bytes a chunk; cache limits may later drop the footers of complete containers here.
-            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
+            let buffer = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(pack.footerLength), alignment: 64)
             if let disk, disk.hasFooter, disk.readFooter(into: buffer),
                 let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
             {
@@ -76,8 +77,11 @@ extension Container {
         if let known = footerLoader.known { return known }
         guard let disk, disk.hasFooter else { return nil }
         return try? footerLoader.get { () throws(CacheError) in
-            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
-            if disk.readFooter(into: buffer), let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack) {
+            let buffer = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(pack.footerLength), alignment: 64)
+            if disk.readFooter(into: buffer),
+                let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+            {
                 return (footer, buffer)
             }
             buffer.deallocate()

@@ -93,7 +93,9 @@ package final class Container: @unchecked Sendable {
     /// Drops the process's page table entries for a range of `bytes`, so that a long read does not grow its
     /// resident size. The bytes stay valid.
     package func forget(_ range: Range<Int>) {
-        guard range.lowerBound >= 0, range.upperBound <= Int(pack.containerSize), !range.isEmpty else { return }
+        guard range.lowerBound >= 0, range.upperBound <= Int(pack.containerSize), !range.isEmpty else {
+            return
+        }
         let start = range.lowerBound & ~4095
         madvise(UnsafeMutableRawPointer(mutating: bytes + start), range.upperBound - start, MADV_DONTNEED)
     }
@@ -123,7 +125,8 @@ package final class Container: @unchecked Sendable {
             return file.release()
         } catch {
             throw CacheError(
-                .unusable, "the container's file was moved away under the cache", object: pack.key.text, cause: error)
+                .unusable, "the container's file was moved away under the cache", object: pack.key.text,
+                cause: error)
         }
     }
 

@@ -3,8 +3,8 @@ import System
 
 /// A container's two files, and the discipline that keeps the map true.
 ///
-/// - A word of the map is written after the bytes it vouches for, so a killed process loses nothing and promises
-///   nothing that is not there.
+/// - A word of the map is written after the bytes it vouches for, so a killed process promises nothing that is
+///   not there. It loses at most the words that one thread was about to write for another.
 /// - A map that says clean is first marked dirty, durably, before any of its words changes: else a power cut could
 ///   leave new words under the old mark.
 /// - A map that cannot be written any more is removed: what it says on disk would outlive what is true.
@@ -37,7 +37,8 @@ final class ContainerDisk: Sendable {
     }
 
     init(
-        context: CacheContext, pack: PackReference, data: consuming FileDescriptor, map: consuming FileDescriptor,
+        context: CacheContext, pack: PackReference, data: consuming FileDescriptor,
+        map: consuming FileDescriptor,
         mapPath: ByteString, isClean: Bool, hasFooter: Bool
     ) {
         self.context = context
@@ -87,7 +88,8 @@ final class ContainerDisk: Sendable {
     }
 
     func readFooter(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
-        (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack)))) == buffer.count
+        (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack))))
+            == buffer.count
     }
 
     /// Makes everything durable and marks the map clean. Nobody writes any more.
@@ -103,14 +105,25 @@ final class ContainerDisk: Sendable {
         }
         header.checksum = pairs.withUnsafeBytes { header.checksum(over: $0) }
         do throws(Errno) {
-            // After a failed sync the kernel may have dropped the pages: no mark then, and the next boot hashes.
             try context.files.sync(data)
             try write(pairs, at: ContainerMap.headerLength)
             try context.files.sync(map)
             try write(header.encoded(), at: 0)
             try context.files.sync(map)
             ledger.withLock { $0.isClean = true }
-        } catch { context.noticeDiskTrouble(error) }
+        } catch {
+            context.noticeDiskTrouble(error)
+            disown(header)
+        }
+    }
+
+    /// After a failed sync the kernel may have dropped pages that never reached the disk, and says so only once:
+    /// whoever opens the container next, in this boot too, has to hash what it finds.
+    private func disown(_ header: ContainerMap) {
+        var header = header
+        header.isClean = false
+        header.bootID = BootID([])
+        if (try? write(header.encoded(), at: 0)) == nil { try? context.files.unlink(mapPath) }
     }
 
     private func writeMap(_ bitmap: PresenceBitmap) {
@@ -119,7 +132,8 @@ final class ContainerDisk: Sendable {
                 switch ledger.withLock({ $0.next(pack, context.bootID) }) {
                 case .markDirty:
                     let hasFooter = ledger.withLock { $0.hasFooter }
-                    let header = ContainerMap(pack: pack, bootID: context.bootID, isClean: false, hasFooter: hasFooter)
+                    let header = ContainerMap(
+                        pack: pack, bootID: context.bootID, isClean: false, hasFooter: hasFooter)
                     try write(header.encoded(), at: 0)
                     try context.files.sync(map)
                     ledger.withLock { $0.isClean = false }

@@ -148,7 +148,7 @@ struct ContainerOpening {
             return nil
         } catch .noEntry {
             return nil
-        } catch where error == .loop || error == .isDirectory || error.rawValue == ENXIO {
+        } catch  where error == .loop || error == .isDirectory || error.rawValue == ENXIO {
             return nil
         }
     }
@@ -172,6 +172,7 @@ struct ContainerOpening {
             ByteString(name.bytes + Array(".\(context.uniqueSuffix())".utf8)))
         try context.files.rename(path, target)
         context.notice(
-            once: "aside", "\(path) is not a file of the cache; it was moved to \(target). Find out who put it there")
+            once: "aside",
+            "\(path) is not a file of the cache; it was moved to \(target). Find out who put it there")
     }
 }

@@ -64,7 +64,8 @@ final class PresenceBitmap: @unchecked Sendable {
     /// Clears both bits; whether the trusted one was set before.
     func clear(_ chunk: Int) -> Bool {
         let (pair, bit) = ((chunk >> 6) * 2, UInt64(1) << UInt64(chunk & 63))
-        let wasTrusted = words[pair + 1].bitwiseAnd(~bit, ordering: .acquiringAndReleasing).oldValue & bit != 0
+        let wasTrusted =
+            words[pair + 1].bitwiseAnd(~bit, ordering: .acquiringAndReleasing).oldValue & bit != 0
         words[pair].bitwiseAnd(~bit, ordering: .releasing)
         return wasTrusted
     }

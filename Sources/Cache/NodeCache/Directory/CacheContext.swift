@@ -43,7 +43,8 @@ final class CacheContext: Sendable {
             once: "disk \(error.rawValue)",
             "the cache in \(layout.directory) cannot take more: \(error). Reads go through to the store; "
                 + (error == .noSpace || error == .quotaExceeded
-                    ? "free space on its disk or raise the quota" : "look at the kernel log and the disk's health"))
+                    ? "free space on its disk or raise the quota"
+                    : "look at the kernel log and the disk's health"))
     }
 
     /// A part of a file name that no other file of this process has.

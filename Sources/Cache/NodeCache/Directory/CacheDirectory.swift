@@ -9,7 +9,7 @@ enum CacheDirectory {
     ) throws(CacheError) -> CacheLock? {
         do throws(Errno) {
             try files.makeDirectories(layout.directory, mode: 0o700)
-        } catch where isDiskTrouble(error) {
+        } catch  where isDiskTrouble(error) {
             notice(withoutDisk(layout, error))
             return nil
         } catch {
@@ -70,7 +70,8 @@ enum CacheDirectory {
                 do throws(Errno) { try files.makeDirectory(folder, mode: 0o700) } catch .alreadyExists {}
             }
             if found == nil {
-                try replaceFile(layout.version, Array("\(CacheLayout.version)\n".utf8), suffix: "\(getpid())", files)
+                try replaceFile(
+                    layout.version, Array("\(CacheLayout.version)\n".utf8), suffix: "\(getpid())", files)
             }
         } catch { throw .disk(error) }
     }

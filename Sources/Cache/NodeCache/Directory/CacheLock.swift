@@ -5,6 +5,11 @@ import System
 struct CacheLock: ~Copyable, Sendable {
     private let file: FileDescriptor
 
+    deinit {
+        // Said aloud: a child that is just being spawned holds a copy of the descriptor until it execs.
+        flock(file.rawValue, LOCK_UN)
+    }
+
     /// Throws `inUse` when another process has it. A POSIX lock would do for processes only; flock(2) also keeps
     /// out a second cache of the same process.
     static func take(_ layout: CacheLayout, _ files: any FileSystem) throws(LockFailure) -> CacheLock {
@@ -20,7 +25,8 @@ struct CacheLock: ~Copyable, Sendable {
         // Only for the message above: a full disk does not matter.
         let pid = Array("\(getpid())\n".utf8)
         try? files.truncate(file, to: 0)
-        _ = pid.withUnsafeBytes { bytes in Result { () throws(Errno) in try files.write(file, bytes, at: 0) } }
+        _ = pid.withUnsafeBytes { bytes in Result { () throws(Errno) in try files.write(file, bytes, at: 0) }
+        }
         return CacheLock(file: file)
     }
 

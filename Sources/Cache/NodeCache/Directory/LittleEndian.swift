@@ -20,7 +20,8 @@ enum Checksum {
         var sum: UInt64 = 0xCBF2_9CE4_8422_2325
         var offset = 0
         while offset + 8 <= bytes.count {
-            sum = (sum ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x0000_0100_0000_01B3
+            sum =
+                (sum ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x0000_0100_0000_01B3
             sum ^= sum >> 29
             offset += 8
         }

@@ -24,7 +24,9 @@ enum StatisticsFile {
     }
 
     static func read(_ layout: CacheLayout, _ files: any FileSystem) -> CacheStatistics {
-        guard let bytes = try? readFile(layout.statistics, limit: 4096, files) else { return CacheStatistics() }
+        guard let bytes = try? readFile(layout.statistics, limit: 4096, files) else {
+            return CacheStatistics()
+        }
         return decode(bytes)
     }
 
@@ -40,7 +42,9 @@ enum StatisticsFile {
                 if CacheLayout.packID(ofMap: entry.name) != nil { containers += 1 }
             }
         }
-        for folder in (try? files.list(layout.containers)) ?? [] { add(layout.containers.appending(folder.name)) }
+        for folder in (try? files.list(layout.containers)) ?? [] {
+            add(layout.containers.appending(folder.name))
+        }
         add(layout.manifests)
         return (containers, blocks &* 512)
     }

@@ -53,7 +53,9 @@ enum FetchPlan {
     }
 
     static func range(_ claims: ArraySlice<FetchClaim>) -> FetchRange {
-        guard let first = claims.first, let last = claims.last else { return FetchRange(bytes: 0..<0, claims: claims) }
+        guard let first = claims.first, let last = claims.last else {
+            return FetchRange(bytes: 0..<0, claims: claims)
+        }
         return FetchRange(bytes: first.entry.frame.lowerBound..<last.entry.frame.upperBound, claims: claims)
     }
 }
@@ -68,7 +70,8 @@ extension ChunkEntry {
         let frameEnd = pack.objectSize - UInt64(pack.footerLength)
         return plainLength > 0 && plainLength <= 4 << 20 && storedLength <= plainLength
             && frameOffset <= frameEnd && UInt64(frameLength) <= frameEnd - frameOffset
-            && containerOffset <= pack.containerSize && UInt64(plainLength) <= pack.containerSize - containerOffset
+            && containerOffset <= pack.containerSize
+            && UInt64(plainLength) <= pack.containerSize - containerOffset
             && (pack.layout == .file || containerOffset.isMultiple(of: PackFormat.slotAlignment))
     }
 

@@ -118,7 +118,8 @@ final class FetchRequest: @unchecked Sendable {
         case .container:
             let entry = entries[slot]
             return UnsafeRawBufferPointer(
-                start: parts[part].container.bytes + Int(entry.containerOffset), count: Int(entry.plainLength))
+                start: parts[part].container.bytes + Int(entry.containerOffset), count: Int(entry.plainLength)
+            )
         case .borrowed(let plain): return plain
         case .owned(let plain): return UnsafeRawBufferPointer(plain)
         }

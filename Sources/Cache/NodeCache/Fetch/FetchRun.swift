@@ -42,7 +42,8 @@ struct FetchRun {
             claims = scheduler.extend(job, footer)
         }
         let missing = claims.filter { !recheck($0, buffers) }
-        for range in FetchPlan.ranges(missing, limit: scheduler.rangeLimit, gap: context.options.gapTolerance) {
+        for range in FetchPlan.ranges(missing, limit: scheduler.rangeLimit, gap: context.options.gapTolerance)
+        {
             fetch(range, buffers, &waiting)
         }
     }
@@ -98,7 +99,8 @@ struct FetchRun {
     }
 
     private func deliver(
-        _ range: FetchRange, _ raw: UnsafeRawBufferPointer, _ buffers: FetchBuffers, _ waiting: inout [Waiting]
+        _ range: FetchRange, _ raw: UnsafeRawBufferPointer, _ buffers: FetchBuffers,
+        _ waiting: inout [Waiting]
     ) {
         for claim in range.claims {
             let frame = UnsafeRawBufferPointer(rebasing: raw[range.place(of: claim)])
@@ -157,7 +159,8 @@ struct FetchRun {
             return
         }
         if let plain {
-            deliver(waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
+            deliver(
+                waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
         } else {
             let cause = CodecError("its base cannot be read")
             scheduler.finish(container, waiting.claim.chunk, .failed(damaged(waiting.claim.chunk, cause)))
@@ -196,18 +199,24 @@ struct FetchRun {
         let expected = FrameHeader(
             index: UInt32(claim.chunk), storedLength: entry.storedLength, plainLength: entry.plainLength,
             codec: entry.codec)
-        guard FrameHeader(frame) == expected else { throw CodecError("the frame's header is not the one listed") }
+        guard FrameHeader(frame) == expected else {
+            throw CodecError("the frame's header is not the one listed")
+        }
         let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
         let plain: UnsafeRawBufferPointer
         if entry.codec == .none {
-            guard entry.storedLength == entry.plainLength else { throw CodecError("stored and plain length differ") }
+            guard entry.storedLength == entry.plainLength else {
+                throw CodecError("stored and plain length differ")
+            }
             plain = payload
         } else {
             let buffer = buffers.plain(Int(entry.plainLength))
             try buffers.decoder.decode(entry.codec, payload, prefix: base, into: buffer)
             plain = UnsafeRawBufferPointer(buffer)
         }
-        guard buffers.hasher.hash(.chunk, plain) == entry.hash else { throw CodecError("the bytes do not match their hash") }
+        guard buffers.hasher.hash(.chunk, plain) == entry.hash else {
+            throw CodecError("the bytes do not match their hash")
+        }
         return plain
     }
 
@@ -232,7 +241,9 @@ struct FetchRun {
     }
 
     /// A base's plain bytes straight from its store, verified.
-    private func fresh(_ base: PrefixBase, _ buffers: FetchBuffers) throws(CacheError) -> UnsafeRawBufferPointer {
+    private func fresh(_ base: PrefixBase, _ buffers: FetchBuffers) throws(CacheError)
+        -> UnsafeRawBufferPointer
+    {
         let run = FetchRun(scheduler, base.container)
         let frame = buffers.retry(base.entry.frameLength)
         try run.read(base.entry.frame, into: frame)
@@ -260,8 +271,11 @@ struct FetchRun {
 
     private func damaged(_ chunk: Int, _ cause: CodecError) -> CacheError {
         CacheError(
-            .damaged, "a chunk of the pack is damaged in the store", object: container.pack.key.text, chunk: chunk,
+            .damaged, "a chunk of the pack is damaged in the store", object: container.pack.key.text,
+            chunk: chunk,
             cause: cause,
-            remedy: "Run `kaml check --read-data` to see which files it hurts, and restore the pack from a copy of the store")
+            remedy:
+                "Run `kaml check --read-data` to see which files it hurts, and restore the pack from a copy of the store"
+        )
     }
 }

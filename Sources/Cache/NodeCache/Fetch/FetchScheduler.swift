@@ -58,7 +58,8 @@ final class FetchScheduler: Sendable {
                 thread.detach()
             } catch {
                 state.withLock { $0.threads -= 1 }
-                context.notice(once: "threads", "no thread for fetching: \(error). Reads that miss take longer")
+                context.notice(
+                    once: "threads", "no thread for fetching: \(error). Reads that miss take longer")
             }
         }
     }
@@ -67,7 +68,9 @@ final class FetchScheduler: Sendable {
     /// its bases, in the bytes that may be in flight.
     var rangeLimit: Int {
         let jobs = max(1, context.options.fetchThreads) + context.options.inlineFetches
-        return max(1 << 20, min(context.options.maximumRangeBytes, context.options.maximumInFlightBytes / (2 * jobs)))
+        return max(
+            1 << 20, min(context.options.maximumRangeBytes, context.options.maximumInFlightBytes / (2 * jobs))
+        )
     }
 
     func submit(_ request: FetchRequest) {
@@ -98,7 +101,9 @@ final class FetchScheduler: Sendable {
             if state.withLock({ state in
                 state.inline -= 1
                 return state.isClosed
-            }) { state.wake() }
+            }) {
+                state.wake()
+            }
         }
     }
 
@@ -199,7 +204,9 @@ extension FetchScheduler.State {
             let bytes = claims.reduce(0) { $0 + $1.entry.frameLength }
             let ahead =
                 limit == 0
-                ? 0 : streams[id, default: ReadaheadStreams()].miss(first.chunk..<end, bytes: bytes, limit: limit - bytes)
+                ? 0
+                : streams[id, default: ReadaheadStreams()].miss(
+                    first.chunk..<end, bytes: bytes, limit: limit - bytes)
             if let index = jobs.firstIndex(where: { $0.container === part.container }) {
                 jobs[index].claims.append(contentsOf: claims)
                 jobs[index].ahead = max(jobs[index].ahead, ahead)
@@ -233,7 +240,9 @@ extension FetchScheduler.State {
         var end = job.end
         while chunk < footer.chunkCount, ahead > 0, skipped <= gap {
             let entry = footer[chunk]
-            if isMissing(chunk), table.requestAhead(.init(container: id, chunk: chunk)) {
+            if isMissing(chunk), !table.isInFlight(.init(container: id, chunk: chunk)) {
+                if entry.frameLength > ahead { break }
+                _ = table.requestAhead(.init(container: id, chunk: chunk))
                 claims.append(FetchClaim(chunk: chunk, entry: entry))
                 ahead -= entry.frameLength
                 skipped = 0

@@ -20,7 +20,9 @@ struct PrefixBase {
         guard let pack = try container.footer().basePack(base.pack) else { throw damaged("is out of range") }
         self.container = try registry.container(for: pack, origin: container.origin)
         let footer = try self.container.footer()
-        guard let chunk = Int(exactly: base.chunk), chunk < footer.chunkCount else { throw damaged("is out of range") }
+        guard let chunk = Int(exactly: base.chunk), chunk < footer.chunkCount else {
+            throw damaged("is out of range")
+        }
         entry = footer[chunk]
         // Depth one is a rule of the format: without it a read could need any number of packs.
         guard entry.codec != .zstdPrefix else { throw damaged("needs a base itself") }

@@ -40,7 +40,9 @@ struct ManifestCache: ManifestSource {
 
     private func fetch<Image>(_ body: () throws(StoreError) -> Image) throws(StoreError) -> Image {
         let before = counted.counts.bytesRead
-        defer { context.counters.manifestBytes.count(Int(truncatingIfNeeded: counted.counts.bytesRead &- before)) }
+        defer {
+            context.counters.manifestBytes.count(Int(truncatingIfNeeded: counted.counts.bytesRead &- before))
+        }
         return try body()
     }
 

@@ -13,7 +13,9 @@ enum ManifestFile {
     private static let version: UInt32 = 1
     private static let trailerLength = 64
 
-    static func encode(_ kind: ObjectKind, _ image: UnsafeRawBufferPointer, slots: UnsafeBufferPointer<UInt64>) -> [UInt8] {
+    static func encode(
+        _ kind: ObjectKind, _ image: UnsafeRawBufferPointer, slots: UnsafeBufferPointer<UInt64>
+    ) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(image.count + 8 + slots.count * 8 + trailerLength)
         bytes.append(contentsOf: image)
@@ -29,7 +31,9 @@ enum ManifestFile {
     }
 
     /// The mapped image; nil when the file is not there or not what it must be.
-    static func open(_ kind: ObjectKind, _ id: ContentHash, _ path: ByteString, _ files: any FileSystem) -> MappedImage? {
+    static func open(_ kind: ObjectKind, _ id: ContentHash, _ path: ByteString, _ files: any FileSystem)
+        -> MappedImage?
+    {
         guard let file = try? files.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
             let status = try? files.status(of: file), status.kind == .regular,
             let length = Int(exactly: status.size), length >= trailerLength, length <= 2 << 30,
@@ -37,10 +41,14 @@ enum ManifestFile {
         else { return nil }
         // Brings the pages in with an error, not a SIGBUS, where the disk fails (MADV_POPULATE_READ is 22).
         // Kernels before 5.14 do not know it (EINVAL).
-        if madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), length, 22) != 0, Errno.last != .invalid {
+        if madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), length, 22) != 0,
+            Errno.last != .invalid
+        {
             return nil
         }
-        guard let parts = parts(kind, region.bytes), ContentHash.of(kind, parts.image) == id else { return nil }
+        guard let parts = parts(kind, region.bytes), ContentHash.of(kind, parts.image) == id else {
+            return nil
+        }
         return MappedImage(region, parts.image, parts.slots)
     }
 
@@ -51,20 +59,26 @@ enum ManifestFile {
     ) -> (image: UnsafeRawBufferPointer, slots: UnsafeBufferPointer<UInt64>)? {
         guard let start = bytes.baseAddress else { return nil }
         let trailer = start + (bytes.count - trailerLength)
-        for index in 0..<8 where trailer.load(fromByteOffset: index, as: UInt8.self) != magic.utf8Start[index] {
+        for index in 0..<8 where trailer.load(fromByteOffset: index, as: UInt8.self) != magic.utf8Start[index]
+        {
             return nil
         }
         guard trailer.littleEndian(8, as: UInt32.self) == version,
             trailer.littleEndian(12, as: UInt32.self) == UInt32(kind.rawValue),
-            let imageLength = Int(exactly: trailer.littleEndian(16, as: UInt64.self)), imageLength <= bytes.count,
-            let slotCount = Int(exactly: trailer.littleEndian(24, as: UInt64.self)), slotCount <= bytes.count / 8,
+            let imageLength = Int(exactly: trailer.littleEndian(16, as: UInt64.self)),
+            imageLength <= bytes.count,
+            let slotCount = Int(exactly: trailer.littleEndian(24, as: UInt64.self)),
+            slotCount <= bytes.count / 8,
             padded(imageLength) + slotCount * 8 + trailerLength == bytes.count,
             // The lookup masks with the count, and ends at an empty slot.
             kind != .manifestShard || (slotCount > 0 && slotCount & (slotCount - 1) == 0)
         else { return nil }
         let slots = UnsafeBufferPointer(
             start: (start + padded(imageLength)).assumingMemoryBound(to: UInt64.self), count: slotCount)
-        guard ContentHash.of(.manifestShard, UnsafeRawBufferPointer(slots)) == ContentHash(loading: trailer + 32) else {
+        guard
+            ContentHash.of(.manifestShard, UnsafeRawBufferPointer(slots))
+                == ContentHash(loading: trailer + 32)
+        else {
             return nil
         }
         return (UnsafeRawBufferPointer(start: start, count: imageLength), slots)
@@ -81,7 +95,8 @@ final class MappedImage: ShardImage, Sendable {
     private struct Table: @unchecked Sendable { let slots: UnsafeBufferPointer<UInt64> }
 
     init(
-        _ region: consuming MappedRegion, _ image: UnsafeRawBufferPointer, _ slots: UnsafeBufferPointer<UInt64>
+        _ region: consuming MappedRegion, _ image: UnsafeRawBufferPointer,
+        _ slots: UnsafeBufferPointer<UInt64>
     ) {
         self.region = region
         self.image = Span(bytes: image)

@@ -64,7 +64,9 @@ package struct Diagnosis: Sendable {
         for finding in findings {
             let padding = String(repeating: " ", count: width - CellText.width(finding.check))
             let verdict = finding.verdict.rawValue
-            text += verdict + String(repeating: " ", count: 4 - verdict.utf8.count) + "  \(finding.check)\(padding)  "
+            text +=
+                verdict + String(repeating: " ", count: 4 - verdict.utf8.count)
+                + "  \(finding.check)\(padding)  "
             text += CellText.safe(finding.detail) + "\n"
             if let remedy = finding.remedy {
                 text += String(repeating: " ", count: width + 8) + "-> " + CellText.safe(remedy) + "\n"

@@ -37,7 +37,9 @@ extension HostFacts {
     /// The effective capabilities of this process; 0 when the kernel does not say.
     private static func capabilities() -> UInt64 {
         let prefix = "CapEff:"
-        guard let line = lines(of: "/proc/self/status").first(where: { $0.hasPrefix(prefix) }) else { return 0 }
+        guard let line = lines(of: "/proc/self/status").first(where: { $0.hasPrefix(prefix) }) else {
+            return 0
+        }
         let digits = String(line.dropFirst(prefix.count).drop(while: \.isWhitespace))
         return UInt64(digits, radix: 16) ?? 0
     }
@@ -77,7 +79,8 @@ extension HostFacts {
                     freeBytes: figures.available_blocks * figures.block_size, totalInodes: figures.inodes,
                     freeInodes: figures.free_inodes, writing: writable ? .ok : .failed(.last))
             }
-            guard Errno.last == .noEntry, directory != "/", let slash = directory.bytes.lastIndex(of: 0x2F) else {
+            guard Errno.last == .noEntry, directory != "/", let slash = directory.bytes.lastIndex(of: 0x2F)
+            else {
                 return nil
             }
             directory = slash == 0 ? "/" : ByteString(Array(directory.bytes[..<slash]))

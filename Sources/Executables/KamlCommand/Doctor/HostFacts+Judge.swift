@@ -3,10 +3,13 @@ import System
 extension HostFacts {
     private static let overlayMagic: UInt64 = 0x794C_7630
     private static let temporaryMagic: UInt64 = 0x0102_1994
-    private static let networkMagics: Set<UInt64> = [0x6969 /* NFS */, 0xFF53_4D42 /* CIFS */, 0xFE53_4D42 /* SMB2 */]
+    private static let networkMagics: Set<UInt64> = [
+        0x6969 /* NFS */, 0xFF53_4D42 /* CIFS */, 0xFE53_4D42 /* SMB2 */,
+    ]
     private static let fuseMagic: UInt64 = 0x6573_5546
     private static let names: [UInt64: String] = [
-        0xEF53: "ext4", 0x5846_5342: "xfs", 0x9123_683E: "btrfs", 0x2FC1_2FC1: "zfs", overlayMagic: "overlayfs",
+        0xEF53: "ext4", 0x5846_5342: "xfs", 0x9123_683E: "btrfs", 0x2FC1_2FC1: "zfs",
+        overlayMagic: "overlayfs",
         temporaryMagic: "tmpfs", 0x6969: "nfs", fuseMagic: "fuse",
     ]
     /// A container and its bitmap each hold one descriptor while they are in use.
@@ -26,12 +29,15 @@ extension HostFacts {
             return .warn("kernel", "unknown release \"\(kernelRelease)\"", remedy: "6.9 or newer is best")
         }
         if version < .oldest {
-            return .fail("kernel", "\(kernelRelease) is too old", remedy: "run 5.10 or newer, best 6.9 or newer")
+            return .fail(
+                "kernel", "\(kernelRelease) is too old", remedy: "run 5.10 or newer, best 6.9 or newer")
         }
         if version < .passthrough {
             return .warn(
                 "kernel", "\(kernelRelease) has no FUSE passthrough and cannot resend requests",
-                remedy: "with 6.9 or newer large files read at the disk's own speed and a mount survives its process")
+                remedy:
+                    "with 6.9 or newer large files read at the disk's own speed and a mount survives its process"
+            )
         }
         return .ok("kernel", "\(kernelRelease): FUSE passthrough and resend")
     }
@@ -53,7 +59,9 @@ extension HostFacts {
     }
 
     private var privileges: Finding {
-        if hasSystemAdministration { return .ok("privileges", "CAP_SYS_ADMIN: passthrough and read-ahead can be set") }
+        if hasSystemAdministration {
+            return .ok("privileges", "CAP_SYS_ADMIN: passthrough and read-ahead can be set")
+        }
         return .warn(
             "privileges", "no CAP_SYS_ADMIN: mounts work through fusermount3, without passthrough",
             remedy: "run the mount as root to let the kernel read large files itself")
@@ -68,7 +76,8 @@ extension HostFacts {
         }
         if !helperIsSetuid, !isRoot {
             return .fail(
-                "fusermount3", "\(mountHelper) is not setuid root", remedy: "chown root \(mountHelper); chmod u+s \(mountHelper)")
+                "fusermount3", "\(mountHelper) is not setuid root",
+                remedy: "chown root \(mountHelper); chmod u+s \(mountHelper)")
         }
         return .ok("fusermount3", "\(mountHelper)")
     }
@@ -121,7 +130,8 @@ extension HostFacts {
                 remedy: "put the cache on a disk with ext4 or XFS")
         case let type where type == Self.fuseMagic || Self.networkMagics.contains(type):
             return .fail(
-                "cache disk", "\(name) is no local disk", remedy: "put the cache on a local disk with ext4 or XFS")
+                "cache disk", "\(name) is no local disk",
+                remedy: "put the cache on a local disk with ext4 or XFS")
         default: return .ok("cache disk", name)
         }
     }
@@ -129,16 +139,19 @@ extension HostFacts {
     private func cacheSpace(_ disk: Disk) -> Finding {
         var figures = "\(BytesText.of(disk.freeBytes)) of \(BytesText.of(disk.totalBytes)) free"
         if disk.totalInodes > 0 { figures += ", \(CountText.of(disk.freeInodes, "inode")) free" }
-        if disk.freeBytes < Self.wantedBytes || (disk.totalInodes > 0 && disk.freeInodes < Self.wantedInodes) {
+        if disk.freeBytes < Self.wantedBytes || (disk.totalInodes > 0 && disk.freeInodes < Self.wantedInodes)
+        {
             return .warn(
-                "cache space", figures, remedy: "free some, or name another directory with --cache-dir or KAML_CACHE_DIR")
+                "cache space", figures,
+                remedy: "free some, or name another directory with --cache-dir or KAML_CACHE_DIR")
         }
         return .ok("cache space", figures)
     }
 
     private var clock: Finding {
         if now.seconds < Self.earliest {
-            return .warn("clock", "\(TimeText.utc(now)) cannot be right", remedy: "set it: commits carry its time")
+            return .warn(
+                "clock", "\(TimeText.utc(now)) cannot be right", remedy: "set it: commits carry its time")
         }
         return .ok("clock", TimeText.utc(now))
     }

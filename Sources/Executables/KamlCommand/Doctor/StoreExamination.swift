@@ -14,7 +14,9 @@ package enum StoreExamination {
         do { store = try Store.open(objects) } catch {
             return [fail("store", error, "kaml store init")]
         }
-        var findings = [Finding.ok("store", "\(objects.location), format version \(store.configuration.formatVersion)")]
+        var findings = [
+            Finding.ok("store", "\(objects.location), format version \(store.configuration.formatVersion)")
+        ]
         do {
             let state = try store.state()
             let datasets = CountText.of(UInt64(state.datasets.count), "dataset")

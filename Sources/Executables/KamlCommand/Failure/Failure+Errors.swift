@@ -20,7 +20,9 @@ extension ExitStatus {
             }
     }
 
-    init(_ code: ObjectStoreError.Code) { self.init(StoreError(ObjectStoreError(code, .read, key: "", location: "")).code) }
+    init(_ code: ObjectStoreError.Code) {
+        self.init(StoreError(ObjectStoreError(code, .read, key: "", location: "")).code)
+    }
 
     init(_ errno: Errno) {
         self =
@@ -55,15 +57,19 @@ extension Failure {
 
     package init(_ error: StoreError) {
         // Errors from below end in what to do, after a semicolon.
-        let (what, why, hint) = error.remedy == nil ? Self.split(error.message) : (error.message, nil, error.remedy)
+        let (what, why, hint) =
+            error.remedy == nil ? Self.split(error.message) : (error.message, nil, error.remedy)
         self.init(
-            ExitStatus(error.code), what, why: error.cause ?? why, hint: hint.map(Self.lowered), dataset: error.dataset,
+            ExitStatus(error.code), what, why: error.cause ?? why, hint: hint.map(Self.lowered),
+            dataset: error.dataset,
             snapshot: error.snapshot, path: error.path, object: error.object)
     }
 
     /// A remedy is a sentence, a hint follows a colon. A word in capitals, such as an acronym, stays.
     private static func lowered(_ sentence: String) -> String {
-        guard let first = sentence.first, sentence.dropFirst().first?.isLowercase == true else { return sentence }
+        guard let first = sentence.first, sentence.dropFirst().first?.isLowercase == true else {
+            return sentence
+        }
         return first.lowercased() + sentence.dropFirst()
     }
 

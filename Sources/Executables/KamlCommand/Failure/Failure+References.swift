@@ -7,27 +7,34 @@ extension Failure {
         case .malformed(let text, let why):
             self.init(
                 .usage, "\"\(text)\" does not name a snapshot", why: why,
-                hint: "write DATASET, DATASET@BRANCH, DATASET@TAG, DATASET@main~3 or DATASET@<first digits of an id>")
+                hint:
+                    "write DATASET, DATASET@BRANCH, DATASET@TAG, DATASET@main~3 or DATASET@<first digits of an id>"
+            )
         case .noSuchDataset(let dataset, let close):
             self.init(
-                .notFound, "there is no dataset \(dataset)", hint: Self.hint(close, else: "`kaml list` shows what there is"),
+                .notFound, "there is no dataset \(dataset)",
+                hint: Self.hint(close, else: "`kaml list` shows what there is"),
                 dataset: dataset.text)
         case .noSuchName(let reference, let close):
             self.init(
                 .notFound, "\(reference.dataset) has no branch, tag or snapshot \(reference.name)",
                 hint: Self.hint(
-                    close.map { "\(reference.dataset)@\($0)" }, else: "`kaml log \(reference.dataset)` shows what there is"),
+                    close.map { "\(reference.dataset)@\($0)" },
+                    else: "`kaml log \(reference.dataset)` shows what there is"),
                 dataset: reference.dataset.text)
         case .ambiguous(let reference, let candidates):
             self.init(
                 .usage, "\(reference) could be \(candidates.count) snapshots",
-                why: candidates.map { String($0.prefix(16)) }.joined(separator: ", "), hint: "give more digits",
+                why: candidates.map { String($0.prefix(16)) }.joined(separator: ", "),
+                hint: "give more digits",
                 dataset: reference.dataset.text)
         case .tooFewAncestors(let reference, let available):
             self.init(
                 .notFound, "\(reference) goes back too far",
-                why: "there \(available == 1 ? "is 1 commit" : "are \(available) commits") before \(reference.dataset)@\(reference.name)",
-                hint: "`kaml log \(reference.dataset)@\(reference.name)` lists them", dataset: reference.dataset.text)
+                why:
+                    "there \(available == 1 ? "is 1 commit" : "are \(available) commits") before \(reference.dataset)@\(reference.name)",
+                hint: "`kaml log \(reference.dataset)@\(reference.name)` lists them",
+                dataset: reference.dataset.text)
         }
     }
 

@@ -45,7 +45,8 @@ package struct Failure: Error, Sendable, Hashable {
 
     package var errorValue: OutputValue {
         var error = OutputObject([
-            "code": .string(status.word), "exitCode": .integer(Int64(status.rawValue)), "message": .string(what),
+            "code": .string(status.word), "exitCode": .integer(Int64(status.rawValue)),
+            "message": .string(what),
         ])
         error["cause"] = why.map(OutputValue.string)
         error["hint"] = hint.map(OutputValue.string)

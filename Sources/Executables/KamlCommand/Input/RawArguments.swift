@@ -12,7 +12,9 @@ package enum RawArguments {
     /// All arguments, the program's name first.
     package static var all: [ByteString] {
         (0..<Int(CommandLine.argc)).compactMap { index in
-            CommandLine.unsafeArgv[index].map { ByteString(Array(UnsafeRawBufferPointer(start: $0, count: length($0)))) }
+            CommandLine.unsafeArgv[index].map {
+                ByteString(Array(UnsafeRawBufferPointer(start: $0, count: length($0))))
+            }
         }
     }
 

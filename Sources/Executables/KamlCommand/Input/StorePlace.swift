@@ -10,7 +10,8 @@ package enum StorePlace {
     package static func url(_ option: String?) throws -> ObjectStoreURL {
         guard let text = option ?? environment(variable) else {
             throw Failure(
-                .usage, "no store is named", hint: "give --store file:///path/of/the/store, or set \(variable)")
+                .usage, "no store is named",
+                hint: "give --store file:///path/of/the/store, or set \(variable)")
         }
         do { return try ObjectStoreURL(text) } catch {
             throw Failure(.usage, "\(error)", hint: "a store is file:///path, or a path")
@@ -35,7 +36,9 @@ package enum StorePlace {
         var found: UnsafeMutablePointer<passwd>?
         var buffer = [CChar](repeating: 0, count: 16 << 10)
         let status = getpwuid_r(geteuid(), &record, &buffer, buffer.count, &found)
-        guard status == 0, found != nil, let name = record.pw_name else { return environment("USER") ?? "uid\(geteuid())" }
+        guard status == 0, found != nil, let name = record.pw_name else {
+            return environment("USER") ?? "uid\(geteuid())"
+        }
         return String(cString: name)
     }
 }
@@ -49,9 +52,12 @@ package enum CachePlace {
         if let option { return try absolute(RawArguments.bytes(of: option)) }
         if let named = environment("KAML_CACHE_DIR") { return try absolute(ByteString(named)) }
         if isRoot { return "/var/cache/kaml" }
-        if let base = environment("XDG_CACHE_HOME") { return try absolute(ByteString(base)).appending("kaml") }
+        if let base = environment("XDG_CACHE_HOME") {
+            return try absolute(ByteString(base)).appending("kaml")
+        }
         guard let home = environment("HOME") else {
-            throw Failure(.usage, "no cache directory is named", hint: "give --cache-dir, or set KAML_CACHE_DIR")
+            throw Failure(
+                .usage, "no cache directory is named", hint: "give --cache-dir, or set KAML_CACHE_DIR")
         }
         return ByteString(home).appending(".cache/kaml")
     }
@@ -59,7 +65,9 @@ package enum CachePlace {
     /// Below the working directory unless absolute.
     package static func absolute(_ path: ByteString) throws -> ByteString {
         if path.bytes.first == UInt8(ascii: "/") { return path }
-        guard let current = getcwd(nil, 0) else { throw Failure("cannot tell the working directory", Errno.last) }
+        guard let current = getcwd(nil, 0) else {
+            throw Failure("cannot tell the working directory", Errno.last)
+        }
         defer { free(current) }
         return ByteString(UnsafeRawBufferPointer(start: current, count: strlen(current))).appending(path)
     }

@@ -30,7 +30,10 @@ package struct BackgroundProcess: ~Copyable {
             posix_spawnattr_destroy(&attributes)
         }
         posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        _ = log.withCString { posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, $0, O_WRONLY | O_CREAT | O_APPEND, 0o600) }
+        _ = log.withCString {
+            posix_spawn_file_actions_addopen(
+                &actions, STDOUT_FILENO, $0, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        }
         posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
         posix_spawn_file_actions_adddup2(&actions, writing.rawValue, readyDescriptor)
         posix_spawnattr_setflags(&attributes, setSession)

@@ -34,7 +34,8 @@ package enum Decimals {
         let sign = value < 0 && scaled > 0 ? "-" : ""
         guard digits > 0 else { return sign + String(scaled) }
         let fraction = String(scaled % Int64(scale))
-        return sign + String(scaled / Int64(scale)) + "." + String(repeating: "0", count: digits - fraction.utf8.count)
+        return sign + String(scaled / Int64(scale)) + "."
+            + String(repeating: "0", count: digits - fraction.utf8.count)
             + fraction
     }
 }
@@ -91,8 +92,10 @@ package enum TimeText {
         var seconds = time_t(time.seconds)
         var parts = tm()
         guard localtime_r(&seconds, &parts) != nil else { return utc(time) }
-        let date = "\(padded(Int64(parts.tm_year) + 1900, 4))-\(padded(Int64(parts.tm_mon) + 1, 2))-\(padded(Int64(parts.tm_mday), 2))"
-        return date + " \(padded(Int64(parts.tm_hour), 2)):\(padded(Int64(parts.tm_min), 2)):\(padded(Int64(parts.tm_sec), 2))"
+        let date =
+            "\(padded(Int64(parts.tm_year) + 1900, 4))-\(padded(Int64(parts.tm_mon) + 1, 2))-\(padded(Int64(parts.tm_mday), 2))"
+        return date
+            + " \(padded(Int64(parts.tm_hour), 2)):\(padded(Int64(parts.tm_min), 2)):\(padded(Int64(parts.tm_sec), 2))"
     }
 
     /// Days since 1970 as year, month, day (Howard Hinnant's `civil_from_days`; exact for all of Int64's use).
@@ -104,7 +107,9 @@ package enum TimeText {
         let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
         let shiftedMonth = (5 * dayOfYear + 2) / 153
         let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shiftedMonth + 2) / 5 + 1)
+        return (
+            yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+        )
     }
 
     private static func padded(_ value: Int64, _ digits: Int) -> String {

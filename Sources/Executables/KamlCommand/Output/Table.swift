@@ -46,11 +46,11 @@ package struct Table: Sendable {
             let padding = String(repeating: " ", count: widths[index] - CellText.width(cell))
             switch columns[index].alignment {
             case .right: text += padding + cell
-            // The last column is not padded, so that no line ends in spaces.
-            case .left: text += index == cells.count - 1 ? cell : cell + padding
+            case .left: text += cell + padding
             }
             if index < cells.count - 1 { text += "  " }
         }
+        while text.last == " " { text.removeLast() }
         return text
     }
 }
@@ -103,7 +103,8 @@ package enum CellText {
     private static func width(_ scalar: Unicode.Scalar) -> Int {
         switch scalar.value {
         case 0x300...0x36F, 0x200B...0x200F, 0xFE00...0xFE0F: 0
-        case 0x1100...0x115F, 0x2E80...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F, 0xFF00...0xFF60,
+        case 0x1100...0x115F, 0x2E80...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F,
+            0xFF00...0xFF60,
             0xFFE0...0xFFE6, 0x1F300...0x1FAFF, 0x20000...0x3FFFD:
             2
         default: 1

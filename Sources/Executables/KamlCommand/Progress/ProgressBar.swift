@@ -70,7 +70,8 @@ package final class ProgressBar: Sendable {
             meter.add(.init(seconds: Double(clock.monotonicNanoseconds()) / 1e9, done: now.done))
             if waited >= patienceMicroseconds {
                 let line = ProgressLine.render(
-                    label: now.label, meter: meter, total: now.total, note: now.note, columns: StandardError.columns)
+                    label: now.label, meter: meter, total: now.total, note: now.note,
+                    columns: StandardError.columns)
                 StandardError.write("\r" + line + "\u{1B}[K")
                 isDrawn = true
             }

@@ -17,12 +17,14 @@ package struct CheckText: Report {
             "sound": .bool(report.isSound), "seconds": .seconds(seconds),
             "checked": [
                 "logRecords": .unsigned(report.logRecords), "snapshots": .count(report.snapshots),
-                "shards": .count(report.shards), "entries": .unsigned(report.entries), "packs": .count(report.packs),
+                "shards": .count(report.shards), "entries": .unsigned(report.entries),
+                "packs": .count(report.packs),
                 "chunks": .unsigned(report.chunks), "dataBytes": .unsigned(report.dataBytes),
             ],
             "damages": .list(report.damages.map(Self.value)),
             "unreferenced": [
-                "packs": .count(report.unreferenced.packs), "packBytes": .unsigned(report.unreferenced.packBytes),
+                "packs": .count(report.unreferenced.packs),
+                "packBytes": .unsigned(report.unreferenced.packBytes),
                 "examples": .list(report.unreferenced.examples.map(OutputValue.string)),
             ],
             "voidRecords": .list(report.voidRecords.map(OutputValue.unsigned)),
@@ -61,22 +63,28 @@ package struct CheckText: Report {
     package func render() -> String {
         var text = ""
         for damage in report.damages { text += Self.lines(damage) }
-        for sequence in report.voidRecords { text += "note: log record \(sequence) breaks a rule and changes nothing\n" }
+        for sequence in report.voidRecords {
+            text += "note: log record \(sequence) breaks a rule and changes nothing\n"
+        }
         if report.unreferenced.packs > 0 {
             let packs = CountText.of(UInt64(report.unreferenced.packs), "pack")
-            text += "note: no snapshot names \(packs) (\(BytesText.of(report.unreferenced.packBytes))): left by a commit that was"
+            text +=
+                "note: no snapshot names \(packs) (\(BytesText.of(report.unreferenced.packBytes))): left by a commit that was"
             text += " killed, or made by one that is running\n"
         }
         return text + totals
     }
 
     private var totals: String {
-        var looked = "\(CountText.of(report.logRecords, "log record")), \(CountText.of(UInt64(report.snapshots), "snapshot")), "
-        looked += "\(CountText.of(UInt64(report.shards), "manifest shard")), \(CountText.of(report.entries, "entry", "entries")), "
+        var looked =
+            "\(CountText.of(report.logRecords, "log record")), \(CountText.of(UInt64(report.snapshots), "snapshot")), "
+        looked +=
+            "\(CountText.of(UInt64(report.shards), "manifest shard")), \(CountText.of(report.entries, "entry", "entries")), "
         looked += "\(CountText.of(UInt64(report.packs), "pack")), \(CountText.of(report.chunks, "chunk"))"
         if report.dataBytes > 0 { looked += ", \(BytesText.of(report.dataBytes)) read and hashed" }
         let verdict =
-            report.isSound ? "no damage found" : "\(CountText.of(UInt64(report.damages.count), "damaged object"))"
+            report.isSound
+            ? "no damage found" : "\(CountText.of(UInt64(report.damages.count), "damaged object"))"
         let data = report.isSound && report.dataBytes == 0 ? " (--read-data also reads the files' bytes)" : ""
         return "\(verdict)\(data)\nchecked in \(DurationText.of(seconds)): \(looked)\n"
     }
@@ -88,11 +96,17 @@ package struct CheckText: Report {
             let more = damage.chunkCount > damage.chunks.count ? ", ..." : ""
             text += "  \(CountText.of(UInt64(damage.chunkCount), "chunk")): \(list)\(more)\n"
         }
-        if damage.impact.isWholeStore { text += "  hurts: the whole store, whose names all hang on the log\n" }
+        if damage.impact.isWholeStore {
+            text += "  hurts: the whole store, whose names all hang on the log\n"
+        }
         for affected in damage.impact.snapshots {
-            let names = affected.refs.isEmpty ? ["\(affected.dataset)@\(ShortID.of(affected.snapshot))"] : affected.refs.map { "\(affected.dataset)@\($0)" }
+            let names =
+                affected.refs.isEmpty
+                ? ["\(affected.dataset)@\(ShortID.of(affected.snapshot))"]
+                : affected.refs.map { "\(affected.dataset)@\($0)" }
             let what = affected.files.map { CountText.of(UInt64($0), "entry", "entries") } ?? "all of it"
-            text += "  hurts: \(names.joined(separator: ", ")) (snapshot \(ShortID.of(affected.snapshot))): \(what)\n"
+            text +=
+                "  hurts: \(names.joined(separator: ", ")) (snapshot \(ShortID.of(affected.snapshot))): \(what)\n"
         }
         for path in damage.impact.paths { text += "    \(path.isEmpty ? "/" : path.description)\n" }
         if damage.impact.pathCount > damage.impact.paths.count {

@@ -34,11 +34,14 @@ package struct CommitReport: Report {
         let name = "\(dataset)@\(branch)"
         let contents = "\(CountText.of(result.files, "file")), \(BytesText.of(result.bytes))"
         if result.nothingChanged {
-            return "\(name) is unchanged at \(ShortID.of(result.snapshot)): \(contents), in \(DurationText.of(result.seconds))\n"
+            return
+                "\(name) is unchanged at \(ShortID.of(result.snapshot)): \(contents), in \(DurationText.of(result.seconds))\n"
         }
         var text = "\(name) is now \(ShortID.of(result.snapshot)): \(contents)\n"
         text += "new data \(BytesText.of(result.newBytes)), stored \(BytesText.of(result.storedBytes))"
-        if result.reusedFiles > 0 { text += ", \(CountText.of(result.reusedFiles, "file")) taken over unread" }
+        if result.reusedFiles > 0 {
+            text += ", \(CountText.of(result.reusedFiles, "file")) taken over unread"
+        }
         text += ", in \(DurationText.of(result.seconds))"
         if result.seconds > 0.01 {
             text += " (\(BytesText.rate(Double(result.bytes) / result.seconds)))"
@@ -61,7 +64,8 @@ package struct ExportReport: Report {
 
     package var value: OutputValue {
         [
-            "target": .string(target), "files": .unsigned(result.files), "directories": .unsigned(result.directories),
+            "target": .string(target), "files": .unsigned(result.files),
+            "directories": .unsigned(result.directories),
             "symlinks": .unsigned(result.symlinks), "hardLinks": .unsigned(result.hardLinks),
             "bytes": .unsigned(result.bytes), "failedFiles": .unsigned(result.failedFiles),
             "lostAttributes": .unsigned(result.lostAttributes),

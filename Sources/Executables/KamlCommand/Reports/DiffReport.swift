@@ -55,8 +55,11 @@ package struct DiffReport: Report {
         let total = "\(summary.added) added, \(summary.removed) removed, \(summary.modified) modified"
         let bytes = "+\(BytesText.of(summary.addedBytes)) -\(BytesText.of(summary.removedBytes))"
         text += "\(total)  (\(bytes))\n"
-        if summary.touched > summary.modified || (summary.touched > 0 && changes.allSatisfy { $0.aspects != .modified }) {
-            text += "\(CountText.of(UInt64(summary.touched), "entry differs", "entries differ")) in the time of modification alone (--times lists them)\n"
+        if summary.touched > summary.modified
+            || (summary.touched > 0 && changes.allSatisfy { $0.aspects != .modified })
+        {
+            text +=
+                "\(CountText.of(UInt64(summary.touched), "entry differs", "entries differ")) in the time of modification alone (--times lists them)\n"
         }
         return text
     }

@@ -26,14 +26,17 @@ extension ManifestEntry {
     /// What `ls` and `stat` both tell of an entry.
     var fields: OutputObject {
         var object = OutputObject([
-            "type": .string(typeWord), "mode": .string(ModeText.octal(mode)), "uid": .unsigned(UInt64(userID)),
+            "type": .string(typeWord), "mode": .string(ModeText.octal(mode)),
+            "uid": .unsigned(UInt64(userID)),
             "gid": .unsigned(UInt64(groupID)), "size": .unsigned(size), "modified": .time(modified),
             "links": .unsigned(UInt64(linkCount)),
         ])
         object.set("path", ManifestEntry.displayPath(keyPath: keyPath))
         object["hash"] = contentHash.map { .string($0.hex) }
         if case .symlink(let target) = contents { object.set("target", target) }
-        if case .hardLink(let target) = contents { object.set("target", ManifestEntry.displayPath(keyPath: target)) }
+        if case .hardLink(let target) = contents {
+            object.set("target", ManifestEntry.displayPath(keyPath: target))
+        }
         return object
     }
 }
@@ -63,7 +66,8 @@ package struct EntriesReport: Report {
     package func render() -> String {
         guard isLong else { return entries.map { name($0) + "\n" }.joined() }
         var table = Table([
-            .init(""), .init("", .right), .init("", .right), .init("", .right), .init("", .right), .init(""), .init(""),
+            .init(""), .init("", .right), .init("", .right), .init("", .right), .init("", .right), .init(""),
+            .init(""),
         ])
         for entry in entries {
             table.add([
@@ -79,7 +83,8 @@ package struct EntriesReport: Report {
         switch entry.contents {
         case .directory: return "\(name)/"
         case .symlink(let target) where isLong: return "\(name) -> \(target)"
-        case .hardLink(let target) where isLong: return "\(name) == \(ManifestEntry.displayPath(keyPath: target))"
+        case .hardLink(let target) where isLong:
+            return "\(name) == \(ManifestEntry.displayPath(keyPath: target))"
         default: return name.description
         }
     }
@@ -135,7 +140,8 @@ package struct StatReport: Report {
     private static func value(_ share: PackShare) -> OutputValue {
         [
             "id": .string(share.pack.id.description), "object": .string(share.pack.key.text),
-            "layout": .string(share.pack.layout == .file ? "file" : "slots"), "chunks": .unsigned(share.chunks),
+            "layout": .string(share.pack.layout == .file ? "file" : "slots"),
+            "chunks": .unsigned(share.chunks),
             "bytes": .unsigned(share.bytes), "storedBytes": .unsigned(share.storedBytes),
             "prefixFrames": .unsigned(share.prefixFrames), "containerOffset": .unsigned(share.place),
         ]
@@ -148,7 +154,8 @@ package struct StatReport: Report {
         facts.add("type", entry.typeWord)
         switch entry.contents {
         case .symlink(let target): facts.add("target", target.description)
-        case .hardLink(let target): facts.add("target", ManifestEntry.displayPath(keyPath: target).description)
+        case .hardLink(let target):
+            facts.add("target", ManifestEntry.displayPath(keyPath: target).description)
         default: break
         }
         facts.add("size", "\(entry.size)")
@@ -158,9 +165,12 @@ package struct StatReport: Report {
         if entry.linkCount > 1 { facts.add("links", "\(entry.linkCount)") }
         if let hash = entry.contentHash { facts.add("hash", hash.hex) }
         if holes > 0 { facts.add("holes", BytesText.of(holes)) }
-        for attribute in entry.attributes { facts.add("attribute", "\(attribute.name) = \(ByteString(attribute.value))") }
+        for attribute in entry.attributes {
+            facts.add("attribute", "\(attribute.name) = \(ByteString(attribute.value))")
+        }
         for share in shares {
-            var text = "\(share.pack.key): \(CountText.of(share.chunks, "chunk")), \(BytesText.of(share.bytes)) stored in "
+            var text =
+                "\(share.pack.key): \(CountText.of(share.chunks, "chunk")), \(BytesText.of(share.bytes)) stored in "
             text += BytesText.of(share.storedBytes)
             if share.prefixFrames > 0 { text += ", \(share.prefixFrames) as differences" }
             facts.add("pack", text)
@@ -201,8 +211,10 @@ package struct SnapshotReport: Report {
         facts.add("snapshot", snapshot.id.hex)
         facts.add("name", name)
         facts.add("files", "\(CountText.of(statistics.files)), \(BytesText.of(statistics.bytes))")
-        facts.add("small files", "\(CountText.of(statistics.smallFiles)), \(BytesText.of(statistics.smallBytes))")
-        facts.add("large files", "\(CountText.of(statistics.largeFiles)), \(BytesText.of(statistics.largeBytes))")
+        facts.add(
+            "small files", "\(CountText.of(statistics.smallFiles)), \(BytesText.of(statistics.smallBytes))")
+        facts.add(
+            "large files", "\(CountText.of(statistics.largeFiles)), \(BytesText.of(statistics.largeBytes))")
         facts.add("directories", CountText.of(statistics.directories))
         facts.add("symlinks", CountText.of(statistics.symlinks))
         facts.add("hard links", CountText.of(statistics.hardLinks))

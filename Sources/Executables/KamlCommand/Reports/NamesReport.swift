@@ -76,7 +76,10 @@ package struct NamesReport: Report {
     }
 
     package var value: OutputValue {
-        .object(["dataset": .string(dataset.text), kind == .branch ? "branches" : "tags": .list(names.map(\.value))])
+        .object([
+            "dataset": .string(dataset.text),
+            kind == .branch ? "branches" : "tags": .list(names.map(\.value)),
+        ])
     }
 
     package func render() -> String {

@@ -46,15 +46,25 @@ package struct StatsReport: Report {
     package func render() -> String {
         let total = statistics.total
         var facts = Facts(.null)
-        facts.add("logical", "\(BytesText.of(total.logicalBytes)) in \(CountText.of(UInt64(total.snapshots), "snapshot"))")
-        facts.add("unique", "\(BytesText.of(total.uniqueBytes))\(Self.times(total.dedupRatio, "smaller by deduplication"))")
-        facts.add("packs", "\(BytesText.of(total.packBytes))\(Self.times(total.compressionRatio, "smaller by compression"))")
+        facts.add(
+            "logical",
+            "\(BytesText.of(total.logicalBytes)) in \(CountText.of(UInt64(total.snapshots), "snapshot"))")
+        facts.add(
+            "unique",
+            "\(BytesText.of(total.uniqueBytes))\(Self.times(total.dedupRatio, "smaller by deduplication"))")
+        facts.add(
+            "packs",
+            "\(BytesText.of(total.packBytes))\(Self.times(total.compressionRatio, "smaller by compression"))")
         if isWhole {
-            facts.add("manifests", "\(BytesText.of(statistics.manifestBytes)) in \(CountText.of(statistics.manifests, "object"))")
+            facts.add(
+                "manifests",
+                "\(BytesText.of(statistics.manifestBytes)) in \(CountText.of(statistics.manifests, "object"))"
+            )
             facts.add("store", "\(BytesText.of(statistics.storedBytes)) in all")
         }
         var chunks = "\(CountText.of(total.chunks)) in \(CountText.of(UInt64(total.packs), "pack"))"
-        chunks += ", \(CountText.of(total.prefixFrames)) stored as differences, \(CountText.of(total.plainFrames)) as they are"
+        chunks +=
+            ", \(CountText.of(total.prefixFrames)) stored as differences, \(CountText.of(total.plainFrames)) as they are"
         facts.add("chunks", chunks)
         var table = Table([
             .init("DATASET"), .init("SNAPSHOTS", .right), .init("LOGICAL", .right), .init("UNIQUE", .right),
@@ -62,8 +72,10 @@ package struct StatsReport: Report {
         ])
         for (name, totals) in statistics.datasets.sorted(by: { $0.key < $1.key }) {
             table.add([
-                name.text, "\(totals.snapshots)", BytesText.of(totals.logicalBytes), BytesText.of(totals.uniqueBytes),
-                BytesText.of(totals.packBytes), Self.ratio(totals.dedupRatio), Self.ratio(totals.compressionRatio),
+                name.text, "\(totals.snapshots)", BytesText.of(totals.logicalBytes),
+                BytesText.of(totals.uniqueBytes),
+                BytesText.of(totals.packBytes), Self.ratio(totals.dedupRatio),
+                Self.ratio(totals.compressionRatio),
             ])
         }
         return facts.render() + (table.rows.isEmpty ? "" : "\n" + table.render())
@@ -89,10 +101,14 @@ package struct CacheReport: Report {
         let statistics = statistics
         return [
             "cacheDirectory": .string(directory), "fetchedBytes": .unsigned(statistics.fetchedBytes),
-            "fetchRequests": .unsigned(statistics.fetchRequests), "manifestBytes": .unsigned(statistics.manifestBytes),
-            "filledBytes": .unsigned(statistics.filledBytes), "verifiedChunks": .unsigned(statistics.verifiedChunks),
-            "failedChunks": .unsigned(statistics.failedChunks), "recheckedChunks": .unsigned(statistics.recheckedChunks),
-            "rejectedChunks": .unsigned(statistics.rejectedChunks), "readThroughs": .unsigned(statistics.readThroughs),
+            "fetchRequests": .unsigned(statistics.fetchRequests),
+            "manifestBytes": .unsigned(statistics.manifestBytes),
+            "filledBytes": .unsigned(statistics.filledBytes),
+            "verifiedChunks": .unsigned(statistics.verifiedChunks),
+            "failedChunks": .unsigned(statistics.failedChunks),
+            "recheckedChunks": .unsigned(statistics.recheckedChunks),
+            "rejectedChunks": .unsigned(statistics.rejectedChunks),
+            "readThroughs": .unsigned(statistics.readThroughs),
             "containers": .unsigned(statistics.containers),
             "completeContainers": .unsigned(statistics.completeContainers),
             "allocatedBytes": .unsigned(statistics.allocatedBytes),
@@ -102,16 +118,34 @@ package struct CacheReport: Report {
     package func render() -> String {
         var facts = Facts(.null)
         facts.add("cache", directory)
-        facts.add("on disk", "\(BytesText.of(statistics.allocatedBytes)) in \(CountText.of(statistics.containers, "container"))")
+        facts.add(
+            "on disk",
+            "\(BytesText.of(statistics.allocatedBytes)) in \(CountText.of(statistics.containers, "container"))"
+        )
         facts.add("complete", CountText.of(statistics.completeContainers, "container"))
-        facts.add("fetched", "\(BytesText.of(statistics.fetchedBytes)) in \(CountText.of(statistics.fetchRequests, "request"))")
+        facts.add(
+            "fetched",
+            "\(BytesText.of(statistics.fetchedBytes)) in \(CountText.of(statistics.fetchRequests, "request"))"
+        )
         facts.add("manifests", BytesText.of(statistics.manifestBytes))
-        facts.add("filled", "\(BytesText.of(statistics.filledBytes)), \(CountText.of(statistics.verifiedChunks, "chunk")) verified")
-        if statistics.failedChunks > 0 { facts.add("damaged", CountText.of(statistics.failedChunks, "chunk")) }
-        if statistics.recheckedChunks > 0 {
-            facts.add("rechecked", "\(CountText.of(statistics.recheckedChunks, "chunk")), \(statistics.rejectedChunks) fetched anew")
+        facts.add(
+            "filled",
+            "\(BytesText.of(statistics.filledBytes)), \(CountText.of(statistics.verifiedChunks, "chunk")) verified"
+        )
+        if statistics.failedChunks > 0 {
+            facts.add("damaged", CountText.of(statistics.failedChunks, "chunk"))
         }
-        if statistics.readThroughs > 0 { facts.add("not kept", "\(CountText.of(statistics.readThroughs, "chunk")): the cache's disk did not take them") }
+        if statistics.recheckedChunks > 0 {
+            facts.add(
+                "rechecked",
+                "\(CountText.of(statistics.recheckedChunks, "chunk")), \(statistics.rejectedChunks) fetched anew"
+            )
+        }
+        if statistics.readThroughs > 0 {
+            facts.add(
+                "not kept",
+                "\(CountText.of(statistics.readThroughs, "chunk")): the cache's disk did not take them")
+        }
         return facts.render()
     }
 }

@@ -11,7 +11,8 @@ package struct Versions: Report {
 
     private var libraries: [(name: String, version: String)] {
         [
-            ("libfuse", String(cString: fuse_pkgversion())), ("libzstd", String(cString: ZSTD_versionString())),
+            ("libfuse", String(cString: fuse_pkgversion())),
+            ("libzstd", String(cString: ZSTD_versionString())),
             ("libcrypto", String(cString: OpenSSL_version(OPENSSL_VERSION_STRING))), ("swift", Self.swift),
         ]
     }

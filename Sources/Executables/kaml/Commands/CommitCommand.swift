@@ -26,7 +26,9 @@ struct CommitCommand: AnsweringCommand {
     var message = ""
     @Option(help: "The branch to commit to; made when it is not there.")
     var branch = "main"
-    @Option(name: .customLong("meta"), help: .init("A fact to keep with the commit; may be given again.", valueName: "key=value"))
+    @Option(
+        name: .customLong("meta"),
+        help: .init("A fact to keep with the commit; may be given again.", valueName: "key=value"))
     var metadata: [String] = []
     @Option(help: "Threads that read, hash and compress; all cores if not given.")
     var threads: Int?
@@ -41,7 +43,9 @@ struct CommitCommand: AnsweringCommand {
 
     func validate() throws {
         guard (1...19).contains(level) else { throw ValidationError("--level is 1 to 19") }
-        guard threads.map({ (1...1024).contains($0) }) ?? true else { throw ValidationError("--threads is 1 to 1024") }
+        guard threads.map({ (1...1024).contains($0) }) ?? true else {
+            throw ValidationError("--threads is 1 to 1024")
+        }
     }
 
     func run() throws {
@@ -49,7 +53,8 @@ struct CommitCommand: AnsweringCommand {
         let branch = try NameArgument.ref(branch, "a branch")
         let store = try store.open()
         var options = CommitOptions(
-            dataset: dataset, branch: branch, source: try CachePlace.absolute(RawArguments.bytes(of: directory)))
+            dataset: dataset, branch: branch,
+            source: try CachePlace.absolute(RawArguments.bytes(of: directory)))
         options.message = message
         options.metadata = try Self.pairs(metadata)
         options.threads = threads
@@ -67,10 +72,13 @@ struct CommitCommand: AnsweringCommand {
     private func warn(_ result: CommitResult) {
         if result.skippedSpecial > 0 {
             StandardError.write(
-                "warning: left out \(CountText.of(result.skippedSpecial, "socket, fifo or device", "sockets, fifos and devices"))\n")
+                "warning: left out \(CountText.of(result.skippedSpecial, "socket, fifo or device", "sockets, fifos and devices"))\n"
+            )
         }
         if result.changedWhileRead > 0 {
-            StandardError.write("warning: \(CountText.of(result.changedWhileRead, "file")) changed while being read, and was read again\n")
+            StandardError.write(
+                "warning: \(CountText.of(result.changedWhileRead, "file")) changed while being read, and was read again\n"
+            )
         }
     }
 
@@ -94,10 +102,13 @@ private final class LatestProgress: Sendable {
     func set(_ progress: CommitProgress) { latest.withLock { $0 = progress } }
 
     var state: ProgressState {
-        guard let now = latest.withLock({ $0 }) else { return ProgressState(label: "scanning", done: 0, total: nil) }
+        guard let now = latest.withLock({ $0 }) else {
+            return ProgressState(label: "scanning", done: 0, total: nil)
+        }
         switch now.phase {
         case .scanning:
-            return ProgressState(label: "scanning", done: 0, total: nil, note: CountText.of(now.entries, "entry", "entries"))
+            return ProgressState(
+                label: "scanning", done: 0, total: nil, note: CountText.of(now.entries, "entry", "entries"))
         case .storing, .publishing:
             return ProgressState(
                 label: now.phase.rawValue, done: now.bytes, total: now.totalBytes > 0 ? now.totalBytes : nil,

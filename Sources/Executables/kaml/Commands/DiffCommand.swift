@@ -37,6 +37,7 @@ struct DiffCommand: AnsweringCommand {
         let summary = try SnapshotDiff(from: old, to: new, includesTimes: times).run { changes.append($0) }
         answer(
             DiffReport(
-                from: ("\(older)", from.snapshot), to: ("\(newer)", to.snapshot), changes: changes, summary: summary))
+                from: ("\(older)", from.snapshot), to: ("\(newer)", to.snapshot), changes: changes,
+                summary: summary))
     }
 }

@@ -55,7 +55,8 @@ struct ExportCommand: AnsweringCommand {
                 directory.description, result, seconds: Double(clock.monotonicNanoseconds() - start) / 1e9))
         if result.lostAttributes > 0 {
             StandardError.write(
-                "warning: the target's file system did not take \(CountText.of(result.lostAttributes, "extended attribute"))\n")
+                "warning: the target's file system did not take \(CountText.of(result.lostAttributes, "extended attribute"))\n"
+            )
         }
         if result.failedFiles > 0 {
             throw Failure(

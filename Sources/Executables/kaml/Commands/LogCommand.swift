@@ -22,7 +22,9 @@ struct LogCommand: AnsweringCommand {
         let store = try store.open()
         let state = try store.state()
         let found = try store.find(try SnapshotReference(reference), in: state)
-        guard let start = state.commits[found.sequence] else { throw Failure(.notFound, "there is no such commit") }
+        guard let start = state.commits[found.sequence] else {
+            throw Failure(.notFound, "there is no such commit")
+        }
         answer(LogReport(of: start, in: state, limit: limit))
     }
 }

@@ -8,7 +8,8 @@ import System
 /// `kaml stats`.
 struct StatsCommand: AnsweringCommand {
     static let configuration = CommandConfiguration(
-        commandName: "stats", abstract: "Tell how much a store or a cache holds, and what deduplication saves.",
+        commandName: "stats",
+        abstract: "Tell how much a store or a cache holds, and what deduplication saves.",
         discussion: """
               kaml stats
               kaml stats imagenet -o json

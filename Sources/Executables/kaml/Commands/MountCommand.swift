@@ -31,7 +31,9 @@ struct MountCommand: AnsweringCommand {
     var mountPoint: String
     @Option(help: "Where fetched data is kept.", completion: .directory)
     var cacheDir: String?
-    @Option(help: "Tuned for large files (the kernel reads them itself) or small ones (no message for each open).")
+    @Option(
+        help: "Tuned for large files (the kernel reads them itself) or small ones (no message for each open)."
+    )
     var profile: SnapshotMountOptions.Profile = .auto
     @Flag(help: "Serve here instead of in the background.")
     var foreground = false
@@ -61,8 +63,10 @@ struct MountCommand: AnsweringCommand {
             try serve { ReadinessMessage.ready($0).send(to: readyDescriptor) }
         } catch {
             let failure = Failure(error)
-            ReadinessMessage.failed(status: failure.status.rawValue, text: failure.rendered(as: output.format))
-                .send(to: readyDescriptor)
+            ReadinessMessage.failed(
+                status: failure.status.rawValue, text: failure.rendered(as: output.format)
+            )
+            .send(to: readyDescriptor)
             throw ArgumentParser.ExitCode(failure.status.rawValue)
         }
     }
@@ -73,10 +77,13 @@ struct MountCommand: AnsweringCommand {
         let directory = try CachePlace.directory(cacheDir)
         do throws(Errno) { try HostFileSystem().makeDirectories(directory, mode: 0o700) } catch {
             throw Failure(
-                "cannot make the cache directory \(directory)", error, hint: "name another one with --cache-dir")
+                "cannot make the cache directory \(directory)", error,
+                hint: "name another one with --cache-dir")
         }
         let log = directory.appending(ByteString("mount-\(logName).log"))
-        let pipe = ["--foreground", "--ready-descriptor=\(BackgroundProcess.readyDescriptor)"].map { ByteString($0) }
+        let pipe = ["--foreground", "--ready-descriptor=\(BackgroundProcess.readyDescriptor)"].map {
+            ByteString($0)
+        }
         let process = try BackgroundProcess.start(Array(RawArguments.all.dropFirst()) + pipe, log: log)
         switch process.waitUntilReady() {
         case .ready(let text):
@@ -85,14 +92,16 @@ struct MountCommand: AnsweringCommand {
                     text,
                     [
                         "name": .string(reference), "mountPoint": .string(mountPoint),
-                        "process": .integer(Int64(process.identifier)), "cacheDirectory": .string(directory.description),
+                        "process": .integer(Int64(process.identifier)),
+                        "cacheDirectory": .string(directory.description),
                         "log": .string(log.description),
                     ]))
         case .failed(let status, let text):
             StandardError.write(text)
             throw ArgumentParser.ExitCode(status)
         case nil:
-            throw Failure(.failure, "the mount's process ended before the mount was ready", hint: "look into \(log)")
+            throw Failure(
+                .failure, "the mount's process ended before the mount was ready", hint: "look into \(log)")
         }
     }
 
@@ -103,6 +112,22 @@ struct MountCommand: AnsweringCommand {
     }
 
     // MARK: - Serving
+
+    /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
+    private static func mount(_ options: SnapshotMountOptions, _ objects: any ObjectStore) throws
+        -> SnapshotMount
+    {
+        let pauseMicroseconds: UInt32 = 50_000
+        let attempts = 40
+        for _ in 1..<attempts {
+            do {
+                return try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+            } catch let error as CacheError where error.code == .inUse {
+                usleep(pauseMicroseconds)
+            }
+        }
+        return try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+    }
 
     /// Mounts, says so, and serves until the mount is gone.
     private func serve(ready: (String) -> Void) throws {
@@ -124,7 +149,7 @@ struct MountCommand: AnsweringCommand {
         try? HostFileSystem().makeDirectories(options.cacheDirectory, mode: 0o700)
         // The working directory may be on a disk that somebody wants to unmount.
         chdir("/")
-        let mount = try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+        let mount = try Self.mount(options, objects)
         try EndSignals.handle { count in
             do { try mount.unmount(lazily: count > 1) } catch {
                 StandardError.write("kaml: \(error); a second signal takes the mount away from its users\n")

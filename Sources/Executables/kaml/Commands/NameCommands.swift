@@ -118,7 +118,9 @@ private struct NameChange {
             : .tag(TagChange(dataset: dataset, name: ref, target: target, isDeletion: isDeletion))
     }
 
-    private func append(_ state: LogState, _ propose: (LogState) throws(RecordLogError) -> LogChange?) throws -> UInt64 {
+    private func append(_ state: LogState, _ propose: (LogState) throws(RecordLogError) -> LogChange?) throws
+        -> UInt64
+    {
         var state = state
         return try store.log.append(to: &state, propose)?.sequence ?? 0
     }
@@ -146,11 +148,13 @@ struct ResetCommand: AnsweringCommand {
         let store = try store.open()
         var state = try store.state()
         let reference = try SnapshotReference(branch)
-        guard reference.stepsBack == 0, let previous = state.head(of: reference.name, in: reference.dataset) else {
+        guard reference.stepsBack == 0, let previous = state.head(of: reference.name, in: reference.dataset)
+        else {
             let found = try store.find(reference, in: state)
             throw Failure(
                 .usage, "\(reference) is no branch, so it cannot be moved",
-                hint: "make a branch there: kaml branch \(found.dataset) NAME \(found.snapshot.hex.prefix(12))")
+                hint:
+                    "make a branch there: kaml branch \(found.dataset) NAME \(found.snapshot.hex.prefix(12))")
         }
         // A whole reference is taken too, as long as it is of the same dataset.
         let text = target.contains("@") ? target : "\(reference.dataset)@\(target)"
@@ -159,7 +163,9 @@ struct ResetCommand: AnsweringCommand {
             throw Failure(.usage, "\(text) is of another dataset than \(reference)")
         }
         let change = LogChange.reset(
-            Reset(dataset: reference.dataset, branch: reference.name, target: wanted.sequence, previous: previous.sequence))
+            Reset(
+                dataset: reference.dataset, branch: reference.name, target: wanted.sequence,
+                previous: previous.sequence))
         let record = try store.log.append(to: &state) { _ in change }
         let old = previous.commit.snapshot.hex
         answer(

@@ -54,7 +54,8 @@ struct CatCommand: ParsableCommand {
             Every byte is verified before it is written. Symlinks are not followed.
             """)
 
-    @Argument(help: "DATASET[@REF]:PATH; several are written one after the other.", completion: NameCompletion.kind)
+    @Argument(
+        help: "DATASET[@REF]:PATH; several are written one after the other.", completion: NameCompletion.kind)
     var places: [String]
     @OptionGroup var store: StoreOptions
 
@@ -135,7 +136,8 @@ struct StatCommand: AnsweringCommand {
                 }
                 let footer = try footers.image(of: source.pack).footer
                 var share = StatReport.PackShare(source.pack, place: source.containerOffset)
-                for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount) where Int(chunk) < footer.chunkCount {
+                for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount)
+                where Int(chunk) < footer.chunkCount {
                     share.add(footer[Int(chunk)])
                 }
                 shares.append(share)

@@ -28,7 +28,8 @@ struct StoreCommand: ParsableCommand {
             switch place {
             case .directory(let path):
                 do throws(Errno) { try HostFileSystem().makeDirectories(path) } catch {
-                    throw Failure("cannot make the directory \(path)", error, hint: "check the path and its owner")
+                    throw Failure(
+                        "cannot make the directory \(path)", error, hint: "check the path and its owner")
                 }
             }
             let objects = place.open()

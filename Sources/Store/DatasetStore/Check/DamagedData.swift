@@ -11,7 +11,9 @@ struct DamagedData {
 
     var isEmpty: Bool { packs.isEmpty }
 
-    mutating func add(_ pack: PackID, because object: String) { packs[pack, default: Hurt()].whole.insert(object) }
+    mutating func add(_ pack: PackID, because object: String) {
+        packs[pack, default: Hurt()].whole.insert(object)
+    }
 
     mutating func add(_ pack: PackID, chunk: UInt32, because object: String) {
         packs[pack, default: Hurt()].chunks[chunk, default: []].insert(object)
@@ -25,7 +27,9 @@ struct DamagedData {
         var causes = hurt.whole
         let end = UInt64(first) + UInt64(count)
         // Few chunks are damaged; a file can have a million.
-        for (chunk, objects) in hurt.chunks where chunk >= first && UInt64(chunk) < end { causes.formUnion(objects) }
+        for (chunk, objects) in hurt.chunks where chunk >= first && UInt64(chunk) < end {
+            causes.formUnion(objects)
+        }
         return causes
     }
 

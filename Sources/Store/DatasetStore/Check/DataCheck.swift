@@ -48,7 +48,9 @@ struct DataCheck {
         while first < footer.footer.chunkCount {
             let start = footer.footer[first].frameOffset
             var end = first + 1
-            while end < footer.footer.chunkCount, footer.footer[end].frame.upperBound - start <= UInt64(Self.window) {
+            while end < footer.footer.chunkCount,
+                footer.footer[end].frame.upperBound - start <= UInt64(Self.window)
+            {
                 end += 1
             }
             let stop = footer.footer[end - 1].frame.upperBound

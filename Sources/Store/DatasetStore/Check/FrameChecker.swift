@@ -25,7 +25,8 @@ final class FrameChecker {
     }
 
     /// Reads a range of a pack; says what is wrong with it when that fails. Throws when the store is gone.
-    func readWindow(_ pack: PackReference, _ range: Range<UInt64>) throws(StoreError) -> CheckReport.Problem? {
+    func readWindow(_ pack: PackReference, _ range: Range<UInt64>) throws(StoreError) -> CheckReport.Problem?
+    {
         let count = Int(range.upperBound - range.lowerBound)
         if window.count < count {
             window.deallocate()
@@ -52,7 +53,8 @@ final class FrameChecker {
             return .corrupt("lies outside the pack")
         }
         let expected = FrameHeader(
-            index: UInt32(index), storedLength: entry.storedLength, plainLength: entry.plainLength, codec: entry.codec)
+            index: UInt32(index), storedLength: entry.storedLength, plainLength: entry.plainLength,
+            codec: entry.codec)
         guard FrameHeader(frame) == expected else { return .corrupt("has a damaged frame header") }
         let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
         guard let wanted = entry.base else { return problem(of: entry, payload, base: nil) }

@@ -49,7 +49,8 @@ struct ImpactSearch {
         counts[object, default: 0] += Int(shard.entryCount)
         guard shards.updateValue([:], forKey: shard.id) == nil else { return }
         let first = snapshot.root.firstKey(index)
-        let keyPath = ManifestEntry.keyPath(directory: ByteString(first.directory), name: ByteString(first.name))
+        let keyPath = ManifestEntry.keyPath(
+            directory: ByteString(first.directory), name: ByteString(first.name))
         note(ManifestEntry.displayPath(keyPath: keyPath), object)
         paths[object]?.count += Int(shard.entryCount) - 1
     }
@@ -65,6 +66,8 @@ struct ImpactSearch {
         let known = paths[object]?.examples.contains(path) ?? false
         guard !known else { return }
         paths[object, default: Paths()].count += 1
-        if paths[object, default: Paths()].examples.count < CheckReport.listed { paths[object]?.examples.append(path) }
+        if paths[object, default: Paths()].examples.count < CheckReport.listed {
+            paths[object]?.examples.append(path)
+        }
     }
 }

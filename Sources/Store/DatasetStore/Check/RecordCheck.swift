@@ -18,7 +18,9 @@ struct RecordCheck {
             // The record does not name the base: the footer does.
             entry.base = nil
             guard entry == record.chunkEntry else {
-                return (pack, record.chunk, "lists chunk \(record.chunk) otherwise than a manifest shard does")
+                return (
+                    pack, record.chunk, "lists chunk \(record.chunk) otherwise than a manifest shard does"
+                )
             }
             return nil
         case .extents:
@@ -28,7 +30,9 @@ struct RecordCheck {
                 let pack = view.pack(packIndex)
                 guard !damaged.isWhole(pack.id) else { continue }
                 let loaded = try footers.image(of: pack)
-                if let what = problem(of: extent, in: loaded.footer) { return (pack, extent.firstChunk, what) }
+                if let what = problem(of: extent, in: loaded.footer) {
+                    return (pack, extent.firstChunk, what)
+                }
             }
             return nil
         case .directory, .empty, .symlink, .hardLink: return nil
@@ -42,7 +46,9 @@ struct RecordCheck {
         var next = extent.containerOffset
         for index in first...last {
             let entry = footer[index]
-            guard entry.containerOffset == next else { return "has no run of chunks where a manifest shard has one" }
+            guard entry.containerOffset == next else {
+                return "has no run of chunks where a manifest shard has one"
+            }
             next += UInt64(entry.plainLength)
         }
         guard next == extent.containerOffset + extent.length else {

@@ -31,7 +31,10 @@ package struct StoreCheck {
     private var packs: [PackID: PackReference] = [:]
     private var damagedShards: Set<ContentHash> = []
 
-    package init(_ store: any ObjectStore, options: CheckOptions = CheckOptions(), progress: WorkCounter = WorkCounter()) {
+    package init(
+        _ store: any ObjectStore, options: CheckOptions = CheckOptions(),
+        progress: WorkCounter = WorkCounter()
+    ) {
         self.store = store
         self.options = options
         self.progress = progress
@@ -46,7 +49,9 @@ package struct StoreCheck {
         try checkShards()
         if options.readsData { try checkData() }
         try findImpact()
-        report.damages = damages.values.sorted { ($0.subject.order, $0.object) < ($1.subject.order, $1.object) }
+        report.damages = damages.values.sorted {
+            ($0.subject.order, $0.object) < ($1.subject.order, $1.object)
+        }
         return report
     }
 
@@ -60,7 +65,8 @@ package struct StoreCheck {
         report.snapshots = names.count
         if let datasets = options.datasets {
             for name in datasets.sorted() where log.state.datasets[name] == nil {
-                throw StoreError(.notFound, "there is no dataset \(name)", remedy: "`kaml list` shows what there is")
+                throw StoreError(
+                    .notFound, "there is no dataset \(name)", remedy: "`kaml list` shows what there is")
             }
         }
     }
@@ -114,7 +120,9 @@ package struct StoreCheck {
                 lose(pack, CheckReport.Problem(error))
             }
         }
-        for pack in packs.values.sorted(by: { $0.id < $1.id }) where !data.isWhole(pack.id) { try checkBases(of: pack) }
+        for pack in packs.values.sorted(by: { $0.id < $1.id }) where !data.isWhole(pack.id) {
+            try checkBases(of: pack)
+        }
         try checkPackSets()
     }
 
@@ -140,7 +148,9 @@ package struct StoreCheck {
                 guard packs[id] == nil else { continue }
                 unreferenced.packs += 1
                 unreferenced.packBytes += info.size
-                if unreferenced.examples.count < CheckReport.listed { unreferenced.examples.append(info.key.text) }
+                if unreferenced.examples.count < CheckReport.listed {
+                    unreferenced.examples.append(info.key.text)
+                }
             }
         } catch { throw StoreError(error) }
         if options.datasets == nil, damages.isEmpty { report.unreferenced = unreferenced }
@@ -155,7 +165,9 @@ package struct StoreCheck {
         for index in 0..<footer.chunkCount {
             guard let base = footer[index].base, let basePack = footer.basePack(base.pack) else { continue }
             if data.isWhole(basePack.id) {
-                for cause in data.causes(basePack.id, base.chunk, count: 1) { data.add(pack.id, chunk: UInt32(index), because: cause) }
+                for cause in data.causes(basePack.id, base.chunk, count: 1) {
+                    data.add(pack.id, chunk: UInt32(index), because: cause)
+                }
                 continue
             }
             guard base.chunk < basePack.chunkCount, let other = try sound(basePack) else {
@@ -181,9 +193,14 @@ package struct StoreCheck {
             let named = Set(snapshot.root.packs.map(\.id))
             for pack in snapshot.root.packs where !data.isWhole(pack.id) {
                 let loaded = try footers.image(of: pack)
-                guard let missing = loaded.footer.basePacks.first(where: { !named.contains($0.id) }) else { continue }
+                guard let missing = loaded.footer.basePacks.first(where: { !named.contains($0.id) }) else {
+                    continue
+                }
                 let key = ManifestFormat.key(of: snapshot.id)
-                add(.init(.manifestRoot, key.text, .contradiction("does not name \(missing.key), which holds bases of its files")))
+                add(
+                    .init(
+                        .manifestRoot, key.text,
+                        .contradiction("does not name \(missing.key), which holds bases of its files")))
                 markSnapshot(snapshot.id, files: 0, hurtBy: key.text)
                 break
             }
@@ -217,10 +234,14 @@ package struct StoreCheck {
         for index in 0..<view.packCount { note(view.pack(index), in: "a manifest shard") }
         for index in 0..<view.count {
             let problem: (pack: PackReference, chunk: UInt32, what: String)?
-            do throws(StoreError) { problem = try check.problem(of: view.record(index), in: view, except: data) } catch {
+            do throws(StoreError) {
+                problem = try check.problem(of: view.record(index), in: view, except: data)
+            } catch {
                 // A pack that the root does not name, or that went away meanwhile.
                 guard error.code != .unavailable else { throw error }
-                for pack in packsOf(view.record(index), in: view) where try sound(pack) == nil { lose(pack, CheckReport.Problem(error)) }
+                for pack in packsOf(view.record(index), in: view) where try sound(pack) == nil {
+                    lose(pack, CheckReport.Problem(error))
+                }
                 continue
             }
             if let problem { hurt(problem.pack, problem.chunk, .contradiction(problem.what)) }
@@ -237,7 +258,8 @@ package struct StoreCheck {
 
     private mutating func checkData() throws(StoreError) {
         let readable = packs.values.filter { !data.isWhole($0.id) }.sorted { $0.id < $1.id }
-        progress.begin("data", totalBytes: readable.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) })
+        progress.begin(
+            "data", totalBytes: readable.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) })
         let check = DataCheck(footers: footers, progress: progress)
         let bad = try check.run(readable, threads: options.threads)
         for chunk in bad { hurt(chunk.pack, chunk.chunk, chunk.problem) }
@@ -250,7 +272,9 @@ package struct StoreCheck {
         if damages[key] == nil { damages[key] = .init(.pack, key, problem) }
         guard data.causes(pack.id, chunk, count: 1).contains(key) == false else { return }
         damages[key]?.chunkCount += 1
-        if let damage = damages[key], damage.chunks.count < CheckReport.listed { damages[key]?.chunks.append(chunk) }
+        if let damage = damages[key], damage.chunks.count < CheckReport.listed {
+            damages[key]?.chunks.append(chunk)
+        }
         data.add(pack.id, chunk: chunk, because: key)
     }
 
@@ -268,7 +292,8 @@ package struct StoreCheck {
 
     private mutating func markSnapshot(_ id: ContentHash, files: Int?, hurtBy object: String) {
         let affected = (names[id] ?? []).map { naming in
-            CheckReport.AffectedSnapshot(dataset: naming.dataset.text, snapshot: id, refs: naming.refs, files: files)
+            CheckReport.AffectedSnapshot(
+                dataset: naming.dataset.text, snapshot: id, refs: naming.refs, files: files)
         }
         damages[object]?.impact.snapshots += affected
     }
@@ -283,10 +308,16 @@ package struct StoreCheck {
         for snapshot in snapshots {
             for index in 0..<snapshot.root.shardCount {
                 let id = snapshot.root.shard(index).id
-                if damagedShards.contains(id) { search.add(lostShard: index, of: snapshot) } else { try search.add(shard: index, of: snapshot) }
+                if damagedShards.contains(id) {
+                    search.add(lostShard: index, of: snapshot)
+                } else {
+                    try search.add(shard: index, of: snapshot)
+                }
                 progress.add(items: 1)
             }
-            for (object, files) in search.takeCounts() { markSnapshot(snapshot.id, files: files, hurtBy: object) }
+            for (object, files) in search.takeCounts() {
+                markSnapshot(snapshot.id, files: files, hurtBy: object)
+            }
         }
         for (object, paths) in search.paths {
             damages[object]?.impact.pathCount += paths.count
@@ -300,8 +331,12 @@ package struct StoreCheck {
             guard let loaded = try sound(pack), loaded.footer.baseCount > 0 else { continue }
             let footer = loaded.footer
             for index in 0..<footer.chunkCount {
-                guard let base = footer[index].base, let basePack = footer.basePack(base.pack) else { continue }
-                for cause in data.causes(basePack.id, base.chunk, count: 1) { data.add(pack.id, chunk: UInt32(index), because: cause) }
+                guard let base = footer[index].base, let basePack = footer.basePack(base.pack) else {
+                    continue
+                }
+                for cause in data.causes(basePack.id, base.chunk, count: 1) {
+                    data.add(pack.id, chunk: UInt32(index), because: cause)
+                }
             }
         }
     }

@@ -22,7 +22,9 @@ package struct StoreStatistics: Sendable, Hashable {
 
         /// How many times the readers' bytes are there.
         package var dedupRatio: Double? { uniqueBytes > 0 ? Double(logicalBytes) / Double(uniqueBytes) : nil }
-        package var compressionRatio: Double? { packBytes > 0 ? Double(uniqueBytes) / Double(packBytes) : nil }
+        package var compressionRatio: Double? {
+            packBytes > 0 ? Double(uniqueBytes) / Double(packBytes) : nil
+        }
     }
 
     package var total = Totals()
@@ -61,7 +63,8 @@ private struct Gatherer {
         progress.begin("reading footers")
         let state = try store.state()
         if let wanted, state.datasets[wanted] == nil {
-            throw StoreError(.notFound, "there is no dataset \(wanted)", remedy: "`kaml list` shows what there is")
+            throw StoreError(
+                .notFound, "there is no dataset \(wanted)", remedy: "`kaml list` shows what there is")
         }
         var all: Set<PackID> = []
         for (name, dataset) in state.datasets where wanted == nil || name == wanted {

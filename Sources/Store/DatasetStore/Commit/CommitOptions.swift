@@ -14,7 +14,10 @@ package struct CommitOptions: Sendable {
     /// zstd's level for new data, 1 to 19.
     package var level: Int32 = 3
     /// zstd's level for data stored as a difference from the parent's.
-    package var prefixLevel: Int32 = 9
+    ///
+    /// Two TensorFlow wheels, the second one's growth and processor time: level 3 172 MB in 21 s, 6 160 MB in
+    /// 29 s, 9 157 MB in 35 s; zstd alone 227 MB.
+    package var prefixLevel: Int32 = 3
     /// Where the stat cache lies; nil: `$XDG_CACHE_HOME/kaml` or `~/.cache/kaml`. Without it every file is read.
     package var statCacheDirectory: ByteString?
     package var usesStatCache = true

@@ -45,10 +45,14 @@ struct ManifestAssembly: ~Copyable {
             for position in directory.first..<(directory.first + directory.count) {
                 let node = arena.nodes[position]
                 var outcome: ReadOutcome?
-                if nextSmall < comparison.smallReads.count, UInt64(comparison.smallReads[nextSmall]) == ordinal {
+                if nextSmall < comparison.smallReads.count,
+                    UInt64(comparison.smallReads[nextSmall]) == ordinal
+                {
                     outcome = results.small[nextSmall]
                     nextSmall += 1
-                } else if nextLarge < comparison.largeReads.count, UInt64(comparison.largeReads[nextLarge]) == ordinal {
+                } else if nextLarge < comparison.largeReads.count,
+                    UInt64(comparison.largeReads[nextLarge]) == ordinal
+                {
                     outcome = results.large[nextLarge]
                     nextLarge += 1
                 }
@@ -74,7 +78,8 @@ struct ManifestAssembly: ~Copyable {
 
     private func rootEntry() -> ManifestEntry {
         ManifestEntry(
-            directory: "", name: "", mode: tree.root.mode, userID: tree.root.userID, groupID: tree.root.groupID,
+            directory: "", name: "", mode: tree.root.mode, userID: tree.root.userID,
+            groupID: tree.root.groupID,
             modified: tree.root.modified, size: 0, contents: .directory,
             attributes: tree.directoryAttributes[""] ?? [])
     }
@@ -85,11 +90,13 @@ struct ManifestAssembly: ~Copyable {
         _ outcome: ReadOutcome?, _ results: borrowing ReadResults
     ) throws(StoreError) -> ManifestEntry? {
         func entry(
-            _ contents: ManifestEntry.Contents, size: UInt64, links: UInt32 = 1, _ attributes: [ExtendedAttribute] = []
+            _ contents: ManifestEntry.Contents, size: UInt64, links: UInt32 = 1,
+            _ attributes: [ExtendedAttribute] = []
         ) -> ManifestEntry {
             ManifestEntry(
                 directory: directory.keyPath, name: name, mode: node.mode, userID: node.userID,
-                groupID: node.groupID, modified: node.modified, size: size, linkCount: links, contents: contents,
+                groupID: node.groupID, modified: node.modified, size: size, linkCount: links,
+                contents: contents,
                 attributes: attributes)
         }
         if node.kind == .directory {
@@ -102,7 +109,8 @@ struct ManifestAssembly: ~Copyable {
         }
         let links = group?.count ?? 1
         if comparison.reuses[Int(ordinal)] {
-            guard let parent, let found = try parent.place(ofOrdinal: UInt64(comparison.parentOrdinals[Int(ordinal)]))
+            guard let parent,
+                let found = try parent.place(ofOrdinal: UInt64(comparison.parentOrdinals[Int(ordinal)]))
             else { throw StoreError(.inputOutput, "an entry of the parent is gone") }
             let place = try parent.resolve(found)
             var known = place.shard.pointee.view.entry(place.index)
@@ -149,14 +157,19 @@ struct ManifestAssembly: ~Copyable {
 
     /// Another name of a file: everything but the name is the first one's. Nil when that was left out.
     private func link(
-        _ directory: SourceDirectory, _ name: ByteString, _ group: HardLinks.Group, _ results: borrowing ReadResults
+        _ directory: SourceDirectory, _ name: ByteString, _ group: HardLinks.Group,
+        _ results: borrowing ReadResults
     ) throws(StoreError) -> ManifestEntry? {
         let place = tree.locate(group.first)
         let node = tree.node(place)
         let first = tree.directories[place.directory]
         var outcome: ReadOutcome?
-        if !comparison.reuses[Int(group.first)] { outcome = Self.outcome(of: group.first, comparison, results) }
-        guard var entry = try entry(first, tree.name(place), node, group.first, outcome, results) else { return nil }
+        if !comparison.reuses[Int(group.first)] {
+            outcome = Self.outcome(of: group.first, comparison, results)
+        }
+        guard var entry = try entry(first, tree.name(place), node, group.first, outcome, results) else {
+            return nil
+        }
         entry.contents = .hardLink(target: entry.keyPath)
         entry.directory = directory.keyPath
         entry.name = name
@@ -193,7 +206,8 @@ struct ManifestAssembly: ~Copyable {
         }
     }
 
-    private mutating func addBases(_ pack: PackReference, _ first: UInt32, _ count: UInt32) throws(StoreError) {
+    private mutating func addBases(_ pack: PackReference, _ first: UInt32, _ count: UInt32) throws(StoreError)
+    {
         if packsWithoutBases.contains(pack.id) { return }
         let footer = try footers.image(of: pack).footer
         if footer.baseCount == 0 {

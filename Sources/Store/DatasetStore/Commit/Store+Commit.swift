@@ -40,18 +40,23 @@ private struct CommitRun {
         let head = state.head(of: options.branch, in: options.dataset)
         let parentRecord = head.map { Commit.Parent(sequence: $0.sequence, snapshot: $0.commit.snapshot) }
         try checkBranch(state, parentRecord)
-        let parent = try head.map { head throws(StoreError) in try store.snapshot(head.commit.snapshot) }
+        // A branch without commits still has the dataset's newest snapshot to resemble.
+        let resembled = head ?? state.datasets[options.dataset]?.commits.last.flatMap { state.commits[$0] }
+        let parent = try resembled.map { commit throws(StoreError) in
+            try store.snapshot(commit.commit.snapshot)
+        }
 
         let root = try openSource()
         let scanned = try scan(root)
         try report(scanned.tree.problems)
         let key = StatCache.key(
             storeID: store.configuration.storeID, dataset: options.dataset, source: options.source)
-        let cachePath = options.usesStatCache ? StatCache.path(directory: options.statCacheDirectory, key: key) : nil
+        let cachePath =
+            options.usesStatCache ? StatCache.path(directory: options.statCacheDirectory, key: key) : nil
         let comparison = try compare(scanned.tree, parent, cachePath, key)
 
         var result = CommitResult(snapshot: .zero, statistics: SnapshotStatistics())
-        result.parent = parent?.id
+        result.parent = head?.commit.snapshot
         result.reusedFiles = comparison.reusedFiles
         result.skippedSpecial = scanned.tree.skippedSpecial
         result.skippedUnreadable = UInt64(scanned.tree.problems.count)
@@ -59,12 +64,13 @@ private struct CommitRun {
         if let parent, comparison.isUnchanged, scanned.tree.problems.isEmpty {
             result.snapshot = parent.id
             result.statistics = parent.statistics
+            if head == nil { result.sequence = try record(result, nil, &state) }
         } else {
             let finished = try storeData(scanned, comparison, parent, state, root, &result)
             result.snapshot = finished.manifest.snapshot
             result.statistics = finished.manifest.statistics
             result.storedBytes = result.packBytes + finished.manifest.storedLength
-            if result.snapshot != parent?.id {
+            if result.snapshot != head?.commit.snapshot {
                 result.sequence = try record(result, parentRecord, &state)
             }
             if let cachePath { finished.statCache.write(to: cachePath, snapshot: result.snapshot, key: key) }
@@ -145,13 +151,15 @@ private struct CommitRun {
                 .permissionDenied, "\(problems.count) files or directories cannot be read: \(shown)\(more)",
                 path: problems.first?.path, remedy: "Fix their permissions, or skip what cannot be read")
         }
-        options.warning?("left out \(problems.count) files or directories that cannot be read: \(shown)\(more)")
+        options.warning?(
+            "left out \(problems.count) files or directories that cannot be read: \(shown)\(more)")
     }
 
     // MARK: - Store
 
     private func storeData(
-        _ scanned: Scanned, _ comparison: Comparison, _ parent: Snapshot?, _ state: LogState, _ root: SourceFile,
+        _ scanned: Scanned, _ comparison: Comparison, _ parent: Snapshot?, _ state: LogState,
+        _ root: SourceFile,
         _ result: inout CommitResult
     ) throws(StoreError) -> ManifestAssembly.Result {
         let tree = scanned.tree

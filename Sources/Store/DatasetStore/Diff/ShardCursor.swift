@@ -38,7 +38,9 @@ struct ShardCursor {
         return (view, view.record(index))
     }
 
-    private mutating func key() throws(StoreError) -> (directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer) {
+    private mutating func key() throws(StoreError) -> (
+        directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
+    ) {
         if loaded == nil, index == 0 { return snapshot.root.firstKey(shard) }
         let (view, record) = try record()
         return (view.directoryPath(record.directory), record.name)

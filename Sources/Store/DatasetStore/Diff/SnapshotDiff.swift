@@ -62,7 +62,8 @@ package struct SnapshotDiff {
             summary.removed += 1
             summary.removedBytes += Self.bytes(record)
             return SnapshotChange(
-                kind: .removed, keyPath: Self.keyPath(view, record), old: .init(record), new: nil, aspects: [])
+                kind: .removed, keyPath: Self.keyPath(view, record), old: .init(record), new: nil, aspects: []
+            )
         }
         if order > 0 {
             let (view, record) = try right.record()
@@ -90,7 +91,8 @@ package struct SnapshotDiff {
             summary.removedBytes += Self.bytes(oldRecord)
         }
         return SnapshotChange(
-            kind: .modified, keyPath: Self.keyPath(view, newRecord), old: .init(oldRecord), new: .init(newRecord),
+            kind: .modified, keyPath: Self.keyPath(view, newRecord), old: .init(oldRecord),
+            new: .init(newRecord),
             aspects: aspects)
     }
 

@@ -21,7 +21,9 @@ package final class SnapshotExport: Sendable {
     }
     private let state = Mutex(State())
 
-    package init(_ snapshot: Snapshot, of store: Store, options: ExportOptions, progress: WorkCounter = WorkCounter()) {
+    package init(
+        _ snapshot: Snapshot, of store: Store, options: ExportOptions, progress: WorkCounter = WorkCounter()
+    ) {
         self.snapshot = snapshot
         footers = PackFooters(store.objects)
         self.options = options
@@ -109,7 +111,9 @@ package final class SnapshotExport: Sendable {
                 try write(job, &reader)
                 progress.add(items: 1)
             } catch {
-                if error.isAboutTheStore { note(error) } else {
+                if error.isAboutTheStore {
+                    note(error)
+                } else {
                     state.withLock { $0.error = $0.error ?? error }
                     queue.close(discarding: true)
                 }
@@ -133,7 +137,9 @@ package final class SnapshotExport: Sendable {
             try reader.read(job.entry) { piece throws(StoreError) in
                 switch piece {
                 case .bytes(let bytes):
-                    do throws(Errno) { try file.write(bytes, at: offset) } catch {
+                    do throws(Errno) {
+                        try Self.write(bytes, at: offset, to: file, skippingZeros: job.entry.hasHoles)
+                    } catch {
                         throw StoreError(error, "cannot write", path)
                     }
                     offset += UInt64(bytes.count)
@@ -150,13 +156,41 @@ package final class SnapshotExport: Sendable {
         }
         // A hole at the end is no write.
         if offset > 0 {
-            do throws(Errno) { try file.truncate(to: offset) } catch { throw StoreError(error, "cannot write", path) }
+            do throws(Errno) { try file.truncate(to: offset) } catch {
+                throw StoreError(error, "cannot write", path)
+            }
         }
         let lost = try TargetDirectory.setAttributes(of: file, path, job.entry, options)
         count { result in
             result.files += 1
             result.bytes += offset
             result.lostAttributes += lost
+        }
+    }
+
+    /// A chunk that a hole begins or ends in holds zeros: in a file with holes, whole blocks of them become
+    /// holes again.
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, to file: borrowing FileDescriptor,
+        skippingZeros: Bool
+    ) throws(Errno) {
+        guard skippingZeros else { return try file.write(bytes, at: offset) }
+        let block = 4096
+        var start = 0
+        while start < bytes.count {
+            var end = start
+            // Blocks of the file, not of the chunk.
+            func next(_ position: Int) -> Int {
+                min(bytes.count, position + block - Int((offset + UInt64(position)) % UInt64(block)))
+            }
+            while end < bytes.count, !isZero(UnsafeRawBufferPointer(rebasing: bytes[end..<next(end)])) {
+                end = next(end)
+            }
+            if end > start {
+                try file.write(
+                    UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: offset + UInt64(start))
+            }
+            start = end < bytes.count ? next(end) : end
         }
     }
 
@@ -182,15 +216,17 @@ package final class SnapshotExport: Sendable {
     ) throws(StoreError) {
         let target = try snapshot.resolve(entry)
         let directory = path.isEmpty ? root : try root.open(path)
-        let isInside = base.isEmpty || target.directory == base || target.directory.bytes.starts(with: base.bytes + [0])
+        let isInside =
+            base.isEmpty || target.directory == base || target.directory.bytes.starts(with: base.bytes + [0])
         if isInside {
             let targetPath = Self.relative(target.directory, to: base)
             let targetDirectory = targetPath.isEmpty ? root : try root.open(targetPath)
             do throws(StoreError) {
-                try directory.makeLink(entry.name, to: targetDirectory, target.name, overwrites: options.overwrites)
+                try directory.makeLink(
+                    entry.name, to: targetDirectory, target.name, overwrites: options.overwrites)
                 result.hardLinks += 1
                 return
-            } catch where error.code == .conflict || error.code == .noSpace {
+            } catch  where error.code == .conflict || error.code == .noSpace {
                 throw error
             } catch {}
         }
@@ -209,6 +245,13 @@ package final class SnapshotExport: Sendable {
     }
 
     private func count(_ body: (inout ExportResult) -> Void) { state.withLock { body(&$0.result) } }
+}
+
+extension ManifestEntry {
+    fileprivate var hasHoles: Bool {
+        guard case .extents(_, let extents) = contents else { return false }
+        return extents.contains { $0.source == nil }
+    }
 }
 
 extension StoreError {

@@ -29,23 +29,28 @@ final class TargetDirectory: Sendable {
                 .conflict, "the target \(path) is not empty",
                 remedy: "Choose another directory, or replace files in it with --force")
         } catch .notDirectory {
-            throw StoreError(.conflict, "the target \(path) is not a directory", remedy: "Choose another name")
+            throw StoreError(
+                .conflict, "the target \(path) is not a directory", remedy: "Choose another name")
         } catch .noEntry {
-            throw StoreError(.notFound, "the directory above \(path) does not exist", remedy: "Make it with mkdir -p")
+            throw StoreError(
+                .notFound, "the directory above \(path) does not exist", remedy: "Make it with mkdir -p")
         } catch { throw StoreError(error, "cannot use the target", path) }
     }
 
     /// Opens a directory below this one by its path, in which no part may be a symlink.
     func open(_ relative: ByteString) throws(StoreError) -> TargetDirectory {
         do throws(Errno) {
-            let opened = try FileDescriptor.open(beneath: descriptor.rawValue, relative, O_RDONLY | O_DIRECTORY)
+            let opened = try FileDescriptor.open(
+                beneath: descriptor.rawValue, relative, O_RDONLY | O_DIRECTORY)
             return TargetDirectory(opened, path: path.appending(relative))
         } catch { throw StoreError(error, "cannot enter a directory", path.appending(relative)) }
     }
 
     /// Makes a directory; one that is there stays when files may be replaced.
     func makeDirectory(_ name: ByteString, overwrites: Bool) throws(StoreError) {
-        try making(name, overwrites: overwrites, keepsDirectory: true) { name in mkdirat(descriptor.rawValue, name, 0o700) }
+        try making(name, overwrites: overwrites, keepsDirectory: true) { name in
+            mkdirat(descriptor.rawValue, name, 0o700)
+        }
     }
 
     func makeSymlink(_ name: ByteString, to target: ByteString, overwrites: Bool) throws(StoreError) {
@@ -58,13 +63,17 @@ final class TargetDirectory: Sendable {
     func makeFile(_ name: ByteString, overwrites: Bool) throws(StoreError) -> FileDescriptor {
         var opened: Int32 = -1
         try making(name, overwrites: overwrites) { name in
-            opened = openat(descriptor.rawValue, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(0o600))
+            opened = openat(
+                descriptor.rawValue, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(0o600)
+            )
             return opened
         }
         return FileDescriptor(owning: opened)
     }
 
-    func makeLink(_ name: ByteString, to other: TargetDirectory, _ otherName: ByteString, overwrites: Bool) throws(StoreError) {
+    func makeLink(_ name: ByteString, to other: TargetDirectory, _ otherName: ByteString, overwrites: Bool)
+        throws(StoreError)
+    {
         try otherName.withCString { otherName throws(StoreError) in
             try making(name, overwrites: overwrites) { name in
                 linkat(other.descriptor.rawValue, otherName, descriptor.rawValue, name, 0)
@@ -77,9 +86,13 @@ final class TargetDirectory: Sendable {
     }
 
     /// Owner and time of a symlink itself.
-    func setSymlinkAttributes(_ name: ByteString, _ entry: ManifestEntry, restoresOwner: Bool) throws(StoreError) {
+    func setSymlinkAttributes(_ name: ByteString, _ entry: ManifestEntry, restoresOwner: Bool)
+        throws(StoreError)
+    {
         let failed = name.withCString { name in
-            if restoresOwner, fchownat(descriptor.rawValue, name, entry.userID, entry.groupID, AT_SYMLINK_NOFOLLOW) < 0 {
+            if restoresOwner,
+                fchownat(descriptor.rawValue, name, entry.userID, entry.groupID, AT_SYMLINK_NOFOLLOW) < 0
+            {
                 return true
             }
             var times = Self.times(entry.modified)
@@ -96,14 +109,17 @@ final class TargetDirectory: Sendable {
     /// Owner first, since a change of owner clears the special bits; time last. Returns how many extended
     /// attributes the file system refused.
     static func setAttributes(
-        of file: borrowing FileDescriptor, _ path: ByteString, _ entry: ManifestEntry, _ options: ExportOptions
+        of file: borrowing FileDescriptor, _ path: ByteString, _ entry: ManifestEntry,
+        _ options: ExportOptions
     ) throws(StoreError) -> UInt64 {
         var lost: UInt64 = 0
         do throws(Errno) {
             let descriptor = file.rawValue
             for attribute in entry.attributes {
                 let status = attribute.name.withCString { name in
-                    attribute.value.withUnsafeBytes { kaml_fsetxattr(descriptor, name, $0.baseAddress, $0.count) }
+                    attribute.value.withUnsafeBytes {
+                        kaml_fsetxattr(descriptor, name, $0.baseAddress, $0.count)
+                    }
                 }
                 if status < 0 { lost += 1 }
             }
@@ -129,7 +145,8 @@ final class TargetDirectory: Sendable {
     /// Runs a call that makes `name`; when something else has the name and may be replaced, removes that and
     /// runs it again.
     private func making(
-        _ name: ByteString, overwrites: Bool, keepsDirectory: Bool = false, _ make: (UnsafePointer<CChar>) -> Int32
+        _ name: ByteString, overwrites: Bool, keepsDirectory: Bool = false,
+        _ make: (UnsafePointer<CChar>) -> Int32
     ) throws(StoreError) {
         do throws(Errno) {
             try name.withCString { name throws(Errno) in

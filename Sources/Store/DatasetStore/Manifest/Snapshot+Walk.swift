@@ -34,7 +34,8 @@ extension Snapshot {
             case .after: return true
             case .inside: break
             }
-            for index in view.directoryRecords(group) where !(directory.isEmpty && view.record(index).name.isEmpty) {
+            for index in view.directoryRecords(group)
+            where !(directory.isEmpty && view.record(index).name.isEmpty) {
                 try body(view, index)
             }
         }
@@ -47,7 +48,9 @@ extension Snapshot {
     private static func place(of directory: UnsafeRawBufferPointer, below path: ByteString) -> Relation {
         if path.isEmpty { return .inside }
         return path.bytes.withUnsafeBytes { path in
-            if directory.count >= path.count, UnsafeRawBufferPointer(rebasing: directory[..<path.count]).elementsEqual(path) {
+            if directory.count >= path.count,
+                UnsafeRawBufferPointer(rebasing: directory[..<path.count]).elementsEqual(path)
+            {
                 return directory.count == path.count || directory[path.count] == 0 ? .inside : .after
             }
             return KeyOrder.compare(directory, path) < 0 ? .before : .after
@@ -70,7 +73,8 @@ extension Snapshot {
             found = try place(ofOrdinal: 0)
         }
         guard let found else {
-            throw StoreError(.notFound, "there is no such path in the snapshot", snapshot: id.hex, path: path.description)
+            throw StoreError(
+                .notFound, "there is no such path in the snapshot", snapshot: id.hex, path: path.description)
         }
         return found.shard.pointee.view.entry(found.index)
     }
@@ -78,7 +82,9 @@ extension Snapshot {
     /// The entry that a hard link stands for; other entries stand for themselves.
     package func resolve(_ entry: ManifestEntry) throws(StoreError) -> ManifestEntry {
         guard case .hardLink = entry.contents else { return entry }
-        guard let place = try place(directory: entry.directory.bytes, name: entry.name.bytes) else { return entry }
+        guard let place = try place(directory: entry.directory.bytes, name: entry.name.bytes) else {
+            return entry
+        }
         let target = try resolve(place)
         return target.shard.pointee.view.entry(target.index)
     }

@@ -56,7 +56,10 @@ package struct ChunkReader: ~Copyable {
             for index in next..<end {
                 let entry = footer.footer[Int(index)]
                 let frame = UnsafeRawBufferPointer(
-                    rebasing: bytes[Int(entry.frame.lowerBound - range.lowerBound)..<Int(entry.frame.upperBound - range.lowerBound)])
+                    rebasing: bytes[
+                        Int(
+                            entry.frame.lowerBound - range.lowerBound)..<Int(
+                                entry.frame.upperBound - range.lowerBound)])
                 let part = UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(entry.plainLength)])
                 try decode(entry, index, of: pack, frame: frame, into: part)
                 try body(entry, UnsafeRawBufferPointer(part))
@@ -86,7 +89,9 @@ package struct ChunkReader: ~Copyable {
     }
 
     /// Reads into `frames`, which is valid until the next call.
-    private mutating func load(_ range: Range<UInt64>, of pack: PackReference) throws(StoreError) -> UnsafeRawBufferPointer {
+    private mutating func load(_ range: Range<UInt64>, of pack: PackReference) throws(StoreError)
+        -> UnsafeRawBufferPointer
+    {
         let count = Int(range.upperBound - range.lowerBound)
         if frames.count < count {
             frames.deallocate()
@@ -127,7 +132,8 @@ package struct ChunkReader: ~Copyable {
         base: UnsafeRawBufferPointer?, into plain: UnsafeMutableRawBufferPointer
     ) throws(StoreError) {
         let expected = FrameHeader(
-            index: chunk, storedLength: entry.storedLength, plainLength: entry.plainLength, codec: entry.codec)
+            index: chunk, storedLength: entry.storedLength, plainLength: entry.plainLength, codec: entry.codec
+        )
         guard FrameHeader(frame) == expected else { throw damaged(pack, chunk, "has a damaged frame header") }
         let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
         do throws(CodecError) {

@@ -87,7 +87,8 @@ package struct FileReader: ~Copyable {
             guard !overflow else { throw StoreError(.damaged, "an extent of the file is out of range") }
             try chunks.readRun(source.pack, source.firstChunk..<end) { entry, bytes throws(StoreError) in
                 guard entry.containerOffset == source.containerOffset + done else {
-                    throw StoreError(.damaged, "an extent of the file is not contiguous", object: source.pack.key.text)
+                    throw StoreError(
+                        .damaged, "an extent of the file is not contiguous", object: source.pack.key.text)
                 }
                 hasher.addChunk(entry.hash, UInt64(entry.plainLength))
                 done += UInt64(entry.plainLength)

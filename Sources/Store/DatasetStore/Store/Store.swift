@@ -11,7 +11,8 @@ package struct Store: Sendable {
 
     package static let configurationKey = ObjectKey(trusted: "store.json")
 
-    private init(_ objects: any ObjectStore, _ configuration: StoreConfiguration, _ environment: Environment) {
+    private init(_ objects: any ObjectStore, _ configuration: StoreConfiguration, _ environment: Environment)
+    {
         self.objects = objects
         self.configuration = configuration
         manifests = ManifestObjects(store: objects)
@@ -37,7 +38,8 @@ package struct Store: Sendable {
 
     /// Makes a store in a place that has none. Throws `.conflict` where there is one already.
     package static func create(
-        at objects: any ObjectStore, chunking: ChunkingParameters = .standard, _ environment: Environment = .init()
+        at objects: any ObjectStore, chunking: ChunkingParameters = .standard,
+        _ environment: Environment = .init()
     ) throws(StoreError) -> Store {
         let configuration = StoreConfiguration(random: environment.random, chunking: chunking)
         let bytes = try configuration.encoded()

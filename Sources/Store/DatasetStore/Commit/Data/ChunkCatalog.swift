@@ -7,6 +7,8 @@ import System
 struct ChunkPlace: Hashable, Sendable {
     var pack: UInt32
     var chunk: UInt32
+
+    var next: ChunkPlace { ChunkPlace(pack: pack, chunk: chunk + 1) }
 }
 
 /// A pack that this commit writes.
@@ -108,12 +110,22 @@ final class ChunkCatalog: Sendable {
         }
     }
 
-    /// Where a chunk of this hash lies in a pack of this layout; the one `isBetter` likes, else any.
-    func find(
-        _ hash: ContentHash, _ layout: PackLayout, isBetter: (ChunkPlace) -> Bool = { _ in true }
-    ) throws(StoreError) -> ChunkPlace? {
+    /// Where a chunk of this hash lies in a pack of this layout; of many places, any.
+    func find(_ hash: ContentHash, _ layout: PackLayout) throws(StoreError) -> ChunkPlace? {
+        for place in try candidates(hash, layout) where try entry(place).hash == hash { return place }
+        return nil
+    }
+
+    /// All places where a chunk of this hash lies in a pack of this layout; of very many, some.
+    func findAll(_ hash: ContentHash, _ layout: PackLayout) throws(StoreError) -> [ChunkPlace] {
+        var places: [ChunkPlace] = []
+        for place in try candidates(hash, layout) where try entry(place).hash == hash { places.append(place) }
+        return places
+    }
+
+    private func candidates(_ hash: ContentHash, _ layout: PackLayout) throws(StoreError) -> [ChunkPlace] {
         try loadOnce()
-        let candidates = state.withLock { state in
+        return state.withLock { state in
             state.table.candidates(hash.tableWord).filter { place in
                 switch state.packs[Int(place.pack)] {
                 case .known(let pack): pack.layout == layout
@@ -121,13 +133,6 @@ final class ChunkCatalog: Sendable {
                 }
             }
         }
-        var found: ChunkPlace?
-        for place in candidates {
-            guard try entry(place).hash == hash else { continue }
-            if isBetter(place) { return place }
-            if found == nil { found = place }
-        }
-        return found
     }
 
     /// A chunk as its pack's footer lists it.

@@ -33,32 +33,29 @@ struct FrameMaker: ~Copyable {
         reader = ChunkReader(footers, bases: bases)
     }
 
-    /// `base` is asked for only where a difference can pay. `probes` is false for files whose last chunks
-    /// did not compress.
+    /// `base` is an older chunk that may resemble this one. `tries` is false for files whose last chunks did not
+    /// compress: then only a difference is tried.
     mutating func make(
-        _ plain: UnsafeRawBufferPointer, bases: [BaseCandidate], tries: Bool
+        _ plain: UnsafeRawBufferPointer, base: BaseCandidate?, tries: Bool
     ) throws(StoreError) -> EncodedFrame {
         let stored = EncodedFrame(codec: .none, payload: plain, base: nil)
         // Too short for a difference or zstd to win anything over their own overhead.
         guard plain.count >= 48 else { return stored }
         var best: (frame: UnsafeRawBufferPointer, base: BaseCandidate)?
-        for candidate in bases {
-            guard let base = try self.base(candidate), let difference = try self.difference(plain, base.bytes) else {
-                continue
-            }
-            if difference.count < best?.frame.count ?? plain.count / 8 * 7 {
-                best = (difference, base.place)
-            }
-            break
+        if let base, let found = try self.base(base), let difference = try self.difference(plain, found.bytes)
+        {
+            best = (difference, found.place)
         }
         if let best, best.frame.count <= plain.count / 16 {
             // No plain compression comes near: it need not be tried.
             return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
         }
-        guard tries || best != nil, CompressionProbe.looksCompressible(plain) || best != nil else { return stored }
+        guard best != nil || (tries && CompressionProbe.looksCompressible(plain)) else { return stored }
         let alone = encoder.compress(plain)
-        let aloneCount = alone.map { Self.pays($0.count, plain.count) ? $0.count : plain.count } ?? plain.count
-        if let best, best.frame.count * 10 < aloneCount * 9 {
+        let aloneCount =
+            alone.map { Self.pays($0.count, plain.count) ? $0.count : plain.count } ?? plain.count
+        // A difference costs a reader who has nothing the base as well.
+        if let best, best.frame.count * 4 < aloneCount * 3 {
             return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
         }
         guard let alone, aloneCount < plain.count else { return stored }
@@ -103,10 +100,13 @@ struct FrameMaker: ~Copyable {
         do throws(CodecError) {
             try decoder.decode(codec, payload, prefix: base, into: copy)
         } catch {
-            throw StoreError(.inputOutput, "a compressed chunk cannot be read back", cause: error, remedy: Self.memoryRemedy)
+            throw StoreError(
+                .inputOutput, "a compressed chunk cannot be read back", cause: error,
+                remedy: Self.memoryRemedy)
         }
         guard copy.elementsEqual(plain) else {
-            throw StoreError(.inputOutput, "a compressed chunk reads back different", remedy: Self.memoryRemedy)
+            throw StoreError(
+                .inputOutput, "a compressed chunk reads back different", remedy: Self.memoryRemedy)
         }
     }
 

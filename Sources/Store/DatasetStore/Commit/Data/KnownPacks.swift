@@ -31,7 +31,9 @@ struct KnownPacks {
                 do throws(ObjectStoreError) { try store.objects.makeDurable(info.key) } catch { throw StoreError(error) }
                 try catalog.index(pack)
             } catch {
-                guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else { throw error }
+                guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else {
+                    throw error
+                }
             }
         }
     }
@@ -55,7 +57,9 @@ struct KnownPacks {
             if unexplained.isEmpty || seen.count > Self.snapshotLimit { break }
             guard seen.insert(commit.commit.snapshot).inserted else { continue }
             do throws(StoreError) {
-                for pack in try store.snapshot(commit.commit.snapshot).root.packs { unexplained[pack.id] = nil }
+                for pack in try store.snapshot(commit.commit.snapshot).root.packs {
+                    unexplained[pack.id] = nil
+                }
             } catch {
                 guard error.code == .damaged || error.code == .notFound else { throw error }
             }

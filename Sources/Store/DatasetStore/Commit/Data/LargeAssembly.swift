@@ -28,7 +28,6 @@ struct LargeContents: Sendable {
 struct LargeAssembly: ~Copyable {
     private struct Pending {
         var draft: ChunkDraft
-        var place: ChunkPlace
         var plain: [UInt8]
     }
 
@@ -39,8 +38,10 @@ struct LargeAssembly: ~Copyable {
     private let hasher = FileHasher()
     private var hashedHole: UInt64 = 0
     private(set) var extents: [ExtentDraft] = []
+    /// Known chunks in a row, too few to be taken yet, and the places where such a row may end.
     private var pending: [Pending] = []
     private var pendingBytes: UInt64 = 0
+    private var pendingEnds: [ChunkPlace] = []
     /// The chunk that would go on with a run that was accepted.
     private var continuation: ChunkPlace?
 
@@ -58,18 +59,22 @@ struct LargeAssembly: ~Copyable {
     init(size: UInt64) { self.size = size }
 
     mutating func append(
-        _ draft: ChunkDraft, of slot: WorkSlot, _ file: LargeFile, _ context: StoringContext, _ maker: inout FrameMaker
+        _ draft: ChunkDraft, of slot: WorkSlot, _ file: LargeFile, _ context: StoringContext,
+        _ maker: inout FrameMaker
     ) throws(StoreError) {
         switch draft.content {
         case .hole:
             try rejectPending(file, context, &maker)
             hashedHole += draft.length
             addHole(draft)
-        case .known(let place):
+        case .known(let places):
             hash(draft)
-            try take(draft, place, slot, file, context, &maker)
+            try take(draft, places, slot, file, context, &maker)
         case .new:
             hash(draft)
+            // A file with the same bytes may have ended since the chunk was looked up.
+            let places = try context.catalog.findAll(draft.hash, .file)
+            if !places.isEmpty { return try take(draft, places, slot, file, context, &maker) }
             try rejectPending(file, context, &maker)
             guard let chunk = slot.encoded(draft) else { return }
             try store(chunk, draft, context)
@@ -107,23 +112,33 @@ struct LargeAssembly: ~Copyable {
     // MARK: - Known chunks
 
     private mutating func take(
-        _ draft: ChunkDraft, _ place: ChunkPlace, _ slot: WorkSlot, _ file: LargeFile, _ context: StoringContext,
+        _ draft: ChunkDraft, _ places: [ChunkPlace], _ slot: WorkSlot, _ file: LargeFile,
+        _ context: StoringContext,
         _ maker: inout FrameMaker
     ) throws(StoreError) {
-        let isOwn = file.old?.contains(place) ?? false
-        if isOwn || continuation == place || draft.length >= Self.runBytes {
-            if continuation != place { try rejectPending(file, context, &maker) }
+        if let next = continuation, places.contains(next) { return try accept(draft, next, context) }
+        let own = places.first { file.old?.contains($0) ?? false }
+        if let place = own ?? (draft.length >= Self.runBytes ? places.first : nil) {
+            try rejectPending(file, context, &maker)
             return try accept(draft, place, context)
         }
-        if let last = pending.last, last.place.pack != place.pack || last.place.chunk + 1 != place.chunk {
+        var ends = pendingEnds.map(\.next).filter { places.contains($0) }
+        if ends.isEmpty {
             try rejectPending(file, context, &maker)
+            ends = places
         }
         continuation = nil
-        pending.append(Pending(draft: draft, place: place, plain: Array(slot.bytes(draft.plain))))
+        pendingEnds = ends
+        pending.append(Pending(draft: draft, plain: Array(slot.bytes(draft.plain))))
         pendingBytes += draft.length
-        if pending.count >= Self.runChunks || pendingBytes >= Self.runBytes {
-            for known in pending { try accept(known.draft, known.place, context) }
-            clearPending()
+        guard pending.count >= Self.runChunks || pendingBytes >= Self.runBytes, let end = ends.first else {
+            return
+        }
+        let run = pending
+        clearPending()
+        for (index, known) in run.enumerated() {
+            let back = UInt32(run.count - 1 - index)
+            try accept(known.draft, ChunkPlace(pack: end.pack, chunk: end.chunk - back), context)
         }
     }
 
@@ -132,7 +147,7 @@ struct LargeAssembly: ~Copyable {
     ) throws(StoreError) {
         let entry = try context.catalog.entry(place)
         addExtent(draft, place, containerOffset: entry.containerOffset)
-        continuation = ChunkPlace(pack: place.pack, chunk: place.chunk + 1)
+        continuation = place.next
     }
 
     /// The run at hand is too short: its chunks are stored once more.
@@ -153,6 +168,7 @@ struct LargeAssembly: ~Copyable {
     private mutating func clearPending() {
         pending = []
         pendingBytes = 0
+        pendingEnds = []
     }
 
     private static func encode(
@@ -163,8 +179,9 @@ struct LargeAssembly: ~Copyable {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
         defer { memory.deallocate() }
         memory.copyBytes(from: plain)
-        let frame = try maker.make(UnsafeRawBufferPointer(memory), bases: [], tries: true)
-        try body(EncodedChunk(hash: hash, plainLength: plain.count, codec: frame.codec, payload: frame.payload))
+        let frame = try maker.make(UnsafeRawBufferPointer(memory), base: nil, tries: true)
+        try body(
+            EncodedChunk(hash: hash, plainLength: plain.count, codec: frame.codec, payload: frame.payload))
     }
 
     // MARK: - New chunks
@@ -172,16 +189,13 @@ struct LargeAssembly: ~Copyable {
     private mutating func store(
         _ chunk: EncodedChunk, _ draft: ChunkDraft, _ context: StoringContext
     ) throws(StoreError) {
-        if writer != nil, draft.fileOffset + draft.length - packStart > PackFormat.limits.containerSize {
-            try endPack(context)
+        if let writer {
+            let isFull = draft.fileOffset + draft.length - packStart > PackFormat.limits.containerSize
+            let hasRoom = chunk.base.map { writer.hasRoom(forBase: $0.pack.id) } ?? true
+            if isFull || !hasRoom { try endPack(context) }
         }
         if writer == nil { try beginPack(at: draft.fileOffset, context) }
         guard let writer, let own else { return }
-        var chunk = chunk
-        if let base = chunk.base, !writer.hasRoom(forBase: base.pack.id) {
-            throw StoreError(.invalidInput, "a file's chunks have bases in too many packs")
-        }
-        chunk.plainLength = Int(draft.length)
         do throws(ObjectStoreError) {
             let entry = try writer.append(chunk, fileOffset: draft.fileOffset - packStart)
             let place = context.catalog.append(entry, to: own, number: ownNumber, findable: false)
@@ -208,7 +222,7 @@ struct LargeAssembly: ~Copyable {
         self.own = nil
         finished.append((own, ownNumber))
         try context.publisher.submit(
-            writer, own, fileSize: size <= PackFormat.limits.containerSize ? size : nil)
+            writer, own, fileSize: packStart == 0 && size <= PackFormat.limits.containerSize ? size : nil)
     }
 
     // MARK: - Extents

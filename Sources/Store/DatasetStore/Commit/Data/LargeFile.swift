@@ -33,13 +33,17 @@ final class LargeFile: @unchecked Sendable {
     private var holeEnd: UInt64 = 0
 
     var assembly: LargeAssembly
+    /// The file is not what it was when it was opened: what follows is skipped, and it is read again.
     let hasChanged = Atomic(false)
+    /// It cannot be read at all.
+    private let readError = Mutex<Errno?>(nil)
     /// Chunks in a row that zstd did not shorten.
     let unpaid = Atomic<Int>(0)
 
     init(
         _ job: ReadJob, _ place: SourcePlace, _ file: SourceFile, _ status: FileStatus,
-        _ attributes: [ExtendedAttribute], _ kind: ChunkerKind, _ old: OldVersion?, _ parameters: ChunkingParameters,
+        _ attributes: [ExtendedAttribute], _ kind: ChunkerKind, _ old: OldVersion?,
+        _ parameters: ChunkingParameters,
         tries: Int
     ) {
         self.job = job
@@ -57,6 +61,13 @@ final class LargeFile: @unchecked Sendable {
     }
 
     var isCut: Bool { position == status.size }
+    var failure: Errno? { readError.withLock { $0 } }
+
+    /// `.stale` stands for a file that ended early.
+    private func fail(_ error: Errno) {
+        if error != .stale { readError.withLock { $0 = error } }
+        hasChanged.store(true, ordering: .relaxed)
+    }
 
     /// Cuts the next piece into `slot`: a hole, or about `WorkSlot.target` bytes of data. Of FIXED files the
     /// bytes are not read yet, since their cuts do not depend on them.
@@ -66,7 +77,7 @@ final class LargeFile: @unchecked Sendable {
         do throws(Errno) {
             if try !cutHole(into: slot) { try cutData(into: slot) }
         } catch {
-            hasChanged.store(true, ordering: .relaxed)
+            fail(error)
             position = status.size
         }
         slot.length = position - slot.start
@@ -96,7 +107,8 @@ final class LargeFile: @unchecked Sendable {
         }
         guard position > start else { return false }
         slot.chunks.append(
-            ChunkDraft(hash: .zero, plain: 0..<0, fileOffset: start, length: position - start, content: .hole))
+            ChunkDraft(hash: .zero, plain: 0..<0, fileOffset: start, length: position - start, content: .hole)
+        )
         return true
     }
 
@@ -138,7 +150,12 @@ final class LargeFile: @unchecked Sendable {
     func readFixed(into slot: WorkSlot) -> Bool {
         let count = Int(slot.length)
         let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<count])
-        guard (try? file.descriptor.read(into: buffer, at: slot.start)) == count else { return false }
+        do throws(Errno) {
+            guard try file.descriptor.read(into: buffer, at: slot.start) == count else { throw .stale }
+        } catch {
+            fail(error)
+            return false
+        }
         for start in stride(from: 0, to: count, by: parameters.fixedSize) {
             let end = min(count, start + parameters.fixedSize)
             slot.chunks.append(

@@ -53,7 +53,11 @@ final class OldVersion: Sendable {
         while low < high {
             let middle = (low + high) / 2
             let run = byPlace[middle]
-            if (run.number, run.firstChunk) <= (place.pack, place.chunk) { low = middle + 1 } else { high = middle }
+            if (run.number, run.firstChunk) <= (place.pack, place.chunk) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         guard low > 0 else { return false }
         let run = byPlace[low - 1]
@@ -61,12 +65,18 @@ final class OldVersion: Sendable {
     }
 
     /// The chunk that overlaps most with a range of the file.
-    func chunk(over offset: UInt64, _ length: UInt64, _ footers: PackFooters) throws(StoreError) -> BaseCandidate? {
+    func chunk(over offset: UInt64, _ length: UInt64, _ footers: PackFooters) throws(StoreError)
+        -> BaseCandidate?
+    {
         var low = 0
         var high = runs.count
         while low < high {
             let middle = (low + high) / 2
-            if runs[middle].fileOffset + runs[middle].length <= offset { low = middle + 1 } else { high = middle }
+            if runs[middle].fileOffset + runs[middle].length <= offset {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         var best: (overlap: UInt64, chunk: BaseCandidate)?
         while low < runs.count, runs[low].fileOffset < offset + length {

@@ -31,35 +31,32 @@ struct PieceWorker: ~Copyable {
             guard case .chunk(let index) = file.outcome else { continue }
             let draft = slot.chunks[index]
             if let place = try pipeline.context.catalog.find(draft.hash, .slots) {
-                slot.chunks[index].content = .known(place)
+                slot.chunks[index].content = .known([place])
                 continue
             }
-            let bases = try oldChunk(file.job.ordinal)
-            let frame = try maker.make(slot.bytes(draft.plain), bases: bases, tries: true)
+            let base = try oldChunk(file.job.ordinal)
+            let frame = try maker.make(slot.bytes(draft.plain), base: base, tries: true)
             slot.chunks[index].content = slot.keep(frame, plain: draft.plain)
         }
     }
 
     /// The chunk of the same path in the parent.
-    private func oldChunk(_ ordinal: UInt64) throws(StoreError) -> [BaseCandidate] {
+    private func oldChunk(_ ordinal: UInt64) throws(StoreError) -> BaseCandidate? {
         let known = pipeline.comparison.parentOrdinals[Int(ordinal)]
         guard let parent = pipeline.parent, known != Comparison.noParent,
             let found = try parent.place(ofOrdinal: UInt64(known))
-        else { return [] }
+        else { return nil }
         let place = try parent.resolve(found)
-        guard place.record.kind == .chunk else { return [] }
+        guard place.record.kind == .chunk else { return nil }
         let pack = place.shard.pointee.view.pack(place.record.pack)
-        return [BaseCandidate(pack: pack, chunk: place.record.chunk)]
+        return BaseCandidate(pack: pack, chunk: place.record.chunk)
     }
 
     // MARK: - Large files
 
     private mutating func processLarge(_ slot: WorkSlot, _ file: LargeFile) throws(StoreError) {
         if file.hasChanged.load(ordering: .relaxed) { return }
-        if slot.chunks.isEmpty, slot.length > 0, !file.readFixed(into: slot) {
-            file.hasChanged.store(true, ordering: .relaxed)
-            return
-        }
+        if slot.chunks.isEmpty, slot.length > 0, !file.readFixed(into: slot) { return }
         for index in slot.chunks.indices where !slot.chunks[index].plain.isEmpty {
             let draft = slot.chunks[index]
             let plain = slot.bytes(draft.plain)
@@ -69,12 +66,9 @@ struct PieceWorker: ~Copyable {
             }
             let hash = hasher.hash(.chunk, plain)
             slot.chunks[index].hash = hash
-            let known = try pipeline.context.catalog.find(hash, .file) { file.old?.contains($0) ?? true }
-            if let known {
-                slot.chunks[index].content = .known(known)
-            } else {
-                slot.chunks[index].content = try encode(slot, draft, plain, file)
-            }
+            let known = try pipeline.context.catalog.findAll(hash, .file)
+            slot.chunks[index].content =
+                known.isEmpty ? try encode(slot, draft, plain, file) : .known(known)
         }
     }
 
@@ -83,18 +77,16 @@ struct PieceWorker: ~Copyable {
     ) throws(StoreError) -> ChunkDraft.Content {
         let unpaid = file.unpaid.load(ordering: .relaxed)
         let tries = unpaid < Self.patience || unpaid.isMultiple(of: Self.patience)
-        var bases: [BaseCandidate] = []
-        var isSimilar = false
+        var similar: BaseCandidate?
+        var sameOffset: BaseCandidate?
         if let old = file.old, CompressionProbe.looksCompressible(plain) {
-            if let similar = try file.similarity?.find(plain, &maker.reader) {
-                bases.append(similar)
-                isSimilar = true
-            } else if let same = try old.chunk(over: draft.fileOffset, draft.length, pipeline.context.footers) {
-                bases.append(same)
+            similar = try file.similarity?.find(plain, &maker.reader)
+            if similar == nil {
+                sameOffset = try old.chunk(over: draft.fileOffset, draft.length, pipeline.context.footers)
             }
         }
-        let frame = try maker.make(plain, bases: bases, tries: tries)
-        if !bases.isEmpty, !isSimilar { file.similarity?.note(frame, plainCount: plain.count) }
+        let frame = try maker.make(plain, base: similar ?? sameOffset, tries: tries)
+        if sameOffset != nil { file.similarity?.note(frame, plainCount: plain.count) }
         if frame.codec == .none {
             file.unpaid.wrappingAdd(1, ordering: .relaxed)
         } else {

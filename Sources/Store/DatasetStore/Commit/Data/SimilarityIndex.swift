@@ -55,7 +55,8 @@ final class SimilarityIndex: Sendable {
         let table = AnchorTable(plainBytes: old.size)
         var number: UInt32 = 0
         for run in old.runs {
-            try reader.readRun(run.pack, run.firstChunk..<(run.firstChunk + run.chunkCount)) { _, bytes throws(StoreError) in
+            try reader.readRun(run.pack, run.firstChunk..<(run.firstChunk + run.chunkCount)) {
+                _, bytes throws(StoreError) in
                 table.add(bytes, chunk: number)
                 number += 1
             }
@@ -127,7 +128,9 @@ final class AnchorTable: @unchecked Sendable {
             guard slot >= 0, hashes[slot] == hash, chunks[slot] != Self.ambiguous else { return }
             votes[chunks[slot], default: 0] += 1
         }
-        guard let best = votes.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), best.value >= 4 else { return nil }
+        guard let best = votes.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), best.value >= 4 else {
+            return nil
+        }
         return best.key
     }
 
@@ -150,7 +153,8 @@ final class AnchorTable: @unchecked Sendable {
                 hash = (hash << 1) &+ gear[Int(byte)]
                 if hash & anchorMask == 0 {
                     // Only the low half goes into the name, for the same reason.
-                    let name = UInt32(truncatingIfNeeded: ((hash & 0xFFFF_FFFF) &* 0x9E37_79B9_7F4A_7C15) >> 32)
+                    let name = UInt32(
+                        truncatingIfNeeded: ((hash & 0xFFFF_FFFF) &* 0x9E37_79B9_7F4A_7C15) >> 32)
                     if name != 0 { body(name) }
                 }
             }

@@ -35,7 +35,9 @@ struct SmallFileReader: ~Copyable {
         }
     }
 
-    private mutating func read(_ draft: inout SmallFileDraft, _ slot: WorkSlot, _ used: inout Int) throws(Errno) {
+    private mutating func read(_ draft: inout SmallFileDraft, _ slot: WorkSlot, _ used: inout Int)
+        throws(Errno)
+    {
         try openDirectory(draft.place.directory)
         guard let directory else { throw .noEntry }
         let arena = tree.arena(draft.place)
@@ -55,7 +57,8 @@ struct SmallFileReader: ~Copyable {
                 return
             }
             // One byte more than it should have tells a file that grew.
-            let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[used..<(used + Int(before.size) + 1)])
+            let buffer = UnsafeMutableRawBufferPointer(
+                rebasing: slot.plain[used..<(used + Int(before.size) + 1)])
             let count = try file.read(into: buffer, at: 0)
             let attributes = try SourceFiles.attributes(of: file)
             let after = try file.status()
@@ -128,7 +131,7 @@ struct SmallPacker: ~Copyable {
     mutating func place(
         _ draft: ChunkDraft, of slot: WorkSlot, _ context: StoringContext
     ) throws(StoreError) -> ChunkPlace {
-        if case .known(let place) = draft.content { return place }
+        if case .known(let places) = draft.content, let place = places.first { return place }
         if let place = try context.catalog.find(draft.hash, .slots) { return place }
         guard var chunk = slot.encoded(draft) else {
             throw StoreError(.inputOutput, "a small file has no contents to store")

@@ -6,8 +6,8 @@ struct ChunkDraft {
     enum Content {
         /// Zeros that are not stored.
         case hole
-        /// The store or this commit has it.
-        case known(ChunkPlace)
+        /// The store or this commit has it, at each of these places.
+        case known([ChunkPlace])
         /// To be stored. `payload` is a range of the slot's output, or of its plain bytes for `.none`.
         case new(codec: Codec, payload: Range<Int>, base: BaseCandidate?)
     }

@@ -57,7 +57,8 @@ extension Comparison {
         _ tree: SourceTree, parent: Snapshot?, cache: borrowing StatCache?, wholeLimit: UInt64
     ) throws(StoreError) {
         guard tree.entryCount < UInt64(Self.noParent) else {
-            throw StoreError(.invalidInput, "the directory has \(tree.entryCount) entries, more than a snapshot can hold")
+            throw StoreError(
+                .invalidInput, "the directory has \(tree.entryCount) entries, more than a snapshot can hold")
         }
         parentOrdinals = Array(repeating: Self.noParent, count: Int(tree.entryCount))
         reuses = Array(repeating: false, count: Int(tree.entryCount))
@@ -123,7 +124,8 @@ extension Comparison {
     }
 
     private static func isSameRoot(_ tree: SourceTree, _ record: RecordView) -> Bool {
-        record.mode == tree.root.mode && record.userID == tree.root.userID && record.groupID == tree.root.groupID
+        record.mode == tree.root.mode && record.userID == tree.root.userID
+            && record.groupID == tree.root.groupID
             && record.modified == tree.root.modified
             && record.attributes == (tree.directoryAttributes[""] ?? [])
     }
@@ -156,7 +158,9 @@ extension Comparison {
             }
             if record.hasAttributes || !tree.directoryAttributes.isEmpty,
                 record.attributes != (tree.directoryAttributes[tree.keyPath(place)] ?? [])
-            { differs = true }
+            {
+                differs = true
+            }
         case .symlink:
             if trusted, record?.kind == .symlink {
                 reuses[Int(ordinal)] = true
@@ -182,11 +186,14 @@ extension Comparison {
         _ ordinals: [(ordinal: UInt64, place: SourcePlace)], _ tree: SourceTree, _ parent: Snapshot
     ) throws(StoreError) -> Bool {
         for (ordinal, place) in ordinals {
-            guard let group = links.group(of: ordinal), let known = try parent.place(ofOrdinal: ordinal) else {
+            guard let group = links.group(of: ordinal), let known = try parent.place(ofOrdinal: ordinal)
+            else {
                 return false
             }
             let record = known.record
-            guard record.linkCount == group.count, Self.hasSameMetadata(tree.node(place), record) else { return false }
+            guard record.linkCount == group.count, Self.hasSameMetadata(tree.node(place), record) else {
+                return false
+            }
             if group.first == ordinal {
                 if record.kind == .hardLink { return false }
             } else {

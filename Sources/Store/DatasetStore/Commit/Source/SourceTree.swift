@@ -98,7 +98,8 @@ final class SourceArena: @unchecked Sendable {
 
     @inline(__always)
     func name(_ node: SourceNode) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: names[Int(node.nameOffset)..<(Int(node.nameOffset) + Int(node.nameLength))])
+        UnsafeRawBufferPointer(
+            rebasing: names[Int(node.nameOffset)..<(Int(node.nameOffset) + Int(node.nameLength))])
     }
 
     /// The name with its NUL, valid once the scan is over and as long as the arena lives.

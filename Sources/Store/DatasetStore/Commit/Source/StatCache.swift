@@ -25,7 +25,9 @@ struct StatCache: ~Copyable {
         do throws(Errno) {
             let file = try FileDescriptor.open(path, O_RDONLY)
             let size = try file.status().size
-            guard let length = Int(exactly: size), length >= headerLength + ContentHash.byteCount else { return nil }
+            guard let length = Int(exactly: size), length >= headerLength + ContentHash.byteCount else {
+                return nil
+            }
             let region = try MappedRegion(file, length: length)
             guard let count = validCount(region.bytes, snapshot, key) else { return nil }
             return StatCache(region, count)
@@ -47,7 +49,8 @@ struct StatCache: ~Copyable {
         guard (body - headerLength).isMultiple(of: entryLength) else { return nil }
         let count = (body - headerLength) / entryLength
         guard base.u64(80) == UInt64(count),
-            ContentHash.of(.file, UnsafeRawBufferPointer(rebasing: bytes[..<body])) == ContentHash(loading: base + body)
+            ContentHash.of(.file, UnsafeRawBufferPointer(rebasing: bytes[..<body]))
+                == ContentHash(loading: base + body)
         else { return nil }
         return count
     }
@@ -57,7 +60,8 @@ struct StatCache: ~Copyable {
     func matches(_ ordinal: UInt64, _ node: SourceNode) -> Bool {
         guard ordinal < UInt64(count), let base = region.bytes.baseAddress else { return false }
         let entry = base + Self.headerLength + Int(ordinal) * Self.entryLength
-        return Int64(bitPattern: entry.u64(0)) == node.changedSeconds && entry.u32(8) == node.changedNanoseconds
+        return Int64(bitPattern: entry.u64(0)) == node.changedSeconds
+            && entry.u32(8) == node.changedNanoseconds
             && entry.u64(16) == node.inode && entry.u64(24) == node.device
     }
 

@@ -128,14 +128,16 @@ final class TreeScanner: @unchecked Sendable {
                     arena.dropName(at: offset)
                     // Removed between the listing and now: as if it had been removed before.
                     if error == .noEntry { return }
-                    let path = display.appending(ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
+                    let path = display.appending(
+                        ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
                     problems.append(SourceProblem(path: path.description, kind: .unreadable(error)))
                 }
             }
             worker.problems += problems
             worker.skipped += skipped
         } catch {
-            let kind: SourceProblem.Kind = error == .noEntry || error == .loop ? .vanished : .unreadable(error)
+            let kind: SourceProblem.Kind =
+                error == .noEntry || error == .loop ? .vanished : .unreadable(error)
             worker.problems.append(
                 SourceProblem(path: display.isEmpty ? "." : display.description, kind: kind))
         }
@@ -175,8 +177,11 @@ enum SourceFiles {
     }
 }
 
-/// Runs `body` on `count` threads, with their number, and waits for all.
-func runThreads(_ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void) throws(StoreError) {
+/// Runs `body` on `count` threads, with their number, and `meanwhile` on this one; waits for all. At least one
+/// thread is started, or it throws.
+func runThreads(
+    _ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void, meanwhile: () -> Void = {}
+) throws(StoreError) {
     // Threads are move-only, so they are kept in a list that consumes them.
     var started: [UnsafeMutablePointer<Thread>] = []
     defer {
@@ -193,8 +198,11 @@ func runThreads(_ count: Int, name: String, _ body: @escaping @Sendable (Int) ->
             started.append(pointer)
         } catch {
             // Fewer threads do the same work, as long as there is one.
-            guard started.isEmpty else { return }
-            throw StoreError(.unavailable, "no thread could be started", cause: error)
+            guard !started.isEmpty else {
+                throw StoreError(.unavailable, "no thread could be started", cause: error)
+            }
+            break
         }
     }
+    meanwhile()
 }
