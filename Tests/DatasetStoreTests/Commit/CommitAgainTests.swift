@@ -60,6 +60,18 @@ import Testing
         #expect(try source.storedBytes == stored)
     }
 
+    @Test func contentOfAnEarlierSnapshotIsNotStoredAgain() throws {
+        let source = try makeTree()
+        var random = SplitMix64(seed: 12)
+        let (a, b) = (random.bytes(3_000_000), random.bytes(3_000_000))
+        for (content, newBytes) in [(a, UInt64(a.count)), (b, UInt64(b.count)), (a, 0), (b, 0)] {
+            try source.write("turns.bin", content)
+            let result = try source.commit()
+            if newBytes == 0 { #expect(result.newBytes == 0) } else { #expect(result.newBytes >= newBytes) }
+            try check(source, result)
+        }
+    }
+
     @Test func aFileChangedWithinTheMarginIsReadAgain() throws {
         let source = try makeTree()
         let first = try source.commit()

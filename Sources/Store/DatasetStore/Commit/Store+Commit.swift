@@ -66,7 +66,7 @@ private struct CommitRun {
             result.statistics = parent.statistics
             if head == nil { result.sequence = try record(result, nil, &state) }
         } else {
-            let finished = try storeData(scanned, comparison, parent, state, root, &result)
+            let finished = try storeData(scanned, comparison, parent, root, &result)
             result.snapshot = finished.manifest.snapshot
             result.statistics = finished.manifest.statistics
             result.storedBytes = result.packBytes + finished.manifest.storedLength
@@ -158,13 +158,12 @@ private struct CommitRun {
     // MARK: - Store
 
     private func storeData(
-        _ scanned: Scanned, _ comparison: Comparison, _ parent: Snapshot?, _ state: LogState,
-        _ root: SourceFile,
+        _ scanned: Scanned, _ comparison: Comparison, _ parent: Snapshot?, _ root: SourceFile,
         _ result: inout CommitResult
     ) throws(StoreError) -> ManifestAssembly.Result {
         let tree = scanned.tree
         let footers = PackFooters(store.objects)
-        let known = KnownPacks(store: store, state: state, parent: parent, footers: footers)
+        let known = KnownPacks(store: store, parent: parent, footers: footers)
         let catalog = ChunkCatalog(footers) { catalog throws(StoreError) in try known.add(to: catalog) }
         let context = StoringContext(
             objects: store.objects, catalog: catalog, footers: footers, bases: PlainChunkCache(),
