@@ -6,7 +6,7 @@ SWIFT := .ci/swift.sh
 SOURCES := Sources Tests Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test unit integration bench stress fuzz lint format proto clean
+.PHONY: help setup build run test unit integration bench stress fuzz fuzz-short lint format proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ build: setup ## release build of everything
 run: build ## commit a dataset, mount it, read it back (DATA=/some/dir, STORE=/some/dir)
 	@.ci/demo.sh
 
-test: setup lint unit integration ## everything: setup, lint, unit tests, integration tests on real mounts
+test: setup lint unit integration fuzz-short ## everything: setup, lint, unit and integration tests, a short fuzzing run
 
 unit: setup ## debug build and the unit tests
 	$(SWIFT) test --skip IntegrationTests
@@ -36,6 +36,9 @@ stress: build ## the integration tests with their long fault loops
 
 fuzz: setup ## a long fuzzing run (SECONDS_EACH=600)
 	@.ci/fuzz.sh $(or $(SECONDS_EACH),600)
+
+fuzz-short: setup
+	@.ci/fuzz.sh 5
 
 lint: setup ## formatting and style; changes nothing
 	$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)

@@ -11,11 +11,12 @@ export KAML_FUZZ=1 SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
 # gold prints thousands of warnings about the sanitizer's symbols; lld does not.
 .ci/swift.sh build --scratch-path "$scratch" --product kaml-fuzz \
   -Xswiftc -sanitize=fuzzer,address -Xswiftc -use-ld=lld
+"$scratch/debug/kaml-fuzz" seeds "$scratch/seeds"
 for parser in "${parsers[@]}"; do
   corpus=Tests/Fuzz/corpus/$parser
   grown=$scratch/corpus/$parser
   mkdir -p "$corpus" "$grown"
-  if ! "$scratch/debug/kaml-fuzz" "$parser" "$grown" "$corpus" -max_total_time="$seconds" -max_len=65536 \
+  if ! "$scratch/debug/kaml-fuzz" "$parser" "$grown" "$corpus" "$scratch/seeds/$parser" -max_total_time="$seconds" -max_len=65536 \
     -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$scratch/$parser-" >"$scratch/$parser.log" 2>&1; then
     tail -n 40 "$scratch/$parser.log" >&2
     exit 1

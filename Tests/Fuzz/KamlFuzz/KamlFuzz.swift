@@ -1,7 +1,9 @@
 import CLibFuzzer
 import Glibc
+import System
 
 /// `kaml-fuzz PARSER [libFuzzer's arguments]`: one executable for all parsers, so that it is linked once.
+/// `kaml-fuzz seeds DIRECTORY` writes well-formed objects for each of them.
 @main
 struct KamlFuzz {
     typealias Callback = @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
@@ -11,7 +13,10 @@ struct KamlFuzz {
         "log": { fuzzLog($0, $1) }, "records": { fuzzRecords($0, $1) }, "names": { fuzzNames($0, $1) },
     ]
 
-    static func main() {
+    static func main() throws {
+        if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "seeds" {
+            return try Seeds.write(to: ByteString(CommandLine.arguments[2]))
+        }
         guard CommandLine.arguments.count > 1, let parser = parsers[CommandLine.arguments[1]] else {
             print("usage: kaml-fuzz \(parsers.keys.sorted().joined(separator: "|")) [libFuzzer's arguments]")
             exit(2)
