@@ -75,6 +75,21 @@ import Testing
         }
     }
 
+    @Test("a pack beyond the format's limits is never published")
+    func packBeyondLimits() throws {
+        let empty = try PackWriter(id: PackID(random: HostRandom()), layout: .slots, in: store)
+        #expect(throws: ObjectStoreError.self) { try empty.publish() }
+        let huge = try PackWriter(id: PackID(random: HostRandom()), layout: .file, in: store)
+        let byte: [UInt8] = [1]
+        try byte.withUnsafeBytes { bytes in
+            _ = try huge.append(
+                EncodedChunk(hash: ContentHash.of(.chunk, bytes), plainLength: 1, codec: .none, payload: bytes),
+                fileOffset: 0)
+        }
+        #expect(throws: ObjectStoreError.self) { try huge.publish(fileSize: (16 << 30) + 1) }
+        #expect(try store.list("").isEmpty)
+    }
+
     static func write(
         _ chunks: [[UInt8]], to store: any ObjectStore, layout: PackLayout = .slots
     ) throws -> (PackReference, [ChunkEntry]) {
