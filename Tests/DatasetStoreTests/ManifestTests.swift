@@ -81,6 +81,41 @@ import Testing
         #expect(throws: StoreError.self) { try write(twice) }
     }
 
+    @Test("a shard also ends by its bytes, and attributes that cannot be stored name their file")
+    func shardBytes() throws {
+        let value = [UInt8](repeating: 7, count: 64 << 10)
+        var entries = [Self.directory("", "")]
+        for index in 0..<100 {
+            var entry = Self.file("", Self.name(index))
+            entry.attributes = (0..<8).map { ExtendedAttribute(name: ByteString("user.\($0)"), value: value) }
+            entries.append(entry)
+        }
+        let snapshot = try write(entries)
+        #expect(snapshot.root.shardCount == 2)
+        try snapshot.forEachEntry { ordinal, view, index in
+            #expect(view.entry(index) == entries[Int(ordinal)])
+        }
+        for attributes in [
+            [ExtendedAttribute(name: "user.long", value: value + [1])],
+            (0..<9_000).map { ExtendedAttribute(name: ByteString("user.\($0)"), value: []) },
+            (0..<300).map { ExtendedAttribute(name: ByteString("user.\($0)"), value: value) },
+        ] {
+            var entry = Self.file("", "guilty")
+            entry.attributes = attributes
+            let error = #expect(throws: StoreError.self) { try write([Self.directory("", ""), entry]) }
+            #expect(error?.path == "guilty")
+        }
+    }
+
+    @Test("what readers would refuse fails when it is written")
+    func unreadableEntries() throws {
+        var entry = Self.file("", "a")
+        entry.mode = 0o120777
+        entry.contents = .symlink(target: ByteString([UInt8](repeating: 0x61, count: 5_000)))
+        #expect(throws: StoreError.self) { try write([Self.directory("", ""), entry]) }
+        #expect(try store.list("").isEmpty)
+    }
+
     @Test("NFC and NFD twins and invalid UTF-8 stay different names")
     func bytesAsNames() throws {
         let names = [
