@@ -107,6 +107,21 @@ import Testing
         }
     }
 
+    @Test("an image that is there already is made durable before it is named")
+    func existingImageIsDurable() throws {
+        let directory = try TemporaryDirectory()
+        let image: [UInt8] = Array("image".utf8)
+        var encoder = FrameEncoder(level: 1)
+        let first = ManifestObjects(store: FileObjectStore(directory.path))
+        _ = try first.put(.manifestShard, image, encoder: &encoder)
+        let faulty = FaultyFileSystem()
+        let second = ManifestObjects(store: FileObjectStore(directory.path, files: faulty))
+        #expect(try second.put(.manifestShard, image, encoder: &encoder).storedLength == 0)
+        #expect(faulty.count(.sync) > 0)
+        faulty.always(.sync, .inputOutput)
+        #expect(throws: StoreError.self) { try second.put(.manifestShard, image, encoder: &encoder) }
+    }
+
     @Test("what readers would refuse fails when it is written")
     func unreadableEntries() throws {
         var entry = Self.file("", "a")

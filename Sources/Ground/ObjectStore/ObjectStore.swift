@@ -60,9 +60,16 @@ package protocol ObjectStore: Sendable {
 
     /// Removes an object; none there is no error.
     func delete(_ key: ObjectKey) throws(ObjectStoreError)
+
+    /// Makes an object that was found under `key` as durable as if this caller had published it: whoever did
+    /// may have died before its name was safe.
+    func ensureDurable(_ key: ObjectKey) throws(ObjectStoreError)
 }
 
 extension ObjectStore {
+    /// What can be seen is durable, as in a bucket.
+    package func ensureDurable(_ key: ObjectKey) throws(ObjectStoreError) {}
+
     package func createIfAbsent(
         _ key: ObjectKey, _ bytes: [UInt8]
     ) throws(ObjectStoreError) -> CreateOutcome {

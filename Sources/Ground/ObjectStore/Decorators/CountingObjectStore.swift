@@ -94,6 +94,8 @@ package final class CountingObjectStore: ObjectStore {
     package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
         try deletes.counting { () throws(ObjectStoreError) in (try store.delete(key), 0) }
     }
+
+    package func ensureDurable(_ key: ObjectKey) throws(ObjectStoreError) { try store.ensureDurable(key) }
 }
 
 private final class CountingObjectWriter: ObjectWriter {

@@ -124,6 +124,8 @@ package final class FileObjectStore: ObjectStore {
         return try writer.publish()
     }
 
+    package func ensureDurable(_ key: ObjectKey) throws(ObjectStoreError) { try makeNameDurable(key) }
+
     package func makeWriter(_ key: ObjectKey) throws(ObjectStoreError) -> any ObjectWriter {
         if folders.isFirstWriter() { _ = try? removeAbandoned(olderThan: Self.abandonedAge) }
         return try FileObjectWriter(self, key, operation: .write)

@@ -37,14 +37,18 @@ package struct ManifestObjects: Sendable {
         let id = ContentHash.of(kind, image)
         let key = ManifestFormat.key(of: id)
         do throws(ObjectStoreError) {
-            if try store.size(of: key) != nil { return Stored(id: id, storedLength: 0) }
+            if try store.size(of: key) != nil {
+                // Whoever made it may have died before its name was safe, and the log is about to name it.
+                try store.ensureDurable(key)
+                return Stored(id: id, storedLength: 0)
+            }
         } catch { throw StoreError(error) }
         let base = try similar.flatMap { similar throws(StoreError) in try self.base(kind, for: similar) }
         let object = encode(kind, id, image, base: base, encoder: &encoder)
         do throws(ObjectStoreError) {
-            _ = try store.createIfAbsent(key, object)
+            let outcome = try store.createIfAbsent(key, object)
+            return Stored(id: id, storedLength: outcome == .created ? UInt64(object.count) : 0)
         } catch { throw StoreError(error) }
-        return Stored(id: id, storedLength: UInt64(object.count))
     }
 
     // MARK: - Reading

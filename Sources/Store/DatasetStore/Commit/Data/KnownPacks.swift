@@ -27,6 +27,10 @@ struct KnownPacks {
             guard let id = Self.id(info.key) else { continue }
             do throws(StoreError) {
                 guard let pack = try footers.reference(of: id, objectSize: info.size) else { continue }
+                // Its commit was killed, perhaps before the pack's name was safe.
+                do throws(ObjectStoreError) { try store.objects.ensureDurable(info.key) } catch {
+                    throw StoreError(error)
+                }
                 try catalog.index(pack)
             } catch {
                 guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else {
