@@ -193,6 +193,25 @@ import Testing
         }
     }
 
+    @Test("a hole with chunks, and bits in zero fields, are refused")
+    func zeroFields() throws {
+        var entry = Self.file("", "a")
+        entry.size = 8192
+        entry.contents = .extents(hash: .zero, [.init(fileOffset: 0, length: 8192, source: nil)])
+        let snapshot = try write([Self.directory("", ""), entry])
+        let id = snapshot.root.shard(0).id
+        let image = try ManifestObjects(store: store).image(.manifestShard, id)
+        let extent = 64 + 2 * 104 + 16
+        for field in [10, 32, 63, 64 + 71, extent + 20, extent + 24, extent + 28, extent + 32] {
+            var bad = image
+            bad[field] = 1
+            bad.withUnsafeBytes { bytes -> Void in
+                #expect(throws: StoreError.self, "byte \(field)") { _ = try ShardView(bytes, id: id) }
+            }
+        }
+        _ = try image.withUnsafeBytes { try ShardView($0, id: id) }
+    }
+
     // MARK: -
 
     private func result(_ entries: [ManifestEntry], parent: Snapshot? = nil) throws -> ManifestWriter.Result {

@@ -87,7 +87,8 @@ package struct ManifestObjects: Sendable {
             guard start.u16(8) == ManifestFormat.version else { return .failure(.version(start.u16(8))) }
             guard start.u8(10) == kind.rawValue else { return .failure(.damaged("is of another kind")) }
             guard let codec = Codec(rawValue: start.u8(11)), ContentHash(loading: start + 32) == id,
-                start.u64(16) > 0, start.u64(16) <= limit(kind)
+                start.u32(12) == 0, start.u64(24) == 0, start.u64(16) > 0, start.u64(16) <= limit(kind),
+                codec == .zstdPrefix || ContentHash(loading: start + 64) == .zero
             else { return .failure(.damaged("has a damaged envelope")) }
             return .success(
                 Envelope(
