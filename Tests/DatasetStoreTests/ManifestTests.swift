@@ -167,6 +167,25 @@ import Testing
         }
     }
 
+    @Test("an envelope cannot make a reader allocate what its payload cannot hold")
+    func lyingEnvelope() throws {
+        let snapshot = try write([Self.directory("", ""), Self.file("", "a")])
+        let objects = ManifestObjects(store: store)
+        let shard = snapshot.root.shard(0)
+        #expect(throws: StoreError.self) {
+            try objects.image(.manifestShard, shard.id, length: shard.plainLength + 1)
+        }
+        _ = try objects.image(.manifestShard, shard.id, length: shard.plainLength)
+        for (id, kind) in [(shard.id, ObjectKind.manifestShard), (snapshot.id, .manifestRoot)] {
+            let key = ManifestFormat.key(of: id)
+            var object = try store.readAll(key, limit: 1 << 20)
+            PackTests.set(&object, at: 16, UInt64(object.count - 96) * 32_768 + 1)
+            store.replace(key, with: object)
+            let error = #expect(throws: StoreError.self) { try objects.image(kind, id) }
+            #expect(error?.message.contains("too short for its plain length") == true)
+        }
+    }
+
     @Test("a root where a shard is expected is refused, and the reverse")
     func kindsAreNotConfused() throws {
         let snapshot = try write([Self.directory("", ""), Self.file("", "a")])

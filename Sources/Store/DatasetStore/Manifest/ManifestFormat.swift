@@ -28,6 +28,9 @@ package enum ManifestFormat {
 
     static let maximumShardLength: UInt64 = 256 << 20
     static let maximumRootLength: UInt64 = 1 << 30
+    /// zstd's own bound: a block of at most 128 KiB takes four bytes at least. A reader allocates no more than
+    /// so many times the payload on the word of an envelope.
+    static let maximumRatio: UInt64 = 32_768
     static let maximumNameLength = 255
     static let maximumPathLength = 4_096
 

@@ -17,9 +17,14 @@ package struct ManifestObjects: Sendable {
         package var storedLength: UInt64
     }
 
-    /// The plain image, checked against its name.
-    package func image(_ kind: ObjectKind, _ id: ContentHash) throws(StoreError) -> [UInt8] {
+    /// The plain image, checked against its name. `length` is what whoever names the image says it has.
+    package func image(
+        _ kind: ObjectKind, _ id: ContentHash, length: UInt32? = nil
+    ) throws(StoreError) -> [UInt8] {
         let object = try envelope(kind, id)
+        guard length.map({ Int($0) == object.plainLength }) ?? true else {
+            throw damaged(id, "has \(object.plainLength) bytes instead of \(length ?? 0)")
+        }
         var base: [UInt8]?
         if object.codec == .zstdPrefix {
             let parent = try envelope(kind, object.base)
@@ -108,6 +113,13 @@ package struct ManifestObjects: Sendable {
     private func plain(
         of object: Envelope, _ kind: ObjectKind, _ id: ContentHash, base: [UInt8]?
     ) throws(StoreError) -> [UInt8] {
+        // Before memory is taken on the envelope's word.
+        let payload = UInt64(object.bytes.count - ManifestFormat.envelopeLength)
+        let isPossible =
+            object.codec == .none
+            ? UInt64(object.plainLength) == payload
+            : UInt64(object.plainLength) <= payload * ManifestFormat.maximumRatio
+        guard isPossible else { throw damaged(id, "is too short for its plain length") }
         var image = [UInt8](repeating: 0, count: object.plainLength)
         let decoded = image.withUnsafeMutableBytes { image -> Result<Void, CodecError> in
             object.bytes.withUnsafeBytes { bytes in
