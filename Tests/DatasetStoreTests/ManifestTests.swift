@@ -81,6 +81,56 @@ import Testing
         #expect(throws: StoreError.self) { try write(twice) }
     }
 
+    @Test("a shard also ends by its bytes, and attributes that cannot be stored name their file")
+    func shardBytes() throws {
+        let value = [UInt8](repeating: 7, count: 64 << 10)
+        var entries = [Self.directory("", "")]
+        for index in 0..<100 {
+            var entry = Self.file("", Self.name(index))
+            entry.attributes = (0..<8).map { ExtendedAttribute(name: ByteString("user.\($0)"), value: value) }
+            entries.append(entry)
+        }
+        let snapshot = try write(entries)
+        #expect(snapshot.root.shardCount == 2)
+        try snapshot.forEachEntry { ordinal, view, index in
+            #expect(view.entry(index) == entries[Int(ordinal)])
+        }
+        for attributes in [
+            [ExtendedAttribute(name: "user.long", value: value + [1])],
+            (0..<9_000).map { ExtendedAttribute(name: ByteString("user.\($0)"), value: []) },
+            (0..<300).map { ExtendedAttribute(name: ByteString("user.\($0)"), value: value) },
+        ] {
+            var entry = Self.file("", "guilty")
+            entry.attributes = attributes
+            let error = #expect(throws: StoreError.self) { try write([Self.directory("", ""), entry]) }
+            #expect(error?.path == "guilty")
+        }
+    }
+
+    @Test("an image that is there already is made durable before it is named")
+    func existingImageIsDurable() throws {
+        let directory = try TemporaryDirectory()
+        let image: [UInt8] = Array("image".utf8)
+        var encoder = FrameEncoder(level: 1)
+        let first = ManifestObjects(store: FileObjectStore(directory.path))
+        _ = try first.put(.manifestShard, image, encoder: &encoder)
+        let faulty = FaultyFileSystem()
+        let second = ManifestObjects(store: FileObjectStore(directory.path, files: faulty))
+        #expect(try second.put(.manifestShard, image, encoder: &encoder).storedLength == 0)
+        #expect(faulty.count(.sync) > 0)
+        faulty.always(.sync, .inputOutput)
+        #expect(throws: StoreError.self) { try second.put(.manifestShard, image, encoder: &encoder) }
+    }
+
+    @Test("what readers would refuse fails when it is written")
+    func unreadableEntries() throws {
+        var entry = Self.file("", "a")
+        entry.mode = 0o120777
+        entry.contents = .symlink(target: ByteString([UInt8](repeating: 0x61, count: 5_000)))
+        #expect(throws: StoreError.self) { try write([Self.directory("", ""), entry]) }
+        #expect(try store.list("").isEmpty)
+    }
+
     @Test("NFC and NFD twins and invalid UTF-8 stay different names")
     func bytesAsNames() throws {
         let names = [
@@ -117,6 +167,25 @@ import Testing
         }
     }
 
+    @Test("an envelope cannot make a reader allocate what its payload cannot hold")
+    func lyingEnvelope() throws {
+        let snapshot = try write([Self.directory("", ""), Self.file("", "a")])
+        let objects = ManifestObjects(store: store)
+        let shard = snapshot.root.shard(0)
+        #expect(throws: StoreError.self) {
+            try objects.image(.manifestShard, shard.id, length: shard.plainLength + 1)
+        }
+        _ = try objects.image(.manifestShard, shard.id, length: shard.plainLength)
+        for (id, kind) in [(shard.id, ObjectKind.manifestShard), (snapshot.id, .manifestRoot)] {
+            let key = ManifestFormat.key(of: id)
+            var object = try store.readAll(key, limit: 1 << 20)
+            PackTests.set(&object, at: 16, UInt64(object.count - 96) * 32_768 + 1)
+            store.replace(key, with: object)
+            let error = #expect(throws: StoreError.self) { try objects.image(kind, id) }
+            #expect(error?.message.contains("too short for its plain length") == true)
+        }
+    }
+
     @Test("a root where a shard is expected is refused, and the reverse")
     func kindsAreNotConfused() throws {
         let snapshot = try write([Self.directory("", ""), Self.file("", "a")])
@@ -141,6 +210,25 @@ import Testing
                 for index in 0..<view.count { _ = view.entry(index) }
             }
         }
+    }
+
+    @Test("a hole with chunks, and bits in zero fields, are refused")
+    func zeroFields() throws {
+        var entry = Self.file("", "a")
+        entry.size = 8192
+        entry.contents = .extents(hash: .zero, [.init(fileOffset: 0, length: 8192, source: nil)])
+        let snapshot = try write([Self.directory("", ""), entry])
+        let id = snapshot.root.shard(0).id
+        let image = try ManifestObjects(store: store).image(.manifestShard, id)
+        let extent = 64 + 2 * 104 + 16
+        for field in [10, 32, 63, 64 + 71, extent + 20, extent + 24, extent + 28, extent + 32] {
+            var bad = image
+            bad[field] = 1
+            bad.withUnsafeBytes { bytes -> Void in
+                #expect(throws: StoreError.self, "byte \(field)") { _ = try ShardView(bytes, id: id) }
+            }
+        }
+        _ = try image.withUnsafeBytes { try ShardView($0, id: id) }
     }
 
     // MARK: -

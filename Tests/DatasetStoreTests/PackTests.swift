@@ -38,12 +38,8 @@ import Testing
         for index in start..<object.count {
             for bit in 0..<8 {
                 object[index] ^= 1 << UInt8(bit)
-                // The trailer's zero field is outside the hash and carries nothing.
-                let isReserved = (object.count - 12..<object.count - 8).contains(index)
-                if !isReserved {
-                    #expect(throws: StoreError.self) {
-                        try object.withUnsafeBytes { _ = try Self.footer($0, pack) }
-                    }
+                #expect(throws: StoreError.self) {
+                    try object.withUnsafeBytes { _ = try Self.footer($0, pack) }
                 }
                 object[index] ^= 1 << UInt8(bit)
             }
@@ -63,7 +59,7 @@ import Testing
         let start = object.count - Int(pack.footerLength)
         let honest = Array(object[start..<(object.count - 48)])
         // Each field of the header and of the first chunk entry, set to all ones, with the hash made anew.
-        for field in [12, 16, 24, 32, 64 + 32, 64 + 40, 64 + 48, 64 + 52, 64 + 56] {
+        for field in [12, 16, 20, 24, 32, 56, 64 + 32, 64 + 40, 64 + 48, 64 + 52, 64 + 56, 64 + 57, 64 + 60] {
             var body = honest
             for offset in 0..<4 { body[field + offset] = 0xFF }
             var lying = pack
@@ -73,6 +69,43 @@ import Testing
                 #expect(throws: StoreError.self, "field at \(field)") { _ = try PackFooter(bytes, of: lying) }
             }
         }
+    }
+
+    @Test("a pack of small files whose frames a record cannot name is refused")
+    func framesBeyond32Bits() throws {
+        for layout in [PackLayout.slots, .file] {
+            let (pack, _) = try Self.write([[1, 2, 3], [4, 5]], to: store, layout: layout)
+            let object = try store.readAll(pack.key, limit: 1 << 20)
+            var body = Array(object[(object.count - Int(pack.footerLength))..<(object.count - 48)])
+            var far = pack
+            far.objectSize = 5 << 30
+            Self.set(&body, at: 32, far.objectSize - UInt64(pack.footerLength))
+            Self.set(&body, at: 64 + 64 + 32, 4 << 30)
+            far.footerHash = ContentHash.of(.packFooter, body)
+            let bytes = body + far.footerHash.bytes + Array(object[(object.count - 16)...])
+            bytes.withUnsafeBytes { bytes -> Void in
+                #expect((try? PackFooter(bytes, of: far)) == nil ? layout == .slots : layout == .file)
+            }
+        }
+    }
+
+    static func set(_ bytes: inout [UInt8], at offset: Int, _ value: UInt64) {
+        for index in 0..<8 { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> UInt64(index * 8)) }
+    }
+
+    @Test("a pack beyond the format's limits is never published")
+    func packBeyondLimits() throws {
+        let empty = try PackWriter(id: PackID(random: HostRandom()), layout: .slots, in: store)
+        #expect(throws: ObjectStoreError.self) { try empty.publish() }
+        let huge = try PackWriter(id: PackID(random: HostRandom()), layout: .file, in: store)
+        let byte: [UInt8] = [1]
+        try byte.withUnsafeBytes { bytes in
+            _ = try huge.append(
+                EncodedChunk(hash: ContentHash.of(.chunk, bytes), plainLength: 1, codec: .none, payload: bytes),
+                fileOffset: 0)
+        }
+        #expect(throws: ObjectStoreError.self) { try huge.publish(fileSize: (16 << 30) + 1) }
+        #expect(try store.list("").isEmpty)
     }
 
     static func write(

@@ -30,12 +30,6 @@ struct ByteBuilder {
     mutating func raw(_ value: UnsafeRawBufferPointer) { bytes.append(contentsOf: value) }
     mutating func zeros(_ count: Int) { bytes.append(contentsOf: repeatElement(0, count: count)) }
 
-    /// Pads with zeros so that the next field starts at a multiple of `alignment`.
-    mutating func align(_ alignment: Int) {
-        let over = bytes.count % alignment
-        if over != 0 { zeros(alignment - over) }
-    }
-
     private mutating func append<Value: FixedWidthInteger>(_ value: Value) {
         withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
     }
@@ -52,6 +46,9 @@ extension UnsafeRawBufferPointer {
         guard count >= magic.utf8CodeUnitCount else { return false }
         return elementsEqual2(magic)
     }
+
+    /// The range lies inside.
+    func areZero(_ range: Range<Int>) -> Bool { self[range].allSatisfy { $0 == 0 } }
 
     private func elementsEqual2(_ magic: StaticString) -> Bool {
         for index in 0..<magic.utf8CodeUnitCount where self[index] != magic.utf8Start[index] { return false }

@@ -107,6 +107,8 @@ package final class FaultyObjectStore: ObjectStore {
         try store.delete(key)
     }
 
+    package func makeDurable(_ key: ObjectKey) throws(ObjectStoreError) { try store.makeDurable(key) }
+
     /// Counts a request, and throws or delays it when that is its fault; else returns the fault for the caller
     /// to play.
     fileprivate func fault(_ request: StoreRequest, _ key: String) throws(ObjectStoreError) -> StoreFault? {

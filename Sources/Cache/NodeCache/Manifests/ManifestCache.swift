@@ -24,11 +24,11 @@ struct ManifestCache: ManifestSource {
         return keep(.manifestRoot, id, path, image.bytes, UnsafeBufferPointer(start: nil, count: 0)) ?? image
     }
 
-    func shard(_ id: ContentHash) throws(StoreError) -> any ShardImage {
+    func shard(_ id: ContentHash, length: UInt32?) throws(StoreError) -> any ShardImage {
         let path = context.layout.manifest(id)
         if let image = open(.manifestShard, id, path) { return image }
         let image = try fetch { () throws(StoreError) in
-            try StoreManifestSource(objects: objects).shard(id)
+            try StoreManifestSource(objects: objects).shard(id, length: length)
         }
         let slots = UnsafeBufferPointer(start: image.slots, count: image.slotCount)
         return keep(.manifestShard, id, path, image.bytes, slots) ?? image

@@ -134,11 +134,12 @@ struct StatCommand: AnsweringCommand {
                     holes += extent.length
                     continue
                 }
-                let footer = try footers.image(of: source.pack).footer
                 var share = StatReport.PackShare(source.pack, place: source.containerOffset)
-                for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount)
-                where Int(chunk) < footer.chunkCount {
-                    share.add(footer[Int(chunk)])
+                try footers.with(source.pack) { footer in
+                    for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount)
+                    where Int(chunk) < footer.chunkCount {
+                        share.add(footer[Int(chunk)])
+                    }
                 }
                 shares.append(share)
             }

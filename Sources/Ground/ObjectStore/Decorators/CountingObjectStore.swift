@@ -96,6 +96,7 @@ package final class CountingObjectStore: ObjectStore {
     package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
         try deletes.counting { () throws(ObjectStoreError) in (try store.delete(key), 0) }
     }
+
 }
 
 private final class CountingObjectWriter: ObjectWriter {

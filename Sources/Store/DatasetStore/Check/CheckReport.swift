@@ -37,6 +37,8 @@ package struct CheckReport: Sendable {
 
     package enum Problem: Sendable, Hashable {
         case missing
+        /// It and all after it up to this key.
+        case missingThrough(String)
         case wrongSize(expected: UInt64, found: UInt64)
         /// The bytes are not what they must be; the text says how.
         case corrupt(String)
@@ -89,6 +91,7 @@ extension CheckReport.Problem: CustomStringConvertible {
     package var description: String {
         switch self {
         case .missing: "is missing"
+        case .missingThrough(let key): "and all after it up to \(key) are missing"
         case .wrongSize(let expected, let found): "has \(found) bytes instead of \(expected)"
         case .corrupt(let how): how
         case .contradiction(let how): how
@@ -100,7 +103,7 @@ extension CheckReport.Problem: CustomStringConvertible {
     /// The word in `kaml check -o json`.
     package var word: String {
         switch self {
-        case .missing: "missing"
+        case .missing, .missingThrough: "missing"
         case .wrongSize: "wrongSize"
         case .corrupt: "corrupt"
         case .contradiction: "contradiction"

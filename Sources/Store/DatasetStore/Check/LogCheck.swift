@@ -17,16 +17,30 @@ struct LogCheck {
 
     /// `datasets`: only the snapshots of these; nil means all.
     init(_ store: any ObjectStore, datasets: Set<DatasetName>?) throws(StoreError) {
-        var last: UInt64 = 0
+        var listed: [UInt64] = []
         do throws(ObjectStoreError) {
             try store.list(LogKey.prefix, after: nil) { info throws(ObjectStoreError) in
-                last = max(last, LogKey.sequence(of: info.key) ?? 0)
+                if let sequence = LogKey.sequence(of: info.key), sequence > 0 { listed.append(sequence) }
                 return true
             }
         } catch { throw StoreError(error) }
-        guard last > 0 else { return }
-        for sequence in 1...last { try take(sequence, from: store) }
+        // A key's number is anybody's word: it is compared, never counted up to.
+        var next: UInt64 = 1
+        for sequence in listed.sorted() where sequence >= next {
+            if sequence > next { miss(next, through: sequence - 1) }
+            try take(sequence, from: store)
+            next = sequence &+ 1
+            if next == 0 { break }
+        }
         nameSnapshots(datasets)
+    }
+
+    private mutating func miss(_ first: UInt64, through last: UInt64) {
+        guard let from = LogKey.of(first), let to = LogKey.of(last) else { return }
+        var damage = CheckReport.Damage(
+            .logRecord, from.text, first == last ? .missing : .missingThrough(to.text))
+        damage.impact.isWholeStore = true
+        damages.append(damage)
     }
 
     private mutating func take(_ sequence: UInt64, from store: any ObjectStore) throws(StoreError) {

@@ -209,13 +209,16 @@ struct ManifestAssembly: ~Copyable {
     private mutating func addBases(_ pack: PackReference, _ first: UInt32, _ count: UInt32) throws(StoreError)
     {
         if packsWithoutBases.contains(pack.id) { return }
-        let footer = try footers.image(of: pack).footer
-        if footer.baseCount == 0 {
+        let found = try footers.with(pack) { footer -> [PackReference]? in
+            if footer.baseCount == 0 { return nil }
+            return (Int(first)..<max(Int(first), min(Int(first) + Int(count), footer.chunkCount))).compactMap {
+                footer[$0].base.flatMap { footer.basePack($0.pack) }
+            }
+        }
+        guard let found else {
             packsWithoutBases.insert(pack.id)
             return
         }
-        for chunk in Int(first)..<min(Int(first) + Int(count), footer.chunkCount) {
-            if let base = footer[chunk].base, let pack = footer.basePack(base.pack) { bases[pack.id] = pack }
-        }
+        for pack in found { bases[pack.id] = pack }
     }
 }

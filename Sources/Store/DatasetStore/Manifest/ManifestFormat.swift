@@ -22,10 +22,22 @@ package enum ManifestFormat {
     static let shardMinimum = 4_096
     static let shardMaximum = 65_536
 
+    /// A shard also ends when its image has so many bytes, so that extents and attributes cannot make one
+    /// that readers refuse.
+    static let shardTargetLength = 32 << 20
+
     static let maximumShardLength: UInt64 = 256 << 20
     static let maximumRootLength: UInt64 = 1 << 30
+    /// zstd's own bound: a block of at most 128 KiB takes four bytes at least. A reader allocates no more than
+    /// so many times the payload on the word of an envelope.
+    static let maximumRatio: UInt64 = 32_768
     static let maximumNameLength = 255
     static let maximumPathLength = 4_096
+
+    /// Extended attributes of one entry: Linux's own limits of a list and of a value, and one for all together.
+    static let maximumAttributeList = 64 << 10
+    static let maximumAttributeValue = 64 << 10
+    static let maximumAttributeBytes = 16 << 20
 
     /// `manifests/<64 hex digits>`.
     package static func key(of id: ContentHash) -> ObjectKey { ObjectKey(trusted: "manifests/\(id.hex)") }

@@ -17,9 +17,14 @@ package struct ManifestObjects: Sendable {
         package var storedLength: UInt64
     }
 
-    /// The plain image, checked against its name.
-    package func image(_ kind: ObjectKind, _ id: ContentHash) throws(StoreError) -> [UInt8] {
+    /// The plain image, checked against its name. `length` is what whoever names the image says it has.
+    package func image(
+        _ kind: ObjectKind, _ id: ContentHash, length: UInt32? = nil
+    ) throws(StoreError) -> [UInt8] {
         let object = try envelope(kind, id)
+        guard length.map({ Int($0) == object.plainLength }) ?? true else {
+            throw damaged(id, "has \(object.plainLength) bytes instead of \(length ?? 0)")
+        }
         var base: [UInt8]?
         if object.codec == .zstdPrefix {
             let parent = try envelope(kind, object.base)
@@ -45,9 +50,9 @@ package struct ManifestObjects: Sendable {
         let base = try similar.flatMap { similar throws(StoreError) in try self.base(kind, for: similar) }
         let object = encode(kind, id, image, base: base, encoder: &encoder)
         do throws(ObjectStoreError) {
-            _ = try store.createIfAbsent(key, object)
+            let outcome = try store.createIfAbsent(key, object)
+            return Stored(id: id, storedLength: outcome == .created ? UInt64(object.count) : 0)
         } catch { throw StoreError(error) }
-        return Stored(id: id, storedLength: UInt64(object.count))
     }
 
     // MARK: - Reading
@@ -86,7 +91,8 @@ package struct ManifestObjects: Sendable {
             guard start.u16(8) == ManifestFormat.version else { return .failure(.version(start.u16(8))) }
             guard start.u8(10) == kind.rawValue else { return .failure(.damaged("is of another kind")) }
             guard let codec = Codec(rawValue: start.u8(11)), ContentHash(loading: start + 32) == id,
-                start.u64(16) > 0, start.u64(16) <= limit(kind)
+                start.u32(12) == 0, start.u64(24) == 0, start.u64(16) > 0, start.u64(16) <= limit(kind),
+                codec == .zstdPrefix || ContentHash(loading: start + 64) == .zero
             else { return .failure(.damaged("has a damaged envelope")) }
             return .success(
                 Envelope(
@@ -106,6 +112,13 @@ package struct ManifestObjects: Sendable {
     private func plain(
         of object: Envelope, _ kind: ObjectKind, _ id: ContentHash, base: [UInt8]?
     ) throws(StoreError) -> [UInt8] {
+        // Before memory is taken on the envelope's word.
+        let payload = UInt64(object.bytes.count - ManifestFormat.envelopeLength)
+        let isPossible =
+            object.codec == .none
+            ? UInt64(object.plainLength) == payload
+            : UInt64(object.plainLength) <= payload * ManifestFormat.maximumRatio
+        guard isPossible else { throw damaged(id, "is too short for its plain length") }
         var image = [UInt8](repeating: 0, count: object.plainLength)
         let decoded = image.withUnsafeMutableBytes { image -> Result<Void, CodecError> in
             object.bytes.withUnsafeBytes { bytes in

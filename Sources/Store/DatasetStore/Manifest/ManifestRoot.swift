@@ -74,6 +74,9 @@ package struct RootView: @unchecked Sendable {
                 .unsupported, "the snapshot has manifest format version \(start.u16(8))", snapshot: id.hex,
                 remedy: "Update kaml")
         }
+        guard start.u16(10) == 0, start.u32(20) == 0, start.u64(104) == 0, bytes.areZero(116..<128) else {
+            throw damaged("has bits in a zero field")
+        }
         shardCount = Int(start.u32(12))
         packCount = Int(start.u32(16))
         let blobLength = Int(start.u32(112))
@@ -168,6 +171,7 @@ package struct RootView: @unchecked Sendable {
                 UInt64(shard.plainLength) <= ManifestFormat.maximumShardLength
             else { return "has a shard out of range" }
             next += UInt64(shard.entryCount)
+            guard entry.u64(56) == 0 else { return "has bits in a zero field" }
             guard Int(entry.u32(48)) + Int(entry.u16(52)) + Int(entry.u16(54)) <= blobLength else {
                 return "has a key out of range"
             }

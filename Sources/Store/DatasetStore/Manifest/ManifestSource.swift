@@ -15,7 +15,16 @@ package protocol ShardImage: ManifestImage {
 /// Where a snapshot's manifest comes from: the store itself for tools, a cache of mapped images on a node.
 package protocol ManifestSource: Sendable {
     func root(_ id: ContentHash) throws(StoreError) -> any ManifestImage
-    func shard(_ id: ContentHash) throws(StoreError) -> any ShardImage
+    /// `length` is the plain image's, where the caller knows it: an image of another length is damaged.
+    func shard(_ id: ContentHash, length: UInt32?) throws(StoreError) -> any ShardImage
+}
+
+extension ManifestSource {
+    package func shard(_ id: ContentHash) throws(StoreError) -> any ShardImage { try shard(id, length: nil) }
+
+    func shard(_ reference: ShardReference) throws(StoreError) -> any ShardImage {
+        try shard(reference.id, length: reference.plainLength)
+    }
 }
 
 /// Reads manifests from a store into memory, each time anew.
@@ -28,8 +37,8 @@ package struct StoreManifestSource: ManifestSource {
         HeapImage(try objects.image(.manifestRoot, id))
     }
 
-    package func shard(_ id: ContentHash) throws(StoreError) -> any ShardImage {
-        let image = HeapImage(try objects.image(.manifestShard, id))
+    package func shard(_ id: ContentHash, length: UInt32?) throws(StoreError) -> any ShardImage {
+        let image = HeapImage(try objects.image(.manifestShard, id, length: length))
         image.makeTable(for: try ShardView(image.bytes, id: id))
         return image
     }

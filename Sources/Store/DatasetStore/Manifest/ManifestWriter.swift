@@ -42,7 +42,9 @@ package struct ManifestWriter: ~Copyable {
         }
         shard.append(entry)
         let isBoundary = Self.keyHash(entry).isMultiple(of: ManifestFormat.shardDivisor)
-        if (isBoundary && shard.count >= ManifestFormat.shardMinimum) || shard.count == ManifestFormat.shardMaximum {
+        if (isBoundary && shard.count >= ManifestFormat.shardMinimum) || shard.count == ManifestFormat.shardMaximum
+            || shard.imageLength >= ManifestFormat.shardTargetLength
+        {
             try endShard()
         }
     }
@@ -56,7 +58,7 @@ package struct ManifestWriter: ~Copyable {
     package consuming func finish() throws(StoreError) -> Result {
         if shard.count > 0 { try endShard() }
         guard !shards.isEmpty else { throw StoreError(.invalidInput, "a snapshot needs a root directory") }
-        let root = rootImage()
+        let root = try rootImage()
         let stored = try objects.put(.manifestRoot, root, similar: parent?.id, encoder: &encoder)
         return Result(
             snapshot: stored.id, statistics: statistics, storedLength: storedLength + stored.storedLength)
@@ -82,6 +84,43 @@ package struct ManifestWriter: ~Copyable {
                 .invalidInput, "the path is longer than \(ManifestFormat.maximumPathLength) bytes", path: path,
                 remedy: "Shorten the directory names")
         }
+        if !entry.attributes.isEmpty, !Self.fit(entry.attributes) {
+            throw StoreError(
+                .invalidInput, "the extended attributes are more or longer than a snapshot can hold", path: path,
+                remedy: "Remove some of them with setfattr -x")
+        }
+    }
+
+    private static func fit(_ attributes: [ExtendedAttribute]) -> Bool {
+        var names = 0
+        var bytes = 0
+        for attribute in attributes {
+            guard !attribute.name.isEmpty, attribute.name.count <= ManifestFormat.maximumNameLength,
+                attribute.value.count <= ManifestFormat.maximumAttributeValue
+            else { return false }
+            names += attribute.name.count + 1
+            bytes += attribute.name.count + attribute.value.count
+        }
+        return names <= ManifestFormat.maximumAttributeList && bytes <= ManifestFormat.maximumAttributeBytes
+    }
+
+    /// Looks at an image as every reader will, so that what none would take fails the commit and not the mount.
+    private static func validate(
+        _ what: String, _ image: [UInt8], limit: UInt64, first: (directory: ByteString, name: ByteString),
+        _ open: (UnsafeRawBufferPointer) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        let outcome = image.withUnsafeBytes { bytes in Swift.Result { () throws(StoreError) in try open(bytes) } }
+        let problem: String
+        switch outcome {
+        case .success where UInt64(image.count) <= limit: return
+        case .success: problem = "it has \(image.count) bytes, the limit is \(limit)"
+        case .failure(let error): problem = error.message
+        }
+        let path = ManifestEntry.displayPath(
+            keyPath: ManifestEntry.keyPath(directory: first.directory, name: first.name))
+        throw StoreError(
+            .invalidInput, "the \(what) from this entry on would be one that no reader takes: \(problem)",
+            path: path.description)
     }
 
     private static func keyHash(_ entry: ManifestEntry) -> UInt64 {
@@ -96,6 +135,9 @@ package struct ManifestWriter: ~Copyable {
         let key = shard.firstKey
         let count = UInt32(shard.count)
         let image = shard.finish()
+        try Self.validate("manifest shard", image, limit: ManifestFormat.maximumShardLength, first: key) {
+            bytes throws(StoreError) in _ = try ShardView(bytes, id: .zero)
+        }
         let stored = try objects.put(
             .manifestShard, image, similar: parent?.shardID(directory: key.directory.bytes, name: key.name.bytes),
             encoder: &encoder)
@@ -109,7 +151,17 @@ package struct ManifestWriter: ~Copyable {
             ))
     }
 
-    private func rootImage() -> [UInt8] {
+    private func rootImage() throws(StoreError) -> [UInt8] {
+        let keys = shards.reduce(0) { $0 + $1.directory.count + $1.name.count }
+        let length =
+            ManifestFormat.rootHeaderLength + shards.count * ManifestFormat.shardReferenceLength
+            + packs.count * PackReference.byteCount + keys
+        guard UInt64(length) <= ManifestFormat.maximumRootLength else {
+            throw StoreError(
+                .invalidInput,
+                "the snapshot's root would have \(length) bytes, the limit is \(ManifestFormat.maximumRootLength)",
+                remedy: "Split the dataset")
+        }
         var blob = ByteBuilder()
         var references = ByteBuilder()
         for shard in shards {
@@ -141,6 +193,9 @@ package struct ManifestWriter: ~Copyable {
         root.raw(references.bytes)
         for pack in packs.values.sorted(by: { $0.id < $1.id }) { pack.append(to: &root) }
         root.raw(blob.bytes)
+        try Self.validate(
+            "manifest root", root.bytes, limit: ManifestFormat.maximumRootLength, first: ("", "")
+        ) { bytes throws(StoreError) in _ = try RootView(bytes, id: .zero) }
         return root.bytes
     }
 }

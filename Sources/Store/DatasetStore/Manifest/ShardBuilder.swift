@@ -19,6 +19,12 @@ struct ShardBuilder {
 
     private(set) var firstKey: (directory: ByteString, name: ByteString) = ("", "")
 
+    /// Bytes of the image if it ended here; the directory at hand counts already.
+    var imageLength: Int {
+        ManifestFormat.shardHeaderLength + records.count + directories.count + ManifestFormat.directoryLength
+            + packs.count * PackReference.byteCount + extents.count + blob.count
+    }
+
     mutating func append(_ entry: ManifestEntry) {
         if count == 0 {
             firstKey = (entry.directory, entry.name)

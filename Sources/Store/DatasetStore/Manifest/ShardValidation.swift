@@ -25,6 +25,7 @@ extension ShardView {
                 .unsupported, "the manifest shard has format version \(start.u16(8))",
                 object: ManifestFormat.key(of: id).text, remedy: "Update kaml")
         }
+        guard start.u16(10) == 0, bytes.areZero(32..<64) else { throw damaged("has bits in a zero field") }
         let counts = (Int(start.u32(12)), Int(start.u32(16)), Int(start.u32(20)), Int(start.u32(24)))
         let blobLength = Int(start.u32(28))
         guard counts.0 > 0, counts.0 <= ManifestFormat.shardMaximum, counts.1 > 0, counts.1 <= counts.0 else {
@@ -117,7 +118,7 @@ extension ShardView {
         guard let kind = EntryKind(rawValue: record.base.u8(69)) else { return "has an unknown kind of entry" }
         let type = record.mode & UInt32(S_IFMT)
         guard record.mode <= 0o177777, record.base.u32(48) < 1_000_000_000, record.size <= UInt64(Int64.max),
-            record.linkCount > 0
+            record.linkCount > 0, record.base.u8(71) == 0
         else { return "has attributes out of range" }
         if record.hasAttributes, !attributesAreValid(at: record.attributesOffset) {
             return "has extended attributes out of range"
@@ -160,11 +161,17 @@ extension ShardView {
         var next: UInt64 = 0
         for index in first..<(first + number) {
             let extent = extent(index)
+            guard extent.base.u32(28) == 0 else { return "has bits in a zero field of an extent" }
             guard extent.fileOffset == next, extent.length > 0, extent.length <= record.size - next else {
                 return "has extents that overlap, leave a gap or exceed the file"
             }
             next += extent.length
-            guard let packIndex = extent.pack else { continue }
+            guard let packIndex = extent.pack else {
+                guard extent.firstChunk == 0, extent.chunkCount == 0, extent.containerOffset == 0 else {
+                    return "has a hole with chunks"
+                }
+                continue
+            }
             guard packIndex < packCount else { return "has an extent with no pack" }
             let pack = pack(packIndex)
             guard extent.firstChunk < pack.chunkCount, extent.chunkCount > 0,

@@ -128,8 +128,10 @@ package final class Snapshot: @unchecked Sendable {
         _ body: (_ ordinal: UInt64, _ view: ShardView, _ index: Int) throws(StoreError) -> Void
     ) throws(StoreError) {
         for index in 0..<root.shardCount {
-            let image = try source.shard(root.shard(index).id)
+            let image = try source.shard(root.shard(index))
             let view = try openView(image, index)
+            // The view borrows the image, also in what `body` makes of it.
+            defer { withExtendedLifetime(image) {} }
             for local in 0..<view.count { try body(root.firstOrdinal(index) + UInt64(local), view, local) }
         }
     }
@@ -152,7 +154,7 @@ package final class Snapshot: @unchecked Sendable {
     /// A shard for one pass over it, not kept: it lives as long as the image that is handed out with it.
     package func readShard(_ index: Int) throws(StoreError) -> (view: ShardView, image: any ShardImage) {
         let image: any ShardImage
-        do throws(StoreError) { image = try source.shard(root.shard(index).id) } catch { throw error.at(snapshot: id.hex) }
+        do throws(StoreError) { image = try source.shard(root.shard(index)) } catch { throw error.at(snapshot: id.hex) }
         return (try openView(image, index), image)
     }
 
@@ -160,6 +162,12 @@ package final class Snapshot: @unchecked Sendable {
         let reference = root.shard(index)
         do throws(StoreError) {
             let view = try ShardView(image.bytes, id: reference.id)
+            guard image.bytes.count == Int(reference.plainLength) else {
+                throw StoreError(
+                    .damaged,
+                    "the manifest shard has \(image.bytes.count) bytes, the root says \(reference.plainLength)",
+                    object: ManifestFormat.key(of: reference.id).text, remedy: "Run `kaml check`")
+            }
             guard view.count == Int(reference.entryCount) else {
                 throw StoreError(
                     .damaged, "the manifest shard has \(view.count) entries, the root says \(reference.entryCount)",
@@ -171,7 +179,7 @@ package final class Snapshot: @unchecked Sendable {
 
     private func load(_ index: Int) throws(StoreError) -> UnsafeMutablePointer<LoadedShard> {
         let image: any ShardImage
-        do throws(StoreError) { image = try source.shard(root.shard(index).id) } catch { throw error.at(snapshot: id.hex) }
+        do throws(StoreError) { image = try source.shard(root.shard(index)) } catch { throw error.at(snapshot: id.hex) }
         let view = try openView(image, index)
         let loaded = UnsafeMutablePointer<LoadedShard>.allocate(capacity: 1)
         loaded.initialize(to: LoadedShard(view: view, image: image, shardIndex: index))

@@ -67,7 +67,7 @@ package struct PackFooter: @unchecked Sendable {
             let tail = bytes.part(at: bytes.count - trailer, count: trailer), let end = tail.baseAddress
         else { throw damaged("is truncated") }
         guard tail.part(at: 40, count: 8)?.startsWith(PackFormat.trailerMagic) == true,
-            ContentHash(loading: end) == pack.footerHash, end.u32(32) == pack.footerLength,
+            ContentHash(loading: end) == pack.footerHash, end.u32(32) == pack.footerLength, end.u32(36) == 0,
             ContentHash.of(.packFooter, body) == pack.footerHash
         else { throw damaged("does not match its hash") }
         guard body.startsWith(PackFormat.footerMagic) else { throw damaged("has no footer magic") }
@@ -79,7 +79,8 @@ package struct PackFooter: @unchecked Sendable {
         let baseCount = start.u32(16)
         guard PackLayout(rawValue: UInt32(start.u16(10))) == pack.layout, start.u32(12) == pack.chunkCount,
             baseCount <= PackFormat.limits.baseCount, start.u64(24) == pack.containerSize,
-            start.u64(32) == pack.objectSize - UInt64(pack.footerLength), PackID(loading: start + 40) == pack.id
+            start.u64(32) == pack.objectSize - UInt64(pack.footerLength), PackID(loading: start + 40) == pack.id,
+            start.u32(20) == 0, start.u64(56) == 0
         else { throw damaged("contradicts the reference to it") }
         let expected =
             PackFormat.footerHeaderLength + Int(pack.chunkCount) * PackFormat.chunkEntryLength + Int(baseCount)
@@ -136,7 +137,10 @@ package struct PackFooter: @unchecked Sendable {
         var nextPlain: UInt64 = 0
         for index in 0..<chunkCount {
             let raw = base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
-            guard Codec(rawValue: raw.u8(56)) != nil else { return "names an unknown codec" }
+            guard let codec = Codec(rawValue: raw.u8(56)) else { return "names an unknown codec" }
+            guard raw.u8(57) == 0, codec == .zstdPrefix || (raw.u16(58) == UInt16.max && raw.u32(60) == 0) else {
+                return "has bits in a zero field"
+            }
             let entry = entry(index)
             guard entry.plainLength > 0, entry.plainLength <= limits.plainLength,
                 entry.storedLength <= entry.plainLength
@@ -147,6 +151,10 @@ package struct PackFooter: @unchecked Sendable {
             guard entry.containerOffset >= nextPlain, entry.containerOffset <= pack.containerSize,
                 UInt64(entry.plainLength) <= pack.containerSize - entry.containerOffset
             else { return "has chunks that overlap or lie outside the container" }
+            // A manifest's record holds it in 32 bits.
+            if pack.layout == .slots, entry.frameOffset > UInt64(UInt32.max) {
+                return "has small files beyond 4 GiB"
+            }
             if pack.layout == .slots, !entry.containerOffset.isMultiple(of: PackFormat.slotAlignment) {
                 return "has a chunk that is not at a slot"
             }

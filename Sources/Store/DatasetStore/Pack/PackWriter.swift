@@ -35,6 +35,7 @@ package final class PackWriter {
     /// Bytes of the container so far.
     package private(set) var containerSize: UInt64 = 0
 
+    private let location: String
     private let object: any ObjectWriter
     private var entries = ByteBuilder()
     private var bases: [PackReference] = []
@@ -44,6 +45,7 @@ package final class PackWriter {
     package init(id: PackID, layout: PackLayout, in store: any ObjectStore) throws(ObjectStoreError) {
         self.id = id
         self.layout = layout
+        location = store.location
         object = try store.makeWriter(PackFormat.key(of: id))
         var header = ByteBuilder()
         header.raw(UnsafeRawBufferPointer(start: PackFormat.headerMagic.utf8Start, count: 8))
@@ -85,7 +87,7 @@ package final class PackWriter {
     }
 
     /// Writes the footer and publishes the pack, durably. `fileSize` is the size of a `.file` pack's file
-    /// (it may end in a hole).
+    /// (it may end in a hole). Throws before anything is visible when the pack is beyond the format's limits.
     package func publish(fileSize: UInt64? = nil) throws(ObjectStoreError) -> PackReference {
         let frameEnd = length
         let container = max(containerSize, fileSize ?? 0)
@@ -109,11 +111,19 @@ package final class PackWriter {
         footer.u32(footerLength)
         footer.u32(0)
         footer.raw(UnsafeRawBufferPointer(start: PackFormat.trailerMagic.utf8Start, count: 8))
+        let reference = PackReference(
+            id: id, footerHash: hash, objectSize: length + UInt64(footer.count), containerSize: container,
+            footerLength: footerLength, chunkCount: chunkCount, layout: layout)
+        // No reader would take such a pack, so no snapshot may come to need it.
+        guard reference.isWithinLimits else {
+            object.abandon()
+            throw ObjectStoreError(
+                .inputOutput, .publish, key: PackFormat.key(of: id).text, location: location,
+                detail: "a pack of \(chunkCount) chunks and \(reference.objectSize) bytes is beyond the format's limits")
+        }
         try append(footer.bytes)
         _ = try object.publish()
-        return PackReference(
-            id: id, footerHash: hash, objectSize: length, containerSize: container, footerLength: footerLength,
-            chunkCount: chunkCount, layout: layout)
+        return reference
     }
 
     /// Throws the unpublished pack away.

@@ -48,6 +48,16 @@ package final class PackFooters: Sendable {
         return image
     }
 
+    /// Hands a pack's footer to `body`. It borrows memory that lives during the call; an image's `footer`
+    /// lives only as long as somebody holds the image.
+    package func with<Value>(
+        _ pack: PackReference, _ body: (PackFooter) throws(StoreError) -> Value
+    ) throws(StoreError) -> Value {
+        let image = try image(of: pack)
+        defer { withExtendedLifetime(image) {} }
+        return try body(image.footer)
+    }
+
     /// The reference of a pack of which only the name and the size are known, from its trailer and footer.
     /// Nil when the object is no pack of this version.
     package func reference(of id: PackID, objectSize: UInt64) throws(StoreError) -> PackReference? {

@@ -81,12 +81,13 @@ final class ChunkCatalog: Sendable {
 
     /// Adds a pack's chunks to the table.
     func index(_ pack: PackReference) throws(StoreError) {
-        let image = try footers.image(of: pack)
-        let number = number(of: pack)
-        state.withLock { state in
-            for chunk in 0..<image.footer.chunkCount {
-                state.table.insert(
-                    image.footer[chunk].hash.tableWord, ChunkPlace(pack: number, chunk: UInt32(chunk)))
+        try footers.with(pack) { footer in
+            let number = number(of: pack)
+            state.withLock { state in
+                for chunk in 0..<footer.chunkCount {
+                    state.table.insert(
+                        footer[chunk].hash.tableWord, ChunkPlace(pack: number, chunk: UInt32(chunk)))
+                }
             }
         }
     }
@@ -144,7 +145,7 @@ final class ChunkCatalog: Sendable {
             }
         }
         switch pack {
-        case .success(let pack): return try footers.image(of: pack).footer[Int(place.chunk)]
+        case .success(let pack): return try footers.with(pack) { $0[Int(place.chunk)] }
         case .failure(let own): return own.entry
         }
     }

@@ -76,13 +76,12 @@ struct FrameMaker: ~Copyable {
         _ candidate: BaseCandidate
     ) throws(StoreError) -> (bytes: PlainChunk, place: BaseCandidate)? {
         do throws(StoreError) {
-            let footer = try reader.footers.image(of: candidate.pack).footer
-            guard Int(candidate.chunk) < footer.chunkCount else { return nil }
-            var place = candidate
-            if let base = footer[Int(candidate.chunk)].base {
-                guard let pack = footer.basePack(base.pack) else { return nil }
-                place = BaseCandidate(pack: pack, chunk: base.chunk)
+            let found = try reader.footers.with(candidate.pack) { footer -> BaseCandidate? in
+                guard Int(candidate.chunk) < footer.chunkCount else { return nil }
+                guard let base = footer[Int(candidate.chunk)].base else { return candidate }
+                return footer.basePack(base.pack).map { BaseCandidate(pack: $0, chunk: base.chunk) }
             }
+            guard let place = found else { return nil }
             return (try reader.plain(place.pack, place.chunk), place)
         } catch {
             // Without its base the chunk is stored whole; `kaml check` is there to report the damage.

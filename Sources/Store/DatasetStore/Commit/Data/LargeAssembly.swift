@@ -190,7 +190,10 @@ struct LargeAssembly: ~Copyable {
         _ chunk: EncodedChunk, _ draft: ChunkDraft, _ context: StoringContext
     ) throws(StoreError) {
         if let writer {
-            let isFull = draft.fileOffset + draft.length - packStart > PackFormat.limits.containerSize
+            // As many chunks as the format allows: a file in one pack is worth a large footer.
+            let isFull =
+                draft.fileOffset + draft.length - packStart > PackFormat.limits.containerSize
+                || writer.chunkCount == PackFormat.limits.chunkCount
             let hasRoom = chunk.base.map { writer.hasRoom(forBase: $0.pack.id) } ?? true
             if isFull || !hasRoom { try endPack(context) }
         }

@@ -81,18 +81,19 @@ final class OldVersion: Sendable {
         var best: (overlap: UInt64, chunk: BaseCandidate)?
         while low < runs.count, runs[low].fileOffset < offset + length {
             let run = runs[low]
-            let footer = try footers.image(of: run.pack).footer
             let from = max(offset, run.fileOffset) - run.fileOffset + run.containerOffset
             let to = min(offset + length, run.fileOffset + run.length) - run.fileOffset + run.containerOffset
-            var index = footer.chunk(at: from)
-            while index < footer.chunkCount, footer[index].containerOffset < to {
-                let entry = footer[index]
-                let start = max(from, entry.containerOffset)
-                let end = min(to, entry.containerOffset + UInt64(entry.plainLength))
-                if end > start, end - start > best?.overlap ?? 0 {
-                    best = (end - start, BaseCandidate(pack: run.pack, chunk: UInt32(index)))
+            try footers.with(run.pack) { footer in
+                var index = footer.chunk(at: from)
+                while index < footer.chunkCount, footer[index].containerOffset < to {
+                    let entry = footer[index]
+                    let start = max(from, entry.containerOffset)
+                    let end = min(to, entry.containerOffset + UInt64(entry.plainLength))
+                    if end > start, end - start > best?.overlap ?? 0 {
+                        best = (end - start, BaseCandidate(pack: run.pack, chunk: UInt32(index)))
+                    }
+                    index += 1
                 }
-                index += 1
             }
             low += 1
         }

@@ -118,6 +118,8 @@ struct SmallPacker: ~Copyable {
     private static let packBytes: UInt64 = 64 << 20
     /// A record holds a frame's offset in 32 bits and a slot's number in 32.
     private static let containerBytes: UInt64 = 4 << 30
+    /// Chunks after which a pack of tiny files ends: its footer is read whole, 64 bytes a chunk.
+    private static let packChunks: UInt32 = 65_536
 
     private var writer: PackWriter?
     private var own: OwnPack?
@@ -133,14 +135,13 @@ struct SmallPacker: ~Copyable {
     ) throws(StoreError) -> ChunkPlace {
         if case .known(let places) = draft.content, let place = places.first { return place }
         if let place = try context.catalog.find(draft.hash, .slots) { return place }
-        guard var chunk = slot.encoded(draft) else {
+        guard let chunk = slot.encoded(draft) else {
             throw StoreError(.inputOutput, "a small file has no contents to store")
         }
         if writer == nil { try begin(context) }
         if let base = chunk.base, let writer, !writer.hasRoom(forBase: base.pack.id) {
             try end(context)
             try begin(context)
-            chunk.base = base
         }
         guard let writer, let own else { throw StoreError(.inputOutput, "no pack is open") }
         let entry: ChunkEntry
@@ -148,7 +149,10 @@ struct SmallPacker: ~Copyable {
         newBytes += draft.length
         if chunk.codec == .zstdPrefix { prefixFrames += 1 }
         let place = context.catalog.append(entry, to: own, number: number, findable: true)
-        if writer.length >= Self.packBytes || writer.containerSize >= Self.containerBytes { try end(context) }
+        let isFull =
+            writer.length >= Self.packBytes || writer.containerSize >= Self.containerBytes
+            || writer.chunkCount >= Self.packChunks
+        if isFull { try end(context) }
         return place
     }
 

@@ -1,0 +1,25 @@
+import DatasetStore
+import ObjectStore
+import Testing
+
+/// What `kaml check` makes of a store that somebody tampered with.
+@Suite struct CheckTests {
+    @Test("a record's number is not counted up to: a gap is one damage")
+    func gapInTheLog() throws {
+        let fixture = try SourceFixture()
+        try fixture.write("a", [1])
+        try fixture.commit()
+        let first = try #require(try fixture.objects.list(LogKey.prefix).first)
+        let record = try fixture.objects.readAll(first.key, limit: 1 << 20)
+        let stray = try #require(LogKey.of(.max))
+        fixture.objects.replace(stray, with: record)
+        let report = try StoreCheck(fixture.objects).run()
+        #expect(report.damages.count == 2)
+        let gap = try #require(report.damages.first { $0.object == LogKey.of(2)?.text })
+        let end = try #require(LogKey.of(.max - 1))
+        #expect(gap.problem == .missingThrough(end.text))
+        #expect(gap.problem.word == "missing" && gap.impact.isWholeStore)
+        #expect(report.damages.contains { $0.object == stray.text })
+        #expect(report.logRecords == 2 && report.snapshots == 1)
+    }
+}
