@@ -95,7 +95,7 @@ extension OnMounts {
                     try mount.crash()
                     for reader in readers {
                         let ended = try reader.wait(seconds: 20)
-                        #expect(ended.status == 0, "seed \(seed), round \(round): \(ended)")
+                        #expect(ended.status == 0, "seed \(seed), round \(round): \(ended)\(mount.log)")
                     }
                 }
                 #expect(try lab.isSound("data", equals: lab.source) == [])

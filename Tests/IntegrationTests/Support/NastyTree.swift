@@ -98,7 +98,7 @@ extension Lab {
     func startReaders(of mount: ByteString, count: Int, reads: Int?, seed: UInt64) throws -> [RunningProgram]
     {
         let script = """
-            import errno, os, random, sys
+            import errno, os, random, sys, time
             source, mount, seed, reads = os.fsencode(sys.argv[1]), os.fsencode(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
             choice = random.Random(seed)
             files = sorted(os.path.relpath(os.path.join(d, f), source) for d, _, fs in os.walk(source) for f in fs
@@ -115,7 +115,13 @@ extension Lab {
                     found = os.pread(got, count, at)
                     os.close(got)
                 except OSError as error:
-                    if error.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.ENODEV): sys.exit(0)
+                    gone = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.ENODEV)
+                    if error.errno in gone: sys.exit(0)
+                    # EIO is also what the kernel answers to the call that it was handing over when the process died.
+                    time.sleep(1)
+                    try: os.stat(os.path.join(mount, name))
+                    except OSError as later:
+                        if error.errno == errno.EIO and later.errno in gone: sys.exit(0)
                     print(error, file=sys.stderr); sys.exit(4)
                 if found != os.pread(want, count, at):
                     print("wrong bytes", name, at, count, file=sys.stderr); sys.exit(3)

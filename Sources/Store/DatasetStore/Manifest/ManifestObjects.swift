@@ -204,6 +204,6 @@ extension StoreError {
             case .inputOutput: .inputOutput
             case .notSupported: .unsupported
             }
-        self.init(code, error.description)
+        self.init(code, error.description, object: error.key.isEmpty ? nil : error.key)
     }
 }
