@@ -41,7 +41,7 @@ struct FetchRun {
         if job.ahead > 0 || claims.count > 1, let footer = footerForReadahead(job) {
             claims = scheduler.extend(job, footer)
         }
-        let missing = claims.filter { !recheck($0, buffers) }
+        let missing = claims.filter { !settleFromDisk($0, buffers) }
         for range in FetchPlan.ranges(missing, limit: scheduler.rangeLimit, gap: context.options.gapTolerance)
         {
             fetch(range, buffers, &waiting)
@@ -54,9 +54,28 @@ struct FetchRun {
         return job.ahead > 0 ? try? container.footer() : nil
     }
 
+    /// Whether the pack's footer lists the claim as it is. A claim out of a manifest record says itself where its bytes
+    /// go, in a container that all datasets share: only the footer, which the pack's name vouches for, may say that.
+    /// Nil when the footer cannot be had.
+    private func isListed(_ claim: FetchClaim) -> Bool? {
+        guard let footer = try? container.footer() else { return nil }
+        return claim.chunk < footer.chunkCount && footer[claim.chunk].describesSame(as: claim.entry)
+    }
+
+    private func contradiction(_ claim: FetchClaim) -> CacheError {
+        FetchPart(container: container, chunks: claim.chunk..<(claim.chunk + 1))
+            .damaged("contradicts the pack's footer")
+    }
+
     /// A chunk that is on disk but not trusted: hashed now. False when it has to be fetched.
-    private func recheck(_ claim: FetchClaim, _ buffers: FetchBuffers) -> Bool {
-        guard container.bitmap.isPresent(claim.chunk), let disk = container.disk else { return false }
+    private func settleFromDisk(_ claim: FetchClaim, _ buffers: FetchBuffers) -> Bool {
+        guard container.bitmap.isPresent(claim.chunk), let disk = container.disk,
+            let isListed = isListed(claim)
+        else { return false }
+        guard isListed else {
+            scheduler.finish(container, claim.chunk, .failed(contradiction(claim)))
+            return true
+        }
         context.counters.recheckedChunks.count()
         let plain = buffers.plain(Int(claim.entry.plainLength))
         guard disk.read(into: plain, at: claim.entry.containerOffset),
@@ -186,7 +205,13 @@ struct FetchRun {
             }
         }
         context.counters.verifiedChunks.count()
-        let isStored = container.store(claim.chunk, at: claim.entry.containerOffset, plain)
+        if container.disk != nil, isListed(claim) == false {
+            scheduler.finish(container, claim.chunk, .failed(contradiction(claim)))
+            return
+        }
+        // Without a footer the bytes are right, their place is not known to be.
+        let mayStore = container.disk == nil || container.footerLoader.known != nil
+        let isStored = mayStore && container.store(claim.chunk, at: claim.entry.containerOffset, plain)
         scheduler.finish(container, claim.chunk, isStored ? .stored(plain) : .memory(plain))
     }
 

@@ -187,8 +187,11 @@ extension FetchScheduler.State {
             let id = ObjectIdentifier(part.container)
             var claims: [FetchClaim] = []
             for chunk in part.chunks {
-                // Looked at under the lock: a leader sets the bit before it leaves the table.
-                if part.container.isPresent(chunk) {
+                // Looked at under the lock: a leader sets the bit before it leaves the table. A hint that the footer
+                // does not confirm goes on to the job, which fails it.
+                if part.container.isPresent(chunk),
+                    part.hint == nil || part.container.lists(chunk, request.entries[slot])
+                {
                     request.settleReady(slot)
                 } else {
                     request.expect()
