@@ -11,8 +11,7 @@ extension DatasetFS {
         let record = place.record
         if record.kind == .directory { throw .isDirectory }
         guard let pack = wholeContainer(place, record) else { return .cached }
-        let handle = try container(place, pack)
-        let container = handle.takeUnretainedValue()
+        guard let container = try vouchedContainer(place, pack)?.takeUnretainedValue() else { return .cached }
         guard container.isComplete, container.pack.containerSize == record.size else { return .cached }
         do throws(CacheError) { return .passthrough(descriptor: try container.lend()) } catch {
             notice("\(name) \(path(of: place)): served without passthrough: \(error)")
