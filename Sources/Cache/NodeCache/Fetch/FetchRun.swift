@@ -167,23 +167,24 @@ struct FetchRun {
     }
 
     private func finish(_ waiting: Waiting, _ base: FetchRequest.Ending, _ buffers: FetchBuffers) {
-        let plain: UnsafeRawBufferPointer?
+        let plain: UnsafeRawBufferPointer
+        func fail(_ cause: CacheError) {
+            var error = cause
+            error.message += "; it is the base of chunk \(waiting.claim.chunk) of \(container.pack.key)"
+            scheduler.finish(container, waiting.claim.chunk, .failed(error))
+        }
         switch base {
         case .memory(let bytes): plain = bytes
         // The disk may take a chunk and not give it back.
-        case .container: plain = waiting.base.read(buffers) ?? (try? fresh(waiting.base, buffers))
-        case .failed(var error):
-            error.message += "; it is the base of chunk \(waiting.claim.chunk) of \(container.pack.key)"
-            scheduler.finish(container, waiting.claim.chunk, .failed(error))
-            return
+        case .container:
+            if let read = waiting.base.read(buffers) {
+                plain = read
+            } else {
+                do throws(CacheError) { plain = try fresh(waiting.base, buffers) } catch { return fail(error) }
+            }
+        case .failed(let error): return fail(error)
         }
-        if let plain {
-            deliver(
-                waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
-        } else {
-            let cause = CodecError("its base cannot be read")
-            scheduler.finish(container, waiting.claim.chunk, .failed(damaged(waiting.claim.chunk, cause)))
-        }
+        deliver(waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
     }
 
     // MARK: - Frames
