@@ -47,6 +47,7 @@ extension DatasetFS {
     @inline(never)
     private func vouch(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
         let container = try container(place, pack)
+        guard container.hasDisk else { return nil }
         do throws(CacheError) {
             guard let footer = try container.footerOfPresent() else { return nil }
             guard Self.agrees(place.shard.pointee.view, pack, footer) else { return nil }

@@ -38,7 +38,7 @@ struct FetchRun {
 
     private func run(_ job: FetchJob, _ buffers: FetchBuffers, _ waiting: inout [Waiting]) {
         var claims = job.claims.sorted { $0.chunk < $1.chunk }
-        if job.ahead > 0 || claims.count > 1, let footer = footerForReadahead(job) {
+        if container.hasDisk, job.ahead > 0 || claims.count > 1, let footer = footerForReadahead(job) {
             claims = scheduler.extend(job, footer)
         }
         let missing = claims.filter { !settleFromDisk($0, buffers) }

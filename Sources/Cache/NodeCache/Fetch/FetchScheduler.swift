@@ -206,7 +206,7 @@ extension FetchScheduler.State {
             let end = last.chunk + 1
             let bytes = claims.reduce(0) { $0 + $1.entry.frameLength }
             let ahead =
-                limit == 0
+                limit == 0 || !part.container.hasDisk
                 ? 0
                 : streams[id, default: ReadaheadStreams()].miss(
                     first.chunk..<end, bytes: bytes, limit: limit - bytes)
