@@ -105,6 +105,9 @@ let testTargets: [Target] = [
             "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
             "cache-fill-helper",
         ]),
+    tests(
+        "DatasetFSTests",
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "KamlTestSupport"]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: strict),

@@ -38,8 +38,9 @@ package final class NodeCache: Sendable {
         scheduler.stop()
     }
 
-    /// The local twin of a pack: the same instance for the cache's life. Opens its files at the first call; when the
-    /// disk does not take them the container stays without, and every read of it goes through to the store.
+    /// The local twin of a pack: the same instance for the cache's life, once it has a disk. Opens its files at the
+    /// first call; while the disk does not take them every read goes through to the store, and a call tries them
+    /// again after a pause.
     package func container(
         for pack: PackReference, origin: any ObjectStore
     ) throws(CacheError) -> Container {

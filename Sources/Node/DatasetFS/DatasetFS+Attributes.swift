@@ -55,8 +55,7 @@ extension DatasetFS {
         switch record.kind {
         case .empty: return 0
         case .chunk:
-            let isPresent = (try? container(place, record.pack))?.takeUnretainedValue()
-                .isPresent(Int(record.chunk))
+            let isPresent = (try? container(place, record.pack))?.isPresent(Int(record.chunk))
             return isPresent == true ? record.size : 0
         case .extents:
             let view = place.shard.pointee.view
@@ -67,7 +66,7 @@ extension DatasetFS {
 
     private func presentBytes(_ place: Snapshot.Place, _ extent: ExtentView) -> UInt64 {
         guard let pack = extent.pack,
-            let container = (try? container(place, pack))?.takeUnretainedValue()
+            let container = try? container(place, pack)
         else { return 0 }
         if container.isComplete { return extent.length }
         guard container.presentBytes() > 0, let footer = try? container.footer() else { return 0 }

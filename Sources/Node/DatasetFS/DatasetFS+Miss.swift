@@ -23,33 +23,43 @@ extension DatasetFS {
                 // The place is found again: a pointer into the manifest may not cross threads by itself.
                 completion.fail(report(error, at: try? snapshot.place(ofOrdinal: ordinal)))
             case .success(let fetched):
-                answer(pieces, fetched, completion)
+                guard answer(pieces, fetched, completion) else {
+                    let error = CacheError(.damaged, "the pieces of an answer do not fit together")
+                    return completion.fail(report(error, at: try? snapshot.place(ofOrdinal: ordinal)))
+                }
             }
         }
     }
 
-    private func answer(_ pieces: [ReadPiece], _ fetched: FetchedParts, _ completion: ReadCompletion) {
+    /// False, and nothing is answered, unless the chunks cover every piece without a gap.
+    private func answer(
+        _ pieces: [ReadPiece], _ fetched: FetchedParts, _ completion: ReadCompletion
+    ) -> Bool {
         var segments: [ReadSegment] = []
         var part = 0
         for piece in pieces {
             switch piece {
             case .zeros(let count): segments.append(ReadSegment(base: zeros.base, length: count))
             case .chunks(let container, let chunks, let range, let hint):
+                var position = range.lowerBound
                 for chunk in chunks {
                     guard let start = hint?.containerOffset ?? (try? container.footer()[chunk].containerOffset) else {
-                        return completion.fail(.inputOutput)
+                        return false
                     }
                     let bytes = fetched.bytes(part: part, chunk: chunk)
                     let from = max(range.lowerBound, start)
                     let to = min(range.upperBound, start + UInt64(bytes.count))
-                    guard from < to, let base = bytes.baseAddress else { continue }
+                    guard from == position, from < to, let base = bytes.baseAddress else { return false }
+                    position = to
                     segments.append(
                         ReadSegment(
                             base: UnsafeMutableRawPointer(mutating: base + Int(from - start)), length: Int(to - from)))
                 }
+                guard position == range.upperBound else { return false }
                 part += 1
             }
         }
         segments.withUnsafeBytes { completion.deliver(completion.context, $0.baseAddress, segments.count, 0) }
+        return true
     }
 }

@@ -5,14 +5,13 @@ package import System
 /// Which files the kernel may read by itself.
 extension DatasetFS {
     /// Passthrough needs one local file that is the whole file, byte for byte: a large file whose extents all
-    /// lie at their own offsets in one container that is complete and verified (holes are holes there too).
+    /// lie at their own offsets in one container that is complete and verified, and that has no chunk in its holes.
     package func open(_ inode: Inode) throws(Errno) -> OpenDecision {
         let place = try place(of: inode)
         let record = place.record
         if record.kind == .directory { throw .isDirectory }
         guard let pack = wholeContainer(place, record) else { return .cached }
-        let handle = try container(place, pack)
-        let container = handle.takeUnretainedValue()
+        guard let container = try vouchedContainer(place, pack)?.takeUnretainedValue() else { return .cached }
         guard container.isComplete, container.pack.containerSize == record.size else { return .cached }
         do throws(CacheError) { return .passthrough(descriptor: try container.lend()) } catch {
             notice("\(name) \(path(of: place)): served without passthrough: \(error)")
@@ -22,17 +21,27 @@ extension DatasetFS {
 
     package func release(_ inode: Inode, passthrough: Bool) {}
 
+    /// More extents than this are not looked through at every open.
+    private static let extentLimit = 64
+
+    /// The one pack all of whose chunks are the file's, at their own offsets. A file that has a hole where the
+    /// pack has a chunk (an earlier version had bytes there) is not its container.
     private func wholeContainer(_ place: Snapshot.Place, _ record: RecordView) -> Int? {
-        guard record.kind == .extents else { return nil }
+        guard record.kind == .extents, record.extents.count <= Self.extentLimit else { return nil }
         let view = place.shard.pointee.view
         var only: Int?
+        var nextChunk: UInt32 = 0
         for index in record.extents {
             let extent = view.extent(index)
             guard let pack = extent.pack else { continue }
-            guard extent.containerOffset == extent.fileOffset, only == nil || only == pack else { return nil }
+            guard extent.containerOffset == extent.fileOffset, only == nil || only == pack,
+                extent.firstChunk == nextChunk
+            else { return nil }
             only = pack
+            nextChunk += extent.chunkCount
         }
-        guard let only, view.pack(only).layout == .file else { return nil }
-        return only
+        guard let only else { return nil }
+        let pack = view.pack(only)
+        return pack.layout == .file && pack.chunkCount == nextChunk ? only : nil
     }
 }

@@ -1,5 +1,6 @@
 import DatasetStore
 import NodeCache
+import ObjectStore
 import Synchronization
 import System
 
@@ -22,42 +23,86 @@ extension DatasetFS {
         }
     }
 
-    /// The container of a pack in a shard's table: found once, then one atomic load.
+    /// The container of a pack in a shard's table, once every record of the shard that names the pack was compared
+    /// with the pack's footer: only then may they say where a present chunk's bytes lie. One atomic load from then
+    /// on. Nil while the footer is not known, and for good when a record contradicts it.
     @inline(__always)
-    func container(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container> {
+    func vouchedContainer(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
         let handle = place.shard.pointee.packHandles + pack
         if let known = UnsafeRawPointer(bitPattern: handle.pointee.load(ordering: .acquiring)) {
             return Unmanaged<Container>.fromOpaque(known)
         }
+        return try vouch(place, pack)
+    }
+
+    /// The same container, vouched for or not.
+    func container(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Container {
         do throws(CacheError) {
-            let container = try cache.container(for: place.shard.pointee.view.pack(pack), origin: origin)
-            // Unretained: the cache keeps its containers for as long as it lives, and this object holds the cache.
-            let opened = Unmanaged.passUnretained(container)
-            handle.pointee.store(UInt(bitPattern: opened.toOpaque()), ordering: .releasing)
-            return opened
+            return try cache.container(for: place.shard.pointee.view.pack(pack), origin: origin)
         } catch {
             throw report(error, at: place)
         }
+    }
+
+    @inline(never)
+    private func vouch(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
+        let container = try container(place, pack)
+        guard container.hasDisk else { return nil }
+        do throws(CacheError) {
+            guard let footer = try container.footerOfPresent() else { return nil }
+            guard Self.agrees(place.shard.pointee.view, pack, footer) else { return nil }
+        } catch {
+            throw report(error, at: place)
+        }
+        // Unretained: the cache keeps its containers for as long as it lives, and this object holds the cache.
+        let opened = Unmanaged.passUnretained(container)
+        let handle = place.shard.pointee.packHandles + pack
+        handle.pointee.store(UInt(bitPattern: opened.toOpaque()), ordering: .releasing)
+        return opened
+    }
+
+    private static func agrees(_ view: ShardView, _ pack: Int, _ footer: PackFooter) -> Bool {
+        for index in 0..<view.count {
+            let record = view.record(index)
+            switch record.kind {
+            case .chunk where record.pack == pack:
+                var entry = footer[Int(record.chunk)]
+                entry.base = nil
+                if entry != record.chunkEntry { return false }
+            case .extents:
+                for index in record.extents {
+                    let extent = view.extent(index)
+                    if extent.pack == pack, footer.problem(of: extent) != nil { return false }
+                }
+            default: break
+            }
+        }
+        return true
     }
 
     @inline(__always)
     private func readChunk(
         _ place: Snapshot.Place, _ record: RecordView, offset: Int, count: Int, _ completion: ReadCompletion
     ) {
-        let handle: Unmanaged<Container>
-        do throws(Errno) { handle = try container(place, record.pack) } catch { return completion.fail(error) }
+        let handle: Unmanaged<Container>?
+        do throws(Errno) { handle = try vouchedContainer(place, record.pack) } catch { return completion.fail(error) }
         let chunk = Int(record.chunk)
-        let address = handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+        let address = handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
             container.isPresent(chunk) ? container.bytes + Int(record.containerOffset) + offset : nil
         }
         if let address {
             completion.deliver(one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
             return cache.didReply(count)
         }
-        let start = record.containerOffset + UInt64(offset)
-        let piece = ReadPiece.chunks(
-            handle.takeUnretainedValue(), chunk..<(chunk + 1), start..<(start + UInt64(count)), record.chunkEntry)
-        readMissing(place, [piece], completion)
+        do throws(Errno) {
+            let start = record.containerOffset + UInt64(offset)
+            let piece = ReadPiece.chunks(
+                try container(place, record.pack), chunk..<(chunk + 1),
+                start..<(start + UInt64(count)), record.chunkEntry)
+            readMissing(place, [piece], completion)
+        } catch {
+            completion.fail(error)
+        }
     }
 
     private func readExtents(
@@ -100,6 +145,7 @@ extension DatasetFS {
 
     /// A part of a read that lies in one extent.
     struct Part {
+        var extent: ExtentView
         /// Index in the shard's pack table; nil in a hole.
         var pack: Int?
         var containerOffset: UInt64
@@ -125,8 +171,10 @@ extension DatasetFS {
             let extent = view.extent(index)
             let skipped = position - extent.fileOffset
             let length = min(extent.length - skipped, end - position)
-            let part = Part(
-                pack: extent.pack, containerOffset: extent.containerOffset + skipped, count: Int(length))
+            let pack = extent.pack
+            // The field of a hole means nothing: nobody has looked at it.
+            let start = pack == nil ? 0 : extent.containerOffset + skipped
+            let part = Part(extent: extent, pack: pack, containerOffset: start, count: Int(length))
             guard try body(part) else { return }
             position += length
             index += 1
@@ -136,7 +184,7 @@ extension DatasetFS {
     /// The part's bytes when they are at hand, else nil.
     private func presentSegment(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadSegment? {
         guard let pack = part.pack else { return ReadSegment(base: zeros.base, length: part.count) }
-        let handle = try container(place, pack)
+        guard let handle = try vouchedContainer(place, pack) else { return nil }
         let start = Int(part.containerOffset)
         let address = handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
             if container.isComplete { return container.bytes + start }
@@ -150,8 +198,14 @@ extension DatasetFS {
 
     private func piece(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadPiece {
         guard let pack = part.pack else { return .zeros(part.count) }
-        let container = try container(place, pack).takeUnretainedValue()
+        let vouched = try vouchedContainer(place, pack)
+        let container = try container(place, pack)
         do throws(CacheError) {
+            if vouched == nil, let what = try container.footer().problem(of: part.extent) {
+                throw CacheError(
+                    .damaged, "the pack's footer \(what)", object: container.pack.key.text,
+                    chunk: Int(part.extent.firstChunk), remedy: "Run `kaml check` on the snapshot")
+            }
             let range = part.containerOffset..<(part.containerOffset + UInt64(part.count))
             return .chunks(container, try Self.chunks(of: part, in: container), range, nil)
         } catch {
@@ -164,7 +218,12 @@ extension DatasetFS {
         let footer = try container.footer()
         let first = footer.chunk(at: part.containerOffset)
         let last = footer.chunk(at: part.containerOffset + UInt64(part.count) - 1)
-        return first..<max(first, min(last + 1, footer.chunkCount))
+        guard first <= last, last < footer.chunkCount else {
+            throw CacheError(
+                .damaged, "a manifest names bytes of the pack that no chunk has", object: container.pack.key.text,
+                chunk: first, remedy: "Run `kaml check` on the snapshot")
+        }
+        return first..<(last + 1)
     }
 }
 

@@ -72,6 +72,19 @@ extension Container {
         }
     }
 
+    /// Whether the footer is known and lists a chunk like this.
+    func lists(_ chunk: Int, _ entry: ChunkEntry) -> Bool {
+        guard let footer = footerLoader.known, chunk < footer.chunkCount else { return false }
+        return footer[chunk].describesSame(as: entry)
+    }
+
+    /// The footer as far as this node has it, without asking the store, which is asked only while chunks are present:
+    /// a present chunk's place must never be taken from anybody else.
+    package func footerOfPresent() throws(CacheError) -> PackFooter? {
+        if let local = localFooter() { return local }
+        return presentCount > 0 ? try footer() : nil
+    }
+
     /// The footer as far as this node has it, without asking the store.
     func localFooter() -> PackFooter? {
         if let known = footerLoader.known { return known }

@@ -22,6 +22,9 @@ package final class Container: @unchecked Sendable {
     private let trustedCount: Atomic<Int>
     let footerLoader = FooterLoader()
     private let lent = Atomic<Int32>(-1)
+    /// When a container that its disk refused may try again.
+    private let retryTime: Atomic<UInt64>
+    private static let retryPause: UInt64 = 30_000_000_000
     private let origins: Monitor<(any ObjectStore)?>
 
     /// Falls back to a container without files when the disk does not take them.
@@ -56,7 +59,20 @@ package final class Container: @unchecked Sendable {
         bitmap = opened?.bitmap ?? PresenceBitmap(count: Int(pack.chunkCount))
         trustedCount = Atomic(bitmap.countTrusted())
         origins = Monitor(origin)
+        retryTime = Atomic(context.clock.monotonicNanoseconds() &+ Self.retryPause)
     }
+
+    /// Whether its files were refused long enough ago to ask for them again; once for each pause.
+    func takesRetry() -> Bool {
+        guard disk == nil, context.hasDisk else { return false }
+        let now = context.clock.monotonicNanoseconds()
+        guard now >= retryTime.load(ordering: .relaxed) else { return false }
+        retryTime.store(now &+ Self.retryPause, ordering: .relaxed)
+        return true
+    }
+
+    /// Without a disk nothing is ever present, and another instance may take this one's place.
+    package var hasDisk: Bool { disk != nil }
 
     deinit {
         munmap(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize))

@@ -88,8 +88,9 @@ struct ContainerOpening {
             header.checksum(over: UnsafeRawBufferPointer(rebasing: bytes[ContainerMap.headerLength...]))
                 == header.checksum
         }
+        // A bit without a footer was set on a manifest's word for the chunk's place.
         let keepsTrust =
-            !context.options.distrust
+            !context.options.distrust && header.hasFooter
             && (header.isClean ? isWhole : header.bootID == context.bootID)
         bytes.withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return }

@@ -9,6 +9,8 @@ import System
 final class ContainerRegistry: Sendable {
     private let context: CacheContext
     private let entries = Monitor<[PackID: Entry]>([:])
+    /// Replaced by others, but perhaps still in somebody's hands.
+    private let retired = Monitor<[Container]>([])
 
     private enum Entry {
         case opening
@@ -18,6 +20,8 @@ final class ContainerRegistry: Sendable {
     private enum Turn {
         case found(Container)
         case mine
+        /// Open, but its disk refused it a while ago.
+        case again(Container)
     }
 
     init(_ context: CacheContext) { self.context = context }
@@ -31,7 +35,10 @@ final class ContainerRegistry: Sendable {
     func container(for pack: PackReference, origin: (any ObjectStore)?) throws(CacheError) -> Container {
         let turn = entries.wait { entries -> Turn? in
             switch entries[pack.id] {
-            case .open(let container): return .found(container)
+            case .open(let container):
+                guard container.pack == pack, container.takesRetry() else { return .found(container) }
+                entries[pack.id] = .opening
+                return .again(container)
             case .opening: return nil
             case nil:
                 entries[pack.id] = .opening
@@ -47,6 +54,18 @@ final class ContainerRegistry: Sendable {
             }
             if let origin { container.attach(origin) }
             return container
+        case .again(let old):
+            defer { entries.wake() }
+            let origin = origin ?? old.origin
+            let new = try? Container(pack: pack, origin: origin, context: context)
+            guard let new, new.hasDisk else {
+                entries.withLock { $0[pack.id] = .open(old) }
+                if let origin { old.attach(origin) }
+                return old
+            }
+            retired.withLock { $0.append(old) }
+            entries.withLock { $0[pack.id] = .open(new) }
+            return new
         case .mine:
             defer { entries.wake() }
             do throws(CacheError) {

@@ -6,8 +6,9 @@ import ObjectStore
 package struct FetchPart: Sendable {
     package var container: Container
     package var chunks: Range<Int>
-    /// The entry of the only chunk in `chunks`, when the manifest has it: saves reading the pack's footer.
-    /// Its `base` is nil, so a prefix frame takes the footer all the same.
+    /// The entry of the only chunk in `chunks`, when the manifest has it: its frame can be read before the pack's
+    /// footer, and without one. It goes into the container only once the footer has confirmed it. Its `base` is
+    /// nil, so a prefix frame takes the footer first.
     package var hint: ChunkEntry?
 
     package init(container: Container, chunks: Range<Int>, hint: ChunkEntry? = nil) {
@@ -46,7 +47,7 @@ extension FetchPart {
         return [entry]
     }
 
-    private func damaged(_ what: String) -> CacheError {
+    func damaged(_ what: String) -> CacheError {
         CacheError(
             .damaged, "a manifest's reference to the pack \(what)", object: container.pack.key.text,
             chunk: chunks.lowerBound, remedy: "Run `kaml check` on the snapshot")

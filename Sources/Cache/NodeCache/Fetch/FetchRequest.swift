@@ -23,7 +23,7 @@ final class FetchRequest: @unchecked Sendable {
         case waiting
         /// Read from the container.
         case container
-        /// Valid as long as the thread that settled it last is in its completion.
+        /// Set by the last thread only, right before it calls the completion: valid for the length of that call.
         case borrowed(UnsafeRawBufferPointer)
         /// A copy of the request's own.
         case owned(UnsafeMutableRawBufferPointer)
@@ -87,8 +87,8 @@ final class FetchRequest: @unchecked Sendable {
     func settle(_ slot: Int, _ outcome: Outcome) {
         switch outcome {
         case .stored: slots[slot] = .container
-        case .memory(let plain):
-            slots[slot] = entries.count == 1 && !keepsMemory ? .borrowed(plain) : .owned(copy(plain))
+        // Always a copy: whoever counts down last may be another thread, which still reads after this one has gone on.
+        case .memory(let plain): slots[slot] = .owned(copy(plain))
         case .failed(let error):
             slots[slot] = .failed(error)
             failure.withLock { $0 = $0 ?? error }

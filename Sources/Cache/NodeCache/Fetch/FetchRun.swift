@@ -38,10 +38,10 @@ struct FetchRun {
 
     private func run(_ job: FetchJob, _ buffers: FetchBuffers, _ waiting: inout [Waiting]) {
         var claims = job.claims.sorted { $0.chunk < $1.chunk }
-        if job.ahead > 0 || claims.count > 1, let footer = footerForReadahead(job) {
+        if container.hasDisk, job.ahead > 0 || claims.count > 1, let footer = footerForReadahead(job) {
             claims = scheduler.extend(job, footer)
         }
-        let missing = claims.filter { !recheck($0, buffers) }
+        let missing = claims.filter { !settleFromDisk($0, buffers) }
         for range in FetchPlan.ranges(missing, limit: scheduler.rangeLimit, gap: context.options.gapTolerance)
         {
             fetch(range, buffers, &waiting)
@@ -54,9 +54,28 @@ struct FetchRun {
         return job.ahead > 0 ? try? container.footer() : nil
     }
 
+    /// Whether the pack's footer lists the claim as it is. A claim out of a manifest record says itself where its bytes
+    /// go, in a container that all datasets share: only the footer, which the pack's name vouches for, may say that.
+    /// Nil when the footer cannot be had.
+    private func isListed(_ claim: FetchClaim) -> Bool? {
+        guard let footer = try? container.footer() else { return nil }
+        return claim.chunk < footer.chunkCount && footer[claim.chunk].describesSame(as: claim.entry)
+    }
+
+    private func contradiction(_ claim: FetchClaim) -> CacheError {
+        FetchPart(container: container, chunks: claim.chunk..<(claim.chunk + 1))
+            .damaged("contradicts the pack's footer")
+    }
+
     /// A chunk that is on disk but not trusted: hashed now. False when it has to be fetched.
-    private func recheck(_ claim: FetchClaim, _ buffers: FetchBuffers) -> Bool {
-        guard container.bitmap.isPresent(claim.chunk), let disk = container.disk else { return false }
+    private func settleFromDisk(_ claim: FetchClaim, _ buffers: FetchBuffers) -> Bool {
+        guard container.bitmap.isPresent(claim.chunk), let disk = container.disk,
+            let isListed = isListed(claim)
+        else { return false }
+        guard isListed else {
+            scheduler.finish(container, claim.chunk, .failed(contradiction(claim)))
+            return true
+        }
         context.counters.recheckedChunks.count()
         let plain = buffers.plain(Int(claim.entry.plainLength))
         guard disk.read(into: plain, at: claim.entry.containerOffset),
@@ -148,23 +167,24 @@ struct FetchRun {
     }
 
     private func finish(_ waiting: Waiting, _ base: FetchRequest.Ending, _ buffers: FetchBuffers) {
-        let plain: UnsafeRawBufferPointer?
+        let plain: UnsafeRawBufferPointer
+        func fail(_ cause: CacheError) {
+            var error = cause
+            error.message += "; it is the base of chunk \(waiting.claim.chunk) of \(container.pack.key)"
+            scheduler.finish(container, waiting.claim.chunk, .failed(error))
+        }
         switch base {
         case .memory(let bytes): plain = bytes
         // The disk may take a chunk and not give it back.
-        case .container: plain = waiting.base.read(buffers) ?? (try? fresh(waiting.base, buffers))
-        case .failed(var error):
-            error.message += "; it is the base of chunk \(waiting.claim.chunk) of \(container.pack.key)"
-            scheduler.finish(container, waiting.claim.chunk, .failed(error))
-            return
+        case .container:
+            if let read = waiting.base.read(buffers) {
+                plain = read
+            } else {
+                do throws(CacheError) { plain = try fresh(waiting.base, buffers) } catch { return fail(error) }
+            }
+        case .failed(let error): return fail(error)
         }
-        if let plain {
-            deliver(
-                waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
-        } else {
-            let cause = CodecError("its base cannot be read")
-            scheduler.finish(container, waiting.claim.chunk, .failed(damaged(waiting.claim.chunk, cause)))
-        }
+        deliver(waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
     }
 
     // MARK: - Frames
@@ -186,7 +206,13 @@ struct FetchRun {
             }
         }
         context.counters.verifiedChunks.count()
-        let isStored = container.store(claim.chunk, at: claim.entry.containerOffset, plain)
+        if container.disk != nil, isListed(claim) == false {
+            scheduler.finish(container, claim.chunk, .failed(contradiction(claim)))
+            return
+        }
+        // Without a footer the bytes are right, their place is not known to be.
+        let mayStore = container.disk == nil || container.footerLoader.known != nil
+        let isStored = mayStore && container.store(claim.chunk, at: claim.entry.containerOffset, plain)
         scheduler.finish(container, claim.chunk, isStored ? .stored(plain) : .memory(plain))
     }
 

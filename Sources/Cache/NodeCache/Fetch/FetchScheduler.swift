@@ -187,8 +187,11 @@ extension FetchScheduler.State {
             let id = ObjectIdentifier(part.container)
             var claims: [FetchClaim] = []
             for chunk in part.chunks {
-                // Looked at under the lock: a leader sets the bit before it leaves the table.
-                if part.container.isPresent(chunk) {
+                // Looked at under the lock: a leader sets the bit before it leaves the table. A hint that the footer
+                // does not confirm goes on to the job, which fails it.
+                if part.container.isPresent(chunk),
+                    part.hint == nil || part.container.lists(chunk, request.entries[slot])
+                {
                     request.settleReady(slot)
                 } else {
                     request.expect()
@@ -203,7 +206,7 @@ extension FetchScheduler.State {
             let end = last.chunk + 1
             let bytes = claims.reduce(0) { $0 + $1.entry.frameLength }
             let ahead =
-                limit == 0
+                limit == 0 || !part.container.hasDisk
                 ? 0
                 : streams[id, default: ReadaheadStreams()].miss(
                     first.chunk..<end, bytes: bytes, limit: limit - bytes)

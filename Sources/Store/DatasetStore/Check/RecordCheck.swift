@@ -30,7 +30,7 @@ struct RecordCheck {
                 let pack = view.pack(packIndex)
                 guard !damaged.isWhole(pack.id) else { continue }
                 let loaded = try footers.image(of: pack)
-                if let what = problem(of: extent, in: loaded.footer) {
+                if let what = loaded.footer.problem(of: extent) {
                     return (pack, extent.firstChunk, what)
                 }
             }
@@ -38,14 +38,17 @@ struct RecordCheck {
         case .directory, .empty, .symlink, .hardLink: return nil
         }
     }
+}
 
-    /// An extent is a run of chunks that lie one after the other in the container and cover it exactly.
-    private func problem(of extent: ExtentView, in footer: PackFooter) -> String? {
+extension PackFooter {
+    /// What contradicts the footer in an extent of a validated shard: it has to be a run of chunks that lie one after
+    /// the other in the container and cover it exactly.
+    package func problem(of extent: ExtentView) -> String? {
         let first = Int(extent.firstChunk)
         let last = first + Int(extent.chunkCount) - 1
         var next = extent.containerOffset
         for index in first...last {
-            let entry = footer[index]
+            let entry = self[index]
             guard entry.containerOffset == next else {
                 return "has no run of chunks where a manifest shard has one"
             }
