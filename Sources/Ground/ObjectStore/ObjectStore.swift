@@ -64,7 +64,6 @@ package protocol ObjectStore: Sendable {
 
     /// Removes an object; none there is no error.
     func delete(_ key: ObjectKey) throws(ObjectStoreError)
-
 }
 
 extension ObjectStore {
