@@ -1,5 +1,7 @@
 import DatasetStore
+import KamlTestSupport
 import ObjectStore
+import System
 import Testing
 
 /// What `kaml check` makes of a store that somebody tampered with.
