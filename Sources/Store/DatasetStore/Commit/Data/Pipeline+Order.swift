@@ -40,7 +40,7 @@ extension Pipeline {
                 let place = try results.packer.place(slot.chunks[index], of: slot, context)
                 results.set(file.job, .chunk(place))
             case .otherSize:
-                slots.withLock { $0.late.append(LateJob(job: file.job, place: file.place, tries: 0)) }
+                slots.withLock { $0.late.append(LateJob(job: file.job, place: file.place, tries: file.tries + 1)) }
                 continue
             case .failed(let kind):
                 results.set(file.job, .failed)
