@@ -1,5 +1,7 @@
 import DatasetStore
+import KamlTestSupport
 import ObjectStore
+import System
 import Testing
 
 /// What `kaml check` makes of a store that somebody tampered with.
@@ -21,5 +23,23 @@ import Testing
         #expect(gap.problem.word == "missing" && gap.impact.isWholeStore)
         #expect(report.damages.contains { $0.object == stray.text })
         #expect(report.logRecords == 2 && report.snapshots == 1)
+    }
+
+    @Test("a pack's header is looked at, although no read needs it")
+    func packHeader() throws {
+        let fixture = try SourceFixture()
+        try fixture.write("a", [1, 2, 3])
+        try fixture.commit()
+        #expect(try StoreCheck(fixture.objects).run().isSound)
+        let pack = try #require(try fixture.objects.list("packs/").first)
+        let good = try fixture.objects.readAll(pack.key, limit: 1 << 20)
+        for index in 0..<32 {
+            var bad = good
+            bad[index] ^= 1
+            fixture.objects.replace(pack.key, with: bad)
+            let report = try StoreCheck(fixture.objects).run()
+            #expect(report.damages.map(\.object) == [pack.key.text])
+            #expect(report.damages.first?.impact.pathCount == 0)
+        }
     }
 }

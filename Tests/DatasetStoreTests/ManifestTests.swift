@@ -186,6 +186,19 @@ import Testing
         }
     }
 
+    @Test("neighbouring holes count as one in a file's hash")
+    func touchingHoles() throws {
+        let hasher = FileHasher()
+        hasher.addHole(300)
+        var entry = Self.file("", "a")
+        entry.size = 300
+        entry.contents = .extents(
+            hash: hasher.finish(),
+            [.init(fileOffset: 0, length: 100, source: nil), .init(fileOffset: 100, length: 200, source: nil)])
+        var reader = FileReader(PackFooters(store), bases: PlainChunkCache())
+        #expect(try reader.bytes(of: entry) == [UInt8](repeating: 0, count: 300))
+    }
+
     @Test("a root where a shard is expected is refused, and the reverse")
     func kindsAreNotConfused() throws {
         let snapshot = try write([Self.directory("", ""), Self.file("", "a")])

@@ -71,6 +71,19 @@ import Testing
         }
     }
 
+    @Test("a footer in memory does not vouch for another reference to its pack")
+    func footersOfOneID() throws {
+        let (pack, entries) = try Self.write([[1, 2, 3], [4, 5]], to: store)
+        for capacity in [0, 1 << 20] {
+            let footers = PackFooters(store, capacity: capacity)
+            #expect(try footers.with(pack) { $0[1] } == entries[1])
+            var lie = pack
+            lie.containerSize += 4096
+            #expect(throws: StoreError.self) { try footers.with(lie) { $0.chunkCount } }
+            #expect(try footers.with(pack) { $0[0] } == entries[0])
+        }
+    }
+
     @Test("a pack of small files whose frames a record cannot name is refused")
     func framesBeyond32Bits() throws {
         for layout in [PackLayout.slots, .file] {

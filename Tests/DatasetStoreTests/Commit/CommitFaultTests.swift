@@ -206,6 +206,26 @@ import Testing
         #expect(error?.code == .sourceChanged)
     }
 
+    @Test("a replaced name's bytes are not given to the other names of the old file")
+    func aNameOfSeveralIsReplaced() throws {
+        for size in [100, 2_000_000] {
+            let source = try SourceFixture()
+            try source.write("a", [UInt8](repeating: 1, count: size))
+            try source.link("a", "b")
+            try source.write("new", [UInt8](repeating: 2, count: size))
+            let once = Once()
+            let error = #expect(throws: StoreError.self) {
+                try source.commit { options in
+                    options.progress = { progress in
+                        guard progress.phase == .scanning, progress.entries > 0 else { return }
+                        once.run { try? source.rename("new", "a") }
+                    }
+                }
+            }
+            #expect(error?.code == .sourceChanged)
+        }
+    }
+
     @Test func unreadableFilesAreNamedOrSkipped() throws {
         // Root reads everything; the rule is tested as somebody else where the tests run as root.
         guard getuid() != 0 else { return }

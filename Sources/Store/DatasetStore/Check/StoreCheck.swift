@@ -115,6 +115,7 @@ package struct StoreCheck {
             do throws(StoreError) {
                 let loaded = try footers.image(of: pack)
                 report.chunks += UInt64(loaded.footer.chunkCount)
+                try checkHeader(of: pack)
             } catch {
                 guard error.code != .unavailable else { throw error }
                 lose(pack, CheckReport.Problem(error))
@@ -129,6 +130,17 @@ package struct StoreCheck {
     private mutating func lose(_ pack: PackReference, _ problem: CheckReport.Problem) {
         add(.init(.pack, pack.key.text, problem))
         data.add(pack.id, because: pack.key.text)
+    }
+
+    /// No read needs the header, so a bad one hurts no file; but it is what tells a pack from other bytes.
+    private mutating func checkHeader(of pack: PackReference) throws(StoreError) {
+        let header: [UInt8]
+        do throws(ObjectStoreError) {
+            header = try store.read(pack.key, from: 0, count: PackFormat.headerLength)
+        } catch { throw StoreError(error) }
+        if header != PackFormat.header(of: pack.id) {
+            add(.init(.pack, pack.key.text, .corrupt("has a damaged header")))
+        }
     }
 
     private func size(of pack: PackReference) throws(StoreError) -> UInt64? {

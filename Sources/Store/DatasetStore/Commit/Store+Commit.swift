@@ -223,13 +223,14 @@ extension SourceProblem: CustomStringConvertible {
         case .changing: "\(path): it changed each time it was read"
         case .vanished: "\(path): it vanished or was replaced"
         case .pathTooLong: "\(path): its path is longer than \(ManifestFormat.maximumPathLength) bytes"
+        case .nameTooLong: "\(path): its name is longer than \(ManifestFormat.maximumNameLength) bytes"
         }
     }
 
     var isChange: Bool {
         switch kind {
         case .changing, .vanished: true
-        case .unreadable, .pathTooLong: false
+        case .unreadable, .pathTooLong, .nameTooLong: false
         }
     }
 }

@@ -42,6 +42,17 @@ package enum PackFormat {
     }
     static let limits = Limits()
 
+    /// The first bytes of a pack.
+    static func header(of id: PackID) -> [UInt8] {
+        var header = ByteBuilder()
+        header.raw(UnsafeRawBufferPointer(start: headerMagic.utf8Start, count: 8))
+        header.u16(version)
+        header.u16(0)
+        header.u32(0)
+        header.raw(id.bytes)
+        return header.bytes
+    }
+
     /// `packs/<first 2 hex digits>/<32 hex digits>`.
     package static func key(of id: PackID) -> ObjectKey {
         let name = id.description

@@ -47,13 +47,7 @@ package final class PackWriter {
         self.layout = layout
         location = store.location
         object = try store.makeWriter(PackFormat.key(of: id))
-        var header = ByteBuilder()
-        header.raw(UnsafeRawBufferPointer(start: PackFormat.headerMagic.utf8Start, count: 8))
-        header.u16(PackFormat.version)
-        header.u16(0)
-        header.u32(0)
-        header.raw(id.bytes)
-        try append(header.bytes)
+        try append(PackFormat.header(of: id))
     }
 
     /// Whether another base pack fits the table; without it a chunk is stored with no prefix.

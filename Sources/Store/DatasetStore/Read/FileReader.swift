@@ -76,12 +76,16 @@ package struct FileReader: ~Copyable {
         into sink: (FilePiece) throws(StoreError) -> Void
     ) throws(StoreError) {
         let hasher = FileHasher()
+        // Holes that touch count as one, however the manifest cuts them.
+        var hole: UInt64 = 0
         for extent in extents {
             guard let source = extent.source else {
-                hasher.addHole(extent.length)
+                hole += extent.length
                 try sink(.hole(extent.length))
                 continue
             }
+            if hole > 0 { hasher.addHole(hole) }
+            hole = 0
             var done: UInt64 = 0
             let (end, overflow) = source.firstChunk.addingReportingOverflow(source.chunkCount)
             guard !overflow else { throw StoreError(.damaged, "an extent of the file is out of range") }
@@ -100,6 +104,7 @@ package struct FileReader: ~Copyable {
                     object: source.pack.key.text)
             }
         }
+        if hole > 0 { hasher.addHole(hole) }
         guard hasher.finish() == expected else {
             throw StoreError(.damaged, "the file's chunks are not those its hash names")
         }

@@ -37,7 +37,8 @@ package final class PackFooters: Sendable {
     }
 
     package func image(of pack: PackReference) throws(StoreError) -> PackFooterImage {
-        if let image = kept.withLock({ $0.find(pack.id) }) { return image }
+        // Another reference to the same id must prove itself against the footer, not against a neighbour's luck.
+        if let image = kept.withLock({ $0.find(pack.id) }), image.footer.pack == pack { return image }
         let bytes: [UInt8]
         do throws(ObjectStoreError) {
             bytes = try store.read(

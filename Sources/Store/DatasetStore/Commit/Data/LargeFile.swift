@@ -63,11 +63,13 @@ final class LargeFile: @unchecked Sendable {
     var isCut: Bool { position == status.size }
     var failure: Errno? { readError.withLock { $0 } }
 
-    /// `.stale` stands for a file that ended early.
-    private func fail(_ error: Errno) {
-        if error != .stale { readError.withLock { $0 = error } }
+    /// The file cannot be read: that is what is told of it, whatever else happened.
+    func fail(_ error: Errno) {
+        readError.withLock { $0 = $0 ?? error }
         hasChanged.store(true, ordering: .relaxed)
     }
+
+    private func endedEarly() { hasChanged.store(true, ordering: .relaxed) }
 
     /// Cuts the next piece into `slot`: a hole, or about `WorkSlot.target` bytes of data. Of FIXED files the
     /// bytes are not read yet, since their cuts do not depend on them.
@@ -75,7 +77,10 @@ final class LargeFile: @unchecked Sendable {
         slot.large = self
         slot.start = position
         do throws(Errno) {
-            if try !cutHole(into: slot) { try cutData(into: slot) }
+            if try !cutHole(into: slot), try !cutData(into: slot) {
+                endedEarly()
+                position = status.size
+            }
         } catch {
             fail(error)
             position = status.size
@@ -120,18 +125,19 @@ final class LargeFile: @unchecked Sendable {
         dataEnd = max(holeEnd + 1, try file.descriptor.nextHole(from: holeEnd) ?? status.size)
     }
 
-    private func cutData(into slot: WorkSlot) throws(Errno) {
+    /// False when the file is shorter than it was.
+    private func cutData(into slot: WorkSlot) throws(Errno) -> Bool {
         let left = status.size - position
         if kind == .fixed {
             let size = parameters.fixedSize
             let wanted = max(1, WorkSlot.target / size) * size
             position += min(left, UInt64(wanted))
-            return
+            return true
         }
         let capacity = min(slot.plain.count, WorkSlot.target + cutter.lookahead)
         let wanted = Int(min(left, UInt64(capacity)))
         let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<wanted])
-        guard try file.descriptor.read(into: buffer, at: position) == wanted else { throw .stale }
+        guard try file.descriptor.read(into: buffer, at: position) == wanted else { return false }
         let isEnd = UInt64(wanted) == left
         var done = 0
         while done < min(wanted, WorkSlot.target) {
@@ -144,14 +150,18 @@ final class LargeFile: @unchecked Sendable {
             done += cut
         }
         position += UInt64(done)
+        return true
     }
 
-    /// Reads a piece of a FIXED file; false when it is shorter than it was.
+    /// Reads a piece of a FIXED file; false when it is shorter than it was, or cannot be read.
     func readFixed(into slot: WorkSlot) -> Bool {
         let count = Int(slot.length)
         let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<count])
         do throws(Errno) {
-            guard try file.descriptor.read(into: buffer, at: slot.start) == count else { throw .stale }
+            guard try file.descriptor.read(into: buffer, at: slot.start) == count else {
+                endedEarly()
+                return false
+            }
         } catch {
             fail(error)
             return false

@@ -7,7 +7,7 @@ import System
 extension Pipeline {
     /// Gives the slot the next number and its work; false when there is none now.
     func claim(_ slot: WorkSlot, _ worker: inout PieceWorker) throws(StoreError) -> Bool {
-        var batch: [(job: ReadJob, place: SourcePlace)] = []
+        var batch: [LateJob] = []
         let claimed = try claims.withLock { claims throws(StoreError) -> Bool in
             while true {
                 if let file = claims.current {
@@ -45,7 +45,7 @@ extension Pipeline {
         return LateJob(job: job, place: tree.locate(ordinal), tries: 0)
     }
 
-    private func takeSmall(_ claims: inout Claims, _ batch: inout [(job: ReadJob, place: SourcePlace)]) {
+    private func takeSmall(_ claims: inout Claims, _ batch: inout [LateJob]) {
         var bytes: UInt64 = 0
         while claims.nextSmall < comparison.smallReads.count, batch.count < 512 {
             let index = claims.nextSmall
@@ -55,14 +55,15 @@ extension Pipeline {
             if bytes + size > UInt64(WorkSlot.target), !batch.isEmpty { return }
             bytes += size
             claims.nextSmall += 1
-            batch.append((ReadJob(isSmallList: true, index: index, ordinal: ordinal), place))
+            let job = ReadJob(isSmallList: true, index: index, ordinal: ordinal)
+            batch.append(LateJob(job: job, place: place, tries: 0))
         }
     }
 
     /// Opens a file that is large, or that was found to have another size than the scan said. Small ones go
     /// to `batch`; nil also when it cannot be read, which is recorded.
     private func startLarge(
-        _ late: LateJob, _ batch: inout [(job: ReadJob, place: SourcePlace)]
+        _ late: LateJob, _ batch: inout [LateJob]
     ) throws(StoreError) -> LargeFile? {
         guard late.tries < 3 else {
             record(late, .changing)
@@ -75,9 +76,11 @@ extension Pipeline {
             let name = arena.cName(arena.nodes[late.place.index])
             let file = SourceFile(try FileDescriptor.openEntry(name, in: directory.rawValue))
             let status = try file.descriptor.status()
-            guard status.kind == .regular else { throw .noEntry }
+            guard status.kind == .regular,
+                comparison.links.isExpected(status, arena.nodes[late.place.index], late.job.ordinal)
+            else { throw .noEntry }
             if status.size <= UInt64(parameters.wholeLimit) {
-                batch.append((late.job, late.place))
+                batch.append(late)
                 return nil
             }
             file.descriptor.adviseSequential()

@@ -40,7 +40,7 @@ extension Pipeline {
                 let place = try results.packer.place(slot.chunks[index], of: slot, context)
                 results.set(file.job, .chunk(place))
             case .otherSize:
-                slots.withLock { $0.late.append(LateJob(job: file.job, place: file.place, tries: 0)) }
+                slots.withLock { $0.late.append(LateJob(job: file.job, place: file.place, tries: file.tries + 1)) }
                 continue
             case .failed(let kind):
                 results.set(file.job, .failed)
@@ -70,9 +70,11 @@ extension Pipeline {
             meter.add(files: 0, bytes: slot.length)
         }
         guard slot.isLastOfFile else { return }
-        let now = try? file.file.descriptor.status()
-        if file.hasChanged.load(ordering: .relaxed) || now.map({ !$0.isSameVersion(as: file.status) }) ?? true
-        {
+        var isSame = false
+        do throws(Errno) {
+            isSame = try file.file.descriptor.status().isSameVersion(as: file.status)
+        } catch { file.fail(error) }
+        if file.hasChanged.load(ordering: .relaxed) || !isSame {
             file.assembly.abandon()
             let late = LateJob(job: file.job, place: file.place, tries: file.tries + 1)
             if let error = file.failure { return record(late, .unreadable(error)) }

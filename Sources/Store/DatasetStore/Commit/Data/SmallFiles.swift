@@ -10,21 +10,23 @@ struct SmallFileReader: ~Copyable {
     private let tree: SourceTree
     private let root: Int32
     private let wholeLimit: UInt64
+    private let links: HardLinks
     private let hasher = ContentHasher()
     private var directoryIndex = -1
     private var directory: SourceFile?
 
-    init(_ tree: SourceTree, root: Int32, wholeLimit: UInt64) {
+    init(_ tree: SourceTree, _ links: HardLinks, root: Int32, wholeLimit: UInt64) {
+        self.links = links
         self.tree = tree
         self.root = root
         self.wholeLimit = wholeLimit
     }
 
     /// Fills the slot with the files of `jobs`, which fit it by what the scan said of them.
-    mutating func fill(_ slot: WorkSlot, _ jobs: [(job: ReadJob, place: SourcePlace)]) {
+    mutating func fill(_ slot: WorkSlot, _ jobs: [Pipeline.LateJob]) {
         var used = 0
-        for (job, place) in jobs {
-            var draft = SmallFileDraft(job: job, place: place, outcome: .empty)
+        for job in jobs {
+            var draft = SmallFileDraft(job: job.job, place: job.place, outcome: .empty, tries: job.tries)
             do throws(Errno) {
                 try read(&draft, slot, &used)
             } catch {
@@ -50,7 +52,7 @@ struct SmallFileReader: ~Copyable {
         while true {
             let before = try file.status()
             // Something else stands under this name now.
-            guard before.kind == .regular else { throw .noEntry }
+            guard before.kind == .regular, links.isExpected(before, node, draft.job.ordinal) else { throw .noEntry }
             let room = slot.plain.count - used
             guard before.size <= wholeLimit, before.size < UInt64(room) else {
                 draft.outcome = .otherSize

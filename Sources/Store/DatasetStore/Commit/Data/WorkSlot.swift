@@ -39,6 +39,8 @@ struct SmallFileDraft {
     var attributes: [ExtendedAttribute] = []
     var outcome: Outcome
     var retries = 0
+    /// How often it turned out to be of another size than it was when it was claimed.
+    var tries = 0
 }
 
 /// Which entry of which list of reads is meant.

@@ -48,6 +48,13 @@ struct HardLinks {
         return false
     }
 
+    /// Whether a file of several names is still the one the scan saw. Its bytes are the other names' as well,
+    /// and those still stand for the old inode when this name was replaced.
+    func isExpected(_ status: FileStatus, _ node: SourceNode, _ ordinal: UInt64) -> Bool {
+        guard let group = group(of: ordinal), group.count > 1 else { return true }
+        return status.inode == node.inode && status.device == node.device
+    }
+
     func group(of ordinal: UInt64) -> Group? { byOrdinal[ordinal].map { groups[$0] } }
 }
 

@@ -183,7 +183,7 @@ struct SourcePlace: Sendable {
 
 /// Something of the source that could not be read.
 struct SourceProblem: Sendable {
-    enum Kind: Sendable { case unreadable(Errno), changing, vanished, pathTooLong }
+    enum Kind: Sendable { case unreadable(Errno), changing, vanished, pathTooLong, nameTooLong }
     var path: String
     var kind: Kind
 }

@@ -113,6 +113,13 @@ final class TreeScanner: @unchecked Sendable {
             var problems: [SourceProblem] = []
             var skipped: UInt64 = 0
             try DirectoryReader.forEachName(of: directory, worker.buffer) { name in
+                // Some network file systems have them; a name cut short would be another file's.
+                guard name.count - 1 <= ManifestFormat.maximumNameLength else {
+                    let path = display.appending(
+                        ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
+                    problems.append(SourceProblem(path: path.description, kind: .nameTooLong))
+                    return
+                }
                 let offset = arena.appendName(name)
                 guard let base = name.baseAddress else { return }
                 do throws(Errno) {
@@ -123,7 +130,7 @@ final class TreeScanner: @unchecked Sendable {
                         return
                     }
                     arena.append(
-                        SourceNode(status, nameOffset: offset, nameLength: UInt8(clamping: name.count - 1)))
+                        SourceNode(status, nameOffset: offset, nameLength: UInt8(name.count - 1)))
                 } catch {
                     arena.dropName(at: offset)
                     // Removed between the listing and now: as if it had been removed before.
