@@ -99,11 +99,12 @@ package final class NodeCache: Sendable {
 
     /// Hashes every chunk on disk again and forgets the bad ones. `progress` is called after each container.
     package func scrub(_ progress: (ScrubReport) -> Void = { _ in }) throws(CacheError) -> ScrubReport {
-        try Scrub(context: context, registry: registry).run(progress)
+        if isClosed.load(ordering: .acquiring) { throw CacheError(.closed, "the cache was closed") }
+        return try Scrub(context: context, registry: registry).run(progress)
     }
 
     /// Makes what was filled durable, says so in the directory, and gives the lock back. Fetches that run
-    /// are finished first; later ones fail with `closed`. Containers stay mapped. Not to be called from a
+    /// are finished first; later ones fail with `closed`, as a scrub does. Containers stay mapped. Not to be called from a
     /// completion.
     package func close() { shutDown(markClean: true) }
 
