@@ -66,7 +66,8 @@ package final class NodeCache: Sendable {
         scheduler.submit(request)
     }
 
-    /// To be told of every reply from a container's mapping, so that the process does not grow with them.
+    /// To be told of every reply from mappings of containers, each of which was told before (`Container.touch`), so
+    /// that the process does not grow with them.
     @inline(__always)
     package func didReply(_ bytes: Int) {
         if residentLimit.isCrossed(by: bytes) { forgetResidentPages() }

@@ -21,6 +21,8 @@ package final class Container: @unchecked Sendable {
     let bitmap: PresenceBitmap
     private let trustedCount: Atomic<Int>
     let footerLoader = FooterLoader()
+    /// Whether replies were made from the mapping since its pages were last dropped.
+    let isTouched = Atomic(false)
     private let lent = Atomic<Int32>(-1)
     /// When a container that its disk refused may try again.
     private let retryTime: Atomic<UInt64>
