@@ -108,16 +108,6 @@ package final class Container: @unchecked Sendable {
         }
     }
 
-    /// Drops the process's page table entries for a range of `bytes`, so that a long read does not grow its
-    /// resident size. The bytes stay valid.
-    package func forget(_ range: Range<Int>) {
-        guard range.lowerBound >= 0, range.upperBound <= Int(pack.containerSize), !range.isEmpty else {
-            return
-        }
-        let start = range.lowerBound & ~4095
-        madvise(UnsafeMutableRawPointer(mutating: bytes + start), range.upperBound - start, MADV_DONTNEED)
-    }
-
     /// A descriptor of the complete container that cannot write, for the kernel to read from. Valid for the
     /// cache's life. Throws `unusable` while chunks are missing or the container has no file.
     package func lend() throws(CacheError) -> Int32 {
