@@ -190,4 +190,22 @@ import Testing
         #expect(try cache.read([part]) == [fixture.chunks[3]])
         cache.close()
     }
+
+    @Test("a scrub of a map with a rotten header does not keep the pack from its readers")
+    func scrubOfARottenHeader() throws {
+        do {
+            let cache = try home.open()
+            _ = try cache.read(try cache.container(for: fixture.pack, origin: origin), 0..<10)
+            cache.close()
+            #expect { try cache.scrub() } throws: { ($0 as? CacheError)?.code == .closed }
+        }
+        // In the hash of the footer.
+        try CacheFixture.damage(home.mapPath(fixture.pack), at: 50)
+        let cache = try home.open()
+        #expect(try cache.scrub().containers == 1)
+        let container = try cache.container(for: fixture.pack, origin: origin)
+        #expect(try cache.read(container, 0..<10) == fixture.chunks)
+        #expect(container.isComplete)
+        cache.close()
+    }
 }

@@ -66,7 +66,8 @@ package final class NodeCache: Sendable {
         scheduler.submit(request)
     }
 
-    /// To be told of every reply from a container's mapping, so that the process does not grow with them.
+    /// To be told of every reply from mappings of containers, each of which was told before (`Container.touch`), so
+    /// that the process does not grow with them.
     @inline(__always)
     package func didReply(_ bytes: Int) {
         if residentLimit.isCrossed(by: bytes) { forgetResidentPages() }
@@ -99,11 +100,12 @@ package final class NodeCache: Sendable {
 
     /// Hashes every chunk on disk again and forgets the bad ones. `progress` is called after each container.
     package func scrub(_ progress: (ScrubReport) -> Void = { _ in }) throws(CacheError) -> ScrubReport {
-        try Scrub(context: context, registry: registry).run(progress)
+        if isClosed.load(ordering: .acquiring) { throw CacheError(.closed, "the cache was closed") }
+        return try Scrub(context: context, registry: registry).run(progress)
     }
 
     /// Makes what was filled durable, says so in the directory, and gives the lock back. Fetches that run
-    /// are finished first; later ones fail with `closed`. Containers stay mapped. Not to be called from a
+    /// are finished first; later ones fail with `closed`, as a scrub does. Containers stay mapped. Not to be called from a
     /// completion.
     package func close() { shutDown(markClean: true) }
 

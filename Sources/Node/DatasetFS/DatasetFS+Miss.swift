@@ -36,11 +36,15 @@ extension DatasetFS {
         _ pieces: [ReadPiece], _ fetched: FetchedParts, _ completion: ReadCompletion
     ) -> Bool {
         var segments: [ReadSegment] = []
+        var replied = 0
         var part = 0
         for piece in pieces {
             switch piece {
             case .zeros(let count): segments.append(ReadSegment(base: zeros.base, length: count))
             case .chunks(let container, let chunks, let range, let hint):
+                // Most of it comes from the mapping: a fetch has the last chunk alone in memory.
+                container.touch()
+                replied += Int(range.upperBound - range.lowerBound)
                 var position = range.lowerBound
                 for chunk in chunks {
                     guard let start = hint?.containerOffset ?? (try? container.footer()[chunk].containerOffset) else {
@@ -60,6 +64,7 @@ extension DatasetFS {
             }
         }
         segments.withUnsafeBytes { completion.deliver(completion.context, $0.baseAddress, segments.count, 0) }
+        cache.didReply(replied)
         return true
     }
 }

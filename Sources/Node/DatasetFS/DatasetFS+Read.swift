@@ -88,7 +88,9 @@ extension DatasetFS {
         do throws(Errno) { handle = try vouchedContainer(place, record.pack) } catch { return completion.fail(error) }
         let chunk = Int(record.chunk)
         let address = handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
-            container.isPresent(chunk) ? container.bytes + Int(record.containerOffset) + offset : nil
+            guard container.isPresent(chunk) else { return nil }
+            container.touch()
+            return container.bytes + Int(record.containerOffset) + offset
         }
         if let address {
             completion.deliver(one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
@@ -187,10 +189,14 @@ extension DatasetFS {
         guard let handle = try vouchedContainer(place, pack) else { return nil }
         let start = Int(part.containerOffset)
         let address = handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
-            if container.isComplete { return container.bytes + start }
+            if container.isComplete {
+                container.touch()
+                return container.bytes + start
+            }
             guard let chunks = try? Self.chunks(of: part, in: container), container.arePresent(chunks) else {
                 return nil
             }
+            container.touch()
             return container.bytes + start
         }
         return address.map { ReadSegment(base: UnsafeMutableRawPointer(mutating: $0), length: part.count) }

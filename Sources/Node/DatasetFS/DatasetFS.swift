@@ -17,11 +17,12 @@ package final class DatasetFS: InodeOperations {
     /// `dataset@ref`, for messages and `user.kaml.dataset`.
     let name: String
     let notice: @Sendable (String) -> Void
+    private let repeated: RepeatedNotices
     let zeros: ZeroPages
 
     /// `notice` takes one line for the log about a read that failed.
     package init(
-        _ snapshot: Snapshot, name: String, cache: NodeCache, origin: any ObjectStore,
+        _ snapshot: Snapshot, name: String, cache: NodeCache, origin: any ObjectStore, clock: any Clock = HostClock(),
         notice: @escaping @Sendable (String) -> Void
     ) throws(Errno) {
         self.snapshot = snapshot
@@ -29,6 +30,7 @@ package final class DatasetFS: InodeOperations {
         self.cache = cache
         self.origin = origin
         self.notice = notice
+        repeated = RepeatedNotices(clock)
         zeros = try ZeroPages()
     }
 
@@ -60,10 +62,14 @@ package final class DatasetFS: InodeOperations {
         do throws(StoreError) { return try snapshot.resolve(place) } catch { throw report(error, at: place) }
     }
 
-    /// Logs what lies behind an errno, with the path that it hurts, and gives the errno.
+    /// Logs what lies behind an errno, with the path that it hurts, and gives the errno. The same error is one line in
+    /// ten seconds, whatever paths it hurts.
     func report(_ error: some Error, at place: Snapshot.Place?) -> Errno {
-        let path = place.map { " \(self.path(of: $0))" } ?? ""
-        notice("\(name)\(path): \(error)")
+        let text = "\(error)"
+        if let count = repeated.repetitions(of: text) {
+            let path = place.map { " \(self.path(of: $0))" } ?? ""
+            notice("\(name)\(path): \(text)" + (count > 0 ? " (repeated \(count) times before)" : ""))
+        }
         return .inputOutput
     }
 

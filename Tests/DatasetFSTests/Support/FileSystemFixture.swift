@@ -60,7 +60,7 @@ final class FileSystemFixture: Sendable {
         }
         let id = try writer.finish().snapshot
         let snapshot = try Snapshot(id, from: StoreManifestSource(objects: objects))
-        return try DatasetFS(snapshot, name: "data@1", cache: cache, origin: origin) { [self] line in
+        return try DatasetFS(snapshot, name: "data@1", cache: cache, origin: origin, clock: clock) { [self] line in
             notices.withLock { $0.append(line) }
         }
     }

@@ -21,6 +21,8 @@ package final class Container: @unchecked Sendable {
     let bitmap: PresenceBitmap
     private let trustedCount: Atomic<Int>
     let footerLoader = FooterLoader()
+    /// Whether replies were made from the mapping since its pages were last dropped.
+    let isTouched = Atomic(false)
     private let lent = Atomic<Int32>(-1)
     /// When a container that its disk refused may try again.
     private let retryTime: Atomic<UInt64>
@@ -104,16 +106,6 @@ package final class Container: @unchecked Sendable {
         return (0..<bitmap.count).reduce(0) { sum, chunk in
             bitmap.isTrusted(chunk) ? sum &+ UInt64(footer[chunk].plainLength) : sum
         }
-    }
-
-    /// Drops the process's page table entries for a range of `bytes`, so that a long read does not grow its
-    /// resident size. The bytes stay valid.
-    package func forget(_ range: Range<Int>) {
-        guard range.lowerBound >= 0, range.upperBound <= Int(pack.containerSize), !range.isEmpty else {
-            return
-        }
-        let start = range.lowerBound & ~4095
-        madvise(UnsafeMutableRawPointer(mutating: bytes + start), range.upperBound - start, MADV_DONTNEED)
     }
 
     /// A descriptor of the complete container that cannot write, for the kernel to read from. Valid for the

@@ -36,6 +36,12 @@ final class ContainerRegistry: Sendable {
         let turn = entries.wait { entries -> Turn? in
             switch entries[pack.id] {
             case .open(let container):
+                if container.pack != pack, container.origin == nil, origin != nil {
+                    // A scrub took the reference from a map file, which may have rotted: nothing vouches for it.
+                    retired.withLock { $0.append(container) }
+                    entries[pack.id] = .opening
+                    return .mine
+                }
                 guard container.pack == pack, container.takesRetry() else { return .found(container) }
                 entries[pack.id] = .opening
                 return .again(container)

@@ -5,11 +5,12 @@ import Synchronization
 /// Keeps the process's resident size small although it answers from mappings.
 ///
 /// A reply from a mapping leaves its pages in this process's page table, so that after a day of reads the
-/// process would seem as large as the cache. Every `limit` bytes of replies the page tables are dropped; the
+/// process would seem as large as the cache. Every `limit` bytes of replies the page tables of the containers that
+/// were replied from since the last time are dropped; the
 /// page cache keeps the bytes, and the next reply maps them again at a minor fault for each 16 pages.
 final class ResidentLimit: Sendable {
     /// Bytes of replies between two drops.
-    static let limit = 32 << 20
+    static let limit = 16 << 20
 
     private let replied = Atomic<Int>(0)
 
@@ -22,8 +23,15 @@ final class ResidentLimit: Sendable {
 }
 
 extension Container {
+    /// Notes that a reply takes bytes from the mapping. Before the reply, or its pages could be missed for ever.
+    @inline(__always)
+    package func touch() {
+        if !isTouched.load(ordering: .relaxed) { isTouched.store(true, ordering: .relaxed) }
+    }
+
     /// Drops this process's page table entries of the mapping (MADV_DONTNEED on a shared file mapping).
     func forgetResidentPages() {
+        guard isTouched.exchange(false, ordering: .relaxed) else { return }
         madvise(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize), MADV_DONTNEED)
     }
 }
