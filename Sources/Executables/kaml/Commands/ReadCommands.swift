@@ -134,7 +134,10 @@ struct StatCommand: AnsweringCommand {
                     holes += extent.length
                     continue
                 }
-                let footer = try footers.image(of: source.pack).footer
+                let footer: PackFooter
+                do throws(StoreError) { footer = try footers.image(of: source.pack).footer } catch {
+                    throw error.ofPromised
+                }
                 var share = StatReport.PackShare(source.pack, place: source.containerOffset)
                 for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount)
                 where Int(chunk) < footer.chunkCount {
