@@ -1,4 +1,5 @@
 import ArgumentParser
+import DatasetStore
 import Glibc
 import KamlCommand
 import System
@@ -40,6 +41,9 @@ struct Kaml: ParsableCommand {
         // A store's connection or a pipe that goes away is an error to handle, not a reason to die.
         signal(SIGPIPE, SIG_IGN)
         ResourceLimits.raiseDescriptors()
+        if let failure = unknownCommand(CommandLine.arguments) {
+            end(by: failure, format: wantedFormat(CommandLine.arguments))
+        }
         let command: any ParsableCommand
         do { command = try parseAsRoot() } catch { end(byUsage: error) }
         var running = command
@@ -48,6 +52,21 @@ struct Kaml: ParsableCommand {
             if exitCode(for: error) == .success { end(byUsage: error) }
             end(by: error, format: (command as? any AnsweringCommand)?.output.format ?? .table)
         }
+    }
+
+    /// ArgumentParser calls a mistyped command an unexpected argument, and answers `help` of one with the general help.
+    private static func unknownCommand(_ arguments: [String]) -> Failure? {
+        var words = arguments.dropFirst()
+        if words.first == "help" { words = words.dropFirst() }
+        guard let word = words.first, !word.hasPrefix("-") else { return nil }
+        let known =
+            configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
+        if known.contains(word) { return nil }
+        let close = CloseNames.of(word, among: known)
+        return Failure(
+            .usage, "there is no command \"\(word)\"",
+            hint: close.isEmpty
+                ? "`kaml help` lists the commands" : "did you mean \(close.joined(separator: " or "))?")
     }
 
     /// Help and completion scripts go to stdout; what was not understood, to stderr.

@@ -38,9 +38,9 @@ struct StoreOptions: ParsableArguments {
     func objects() throws -> any ObjectStore { try StorePlace.url(url).open() }
 
     func open() throws -> Store {
-        let objects = try objects()
-        do throws(StoreError) { return try Store.open(objects, .init(author: StorePlace.author)) } catch {
-            throw Failure(opening: error)
+        let place = try StorePlace.url(url)
+        do throws(StoreError) { return try Store.open(place.open(), .init(author: StorePlace.author)) } catch {
+            throw Failure(opening: error, at: place)
         }
     }
 }
@@ -49,7 +49,7 @@ extension Store {
     /// The snapshot that an argument names, with the errors that a person needs.
     func find(_ reference: SnapshotReference, in state: LogState) throws -> ResolvedSnapshot {
         do throws(SnapshotReferenceError) { return try reference.resolve(in: state) } catch {
-            throw Failure(error)
+            throw Failure(error, in: state)
         }
     }
 
@@ -58,7 +58,7 @@ extension Store {
         let found = try find(place.reference, in: try state())
         do throws(StoreError) {
             return (try snapshot(found.snapshot), "\(place.reference)", place.path)
-        } catch { throw Failure(error.at(dataset: found.dataset.text)) }
+        } catch { throw Failure(error.ofPromised.at(dataset: found.dataset.text)) }
     }
 }
 

@@ -93,6 +93,19 @@ package final class SnapshotMount: Sendable {
     /// Takes the mount out of the tree; `waitUntilEnded` returns when the last open file is closed.
     package func unmount(lazily: Bool = false) throws(MountError) { try mounter.detach(lazily: lazily) }
 
+    /// Takes the mount away from its users: out of the tree, and out of service, so that `waitUntilEnded` returns
+    /// although files are open. Those fail once the process has ended and the connection is closed.
+    package func takeAway() {
+        // It may be out of the tree already; the session still has to end.
+        try? mounter.detach(lazily: true)
+        session.stop()
+    }
+
+    /// Whether the kernel reads large files itself.
+    package var passesThrough: Bool {
+        profile == .passthrough && session.negotiated?.hasPassthrough == true
+    }
+
     package func cacheStatistics() -> CacheStatistics { cache.statistics() }
     package func sessionStatistics() -> SessionStatistics { session.statistics() }
 

@@ -42,19 +42,24 @@ extension HostFacts {
         return .ok("kernel", "\(kernelRelease): FUSE passthrough and resend")
     }
 
+    /// Also what a mount that fails for this says.
+    static let missingDeviceRemedy =
+        "modprobe fuse; in a container: give it the device (--device /dev/fuse)"
+    static let closedDeviceRemedy = "chmod 0666 /dev/fuse; in a container: allow the device in its cgroup"
+
     private var device: Finding {
         switch fuseDevice {
         case .ok: return .ok("/dev/fuse", "can be opened")
         case .failed(.noEntry):
             return .fail(
                 "/dev/fuse", "is not there",
-                remedy: "modprobe fuse; in a container: give it the device (--device /dev/fuse)")
+                remedy: Self.missingDeviceRemedy)
         case .failed(.noDevice):
             return .fail("/dev/fuse", "the kernel has no FUSE", remedy: "modprobe fuse")
         case .failed(let error):
             return .fail(
                 "/dev/fuse", "cannot be opened: \(error)",
-                remedy: "chmod 0666 /dev/fuse; in a container: allow the device in its cgroup")
+                remedy: Self.closedDeviceRemedy)
         }
     }
 

@@ -45,5 +45,7 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     /// The table in the help texts.
     package static var help: String {
         "EXIT CODES:\n" + allCases.map { "  \($0.rawValue)  \($0.meaning)" }.joined(separator: "\n")
+            + "\nA store's directory that is missing is 3; when the directory above it is missing too, a disk may not be\n"
+            + "mounted, and it is 7."
     }
 }

@@ -74,10 +74,29 @@ extension Failure {
     }
 
     /// An error of opening the store that a user named: the place may simply be wrong.
-    package init(opening error: StoreError) {
+    ///
+    /// A directory that is missing from one that is there is not found. Where that one is missing too, a disk may
+    /// not be mounted, and the same command may work later: the store is unavailable.
+    package init(opening error: StoreError, at place: ObjectStoreURL) {
         self.init(error)
-        if error.code == .unavailable {
-            hint = "check the path, and that its disk is mounted; `kaml store init` makes a new store"
+        guard error.code == .unavailable else { return }
+        hint = "check the path, and that its disk is mounted; `kaml store init` makes a new store"
+        switch place {
+        case .directory(let path):
+            let files = HostFileSystem()
+            let parent = ByteString(path.bytes[..<(path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)] + [UInt8(ascii: "/")])
+            guard (try? files.status(of: parent))?.kind == .directory else { return }
+            // Present but no directory, or a symlink to nothing, is no store either.
+            do throws(Errno) { _ = try files.status(of: path.appending(".")) } catch {
+                guard error == .noEntry || error == .notDirectory else { return }
+                status = .notFound
+                let isThere = (try? files.status(of: path)) != nil
+                what = isThere ? "\(path) is not a directory" : "there is no directory \(path)"
+                why = nil
+                object = nil
+                hint = "check the path; `kaml store init --store \(path)` makes a new store"
+                if isThere { hint = "a store is a directory: check the path" }
+            }
         }
     }
 
@@ -89,12 +108,37 @@ extension Failure {
             case .dead, .unresponsive: .unavailable
             case .deviceMissing, .helperMissing: .unsupported
             case .deviceNotPermitted, .otherUsersNotAllowed: .permissionDenied
-            case .helperFailed: .failure
+            case .helperFailed: Self.isAboutTheDevice(error.cause) ? .permissionDenied : .failure
             case .systemCall(_, let errno): ExitStatus(errno)
             }
         // The description is "where: what; advice".
         let sentence = String(error.description.dropLast(error.advice.count + 2))
-        self.init(status, sentence, hint: error.advice)
+        self.init(status, sentence, hint: Self.hint(error))
+    }
+
+    /// What to do with this command; where it has no better way, the error's own advice.
+    private static func hint(_ error: MountError) -> String {
+        let path = error.mountPoint
+        switch error.cause {
+        case .notEmpty: return "choose an empty directory, or mount over its entries with --allow-non-empty"
+        case .alreadyMounted: return "`kaml umount \(path)` unmounts it; or choose another directory"
+        case .dead: return "`kaml umount \(path)` clears it, with --lazy when something still uses it"
+        case .unresponsive:
+            return "restart the process that serves it, or clear it with `kaml umount --lazy \(path)`"
+        case .busy: return "close what uses it (fuser -vm \(path)), or `kaml umount --lazy \(path)`"
+        case .deviceMissing: return HostFacts.missingDeviceRemedy
+        case .deviceNotPermitted: return HostFacts.closedDeviceRemedy
+        case .helperFailed where isAboutTheDevice(error.cause): return HostFacts.closedDeviceRemedy
+        default: return error.advice
+        }
+    }
+
+    /// fusermount3 opens /dev/fuse as the user, and says so in words only.
+    private static func isAboutTheDevice(_ cause: MountError.Cause) -> Bool {
+        guard case .helperFailed(let message) = cause else { return false }
+        return ByteString(message).bytes.split(separator: UInt8(ascii: " ")).contains {
+            $0.starts(with: "/dev/fuse".utf8)
+        }
     }
 
     package init(_ error: CacheError) {
@@ -108,7 +152,9 @@ extension Failure {
             case .unavailable: .unavailable
             case .permissionDenied: .permissionDenied
             }
-        self.init(status, error.message, why: error.cause, hint: error.remedy, object: error.object)
+        var hint = error.remedy
+        if error.code == .inUse { hint = "give this mount its own --cache-dir, or unmount the other" }
+        self.init(status, error.message, why: error.cause, hint: hint, object: error.object)
     }
 
     package init(_ error: ObjectStoreError) {

@@ -1,3 +1,4 @@
+import Chunking
 package import DatasetStore
 
 extension Failure {
@@ -20,7 +21,7 @@ extension Failure {
                 .notFound, "\(reference.dataset) has no branch, tag or snapshot \(reference.name)",
                 hint: Self.hint(
                     close.map { "\(reference.dataset)@\($0)" },
-                    else: "`kaml log \(reference.dataset)` shows what there is"),
+                    else: "`kaml list` shows what there is"),
                 dataset: reference.dataset.text)
         case .ambiguous(let reference, let candidates):
             self.init(
@@ -36,6 +37,34 @@ extension Failure {
                 hint: "`kaml log \(reference.dataset)@\(reference.name)` lists them",
                 dataset: reference.dataset.text)
         }
+    }
+
+    /// Says also what a dataset has whose names are all unlike the one that was typed.
+    package init(_ error: SnapshotReferenceError, in state: LogState) {
+        self.init(error)
+        guard case .noSuchName(let reference, let close) = error, close.isEmpty,
+            let names = state.datasets[reference.dataset]
+        else { return }
+        let dataset = reference.dataset
+        let lists = [
+            Self.some(names.branches.keys.map(\.text), "branch", "branches"),
+            Self.some(names.tags.keys.map(\.text), "tag", "tags"),
+        ].compactMap(\.self)
+        if !lists.isEmpty {
+            hint = "\(dataset) has \(lists.joined(separator: " and ")); `kaml list` shows all"
+        } else if let last = names.commits.last, let newest = state.commits[last]?.commit.snapshot {
+            let id = newest.hex.prefix(12)
+            hint =
+                "it has no branch or tag any more, its newest snapshot is \(dataset)@\(id); "
+                + "`kaml branch \(dataset) main \(id)` names it again"
+        }
+    }
+
+    private static func some(_ names: [String], _ one: String, _ many: String) -> String? {
+        guard !names.isEmpty else { return nil }
+        let listed = 5
+        let more = names.count > listed ? ", ..." : ""
+        return "the \(names.count == 1 ? one : many) \(names.sorted().prefix(listed).joined(separator: ", "))\(more)"
     }
 
     package init(_ conflict: LogConflict) {

@@ -6,15 +6,17 @@ package enum EndSignals {
     /// Must be called before any other thread starts, since threads inherit what is blocked.
     package static func block() { with { pthread_sigmask(SIG_BLOCK, $0, nil) } }
 
-    /// Starts a thread that calls `body` with each signal and how many came so far, from 1.
-    package static func handle(_ body: @escaping @Sendable (_ count: Int) -> Void) throws {
+    /// Starts a thread that calls `body` with each signal's number and how many came so far, from 1.
+    package static func handle(
+        _ body: @escaping @Sendable (_ signal: Int32, _ count: Int) -> Void
+    ) throws {
         let thread = try Thread(name: "kaml-signals") {
             var count = 0
             while true {
                 var number: Int32 = 0
                 guard with({ sigwait($0, &number) }) == 0 else { return }
                 count += 1
-                body(count)
+                body(number, count)
             }
         }
         thread.detach()

@@ -7,7 +7,10 @@ package struct CheckText: Report {
     private let report: CheckReport
     private let seconds: Double
 
-    package init(_ report: CheckReport, seconds: Double) {
+    private let temporary: TemporaryObjects
+
+    package init(_ report: CheckReport, seconds: Double, temporary: TemporaryObjects = .init()) {
+        self.temporary = temporary
         self.report = report
         self.seconds = seconds
     }
@@ -27,6 +30,7 @@ package struct CheckText: Report {
                 "packBytes": .unsigned(report.unreferenced.packBytes),
                 "examples": .list(report.unreferenced.examples.map(OutputValue.string)),
             ],
+            "temporary": ["files": .count(temporary.files), "bytes": .unsigned(temporary.bytes)],
             "voidRecords": .list(report.voidRecords.map(OutputValue.unsigned)),
         ]
     }
@@ -71,6 +75,12 @@ package struct CheckText: Report {
             text +=
                 "note: no snapshot names \(packs) (\(BytesText.of(report.unreferenced.packBytes))): left by a commit that was"
             text += " killed, or made by one that is running\n"
+        }
+        if temporary.files > 0 {
+            let files = CountText.of(UInt64(temporary.files), "unfinished object")
+            text +=
+                "note: \(files) (\(BytesText.of(temporary.bytes))) in .tmp: of a commit that runs, or was killed;"
+            text += " the next commit removes those older than a day\n"
         }
         return text + totals
     }

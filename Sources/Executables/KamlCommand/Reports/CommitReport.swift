@@ -7,7 +7,11 @@ package struct CommitReport: Report {
     private let branch: RefName
     private let result: CommitResult
 
-    package init(_ dataset: DatasetName, _ branch: RefName, _ result: CommitResult) {
+    private let hasMessage: Bool
+
+    /// `hasMessage`: somebody gave a message or facts, which an unchanged tree has no commit to keep them in.
+    package init(_ dataset: DatasetName, _ branch: RefName, _ result: CommitResult, hasMessage: Bool = false) {
+        self.hasMessage = hasMessage
         self.dataset = dataset
         self.branch = branch
         self.result = result
@@ -34,8 +38,10 @@ package struct CommitReport: Report {
         let name = "\(dataset)@\(branch)"
         let contents = "\(CountText.of(result.files, "file")), \(BytesText.of(result.bytes))"
         if result.nothingChanged {
+            let dropped = hasMessage ? "nothing was recorded, and the message was dropped\n" : ""
             return
                 "\(name) is unchanged at \(ShortID.of(result.snapshot)): \(contents), in \(DurationText.of(result.seconds))\n"
+                + dropped
         }
         var text = "\(name) is now \(ShortID.of(result.snapshot)): \(contents)\n"
         text += "new data \(BytesText.of(result.newBytes)), stored \(BytesText.of(result.storedBytes))"
@@ -75,7 +81,12 @@ package struct ExportReport: Report {
 
     package func render() -> String {
         var text = "\(CountText.of(result.files, "file")), \(BytesText.of(result.bytes)) written to \(target)"
-        text += " in \(DurationText.of(seconds)), every byte verified\n"
+        text += " in \(DurationText.of(seconds))"
+        // Only a whole export is called verified: what was left out is what matters then.
+        text +=
+            result.failedFiles == 0
+            ? ", every byte verified\n"
+            : "; \(CountText.of(result.failedFiles, "file is", "files are")) left out\n"
         for failure in result.failures {
             text += "not written: \(failure.path ?? "?"): \(failure.message)\n"
         }

@@ -4,13 +4,14 @@ import System
 
 /// The differences of two snapshots.
 package struct DiffReport: Report {
-    private let from: (name: String, snapshot: ContentHash)
+    private let from: (name: String, snapshot: ContentHash)?
     private let to: (name: String, snapshot: ContentHash)
     private let changes: [SnapshotChange]
     private let summary: SnapshotDiff.Summary
 
+    /// `from` is nil of a first commit, which has none before it.
     package init(
-        from: (name: String, snapshot: ContentHash), to: (name: String, snapshot: ContentHash),
+        from: (name: String, snapshot: ContentHash)?, to: (name: String, snapshot: ContentHash),
         changes: [SnapshotChange], summary: SnapshotDiff.Summary
     ) {
         self.from = from
@@ -20,8 +21,7 @@ package struct DiffReport: Report {
     }
 
     package var value: OutputValue {
-        [
-            "from": ["name": .string(from.name), "snapshot": .string(from.snapshot.hex)],
+        var object = OutputObject([
             "to": ["name": .string(to.name), "snapshot": .string(to.snapshot.hex)],
             "added": .list(changes.filter { $0.kind == .added }.map(Self.value)),
             "removed": .list(changes.filter { $0.kind == .removed }.map(Self.value)),
@@ -32,7 +32,9 @@ package struct DiffReport: Report {
                 "addedBytes": .unsigned(summary.addedBytes), "removedBytes": .unsigned(summary.removedBytes),
                 "shardsRead": .count(summary.shardsRead), "shardsSkipped": .count(summary.shardsSkipped),
             ],
-        ]
+        ])
+        object["from"] = from.map { ["name": .string($0.name), "snapshot": .string($0.snapshot.hex)] }
+        return object.value
     }
 
     /// `size` is the newer one; of something removed, the one it had.
@@ -51,7 +53,9 @@ package struct DiffReport: Report {
     package func render() -> String {
         var text = ""
         for change in changes { text += Self.line(change) + "\n" }
-        if changes.isEmpty { text += "no differences between \(from.name) and \(to.name)\n" }
+        if changes.isEmpty {
+            text += from.map { "no differences between \($0.name) and \(to.name)\n" } ?? "\(to.name) is empty\n"
+        }
         let total = "\(summary.added) added, \(summary.removed) removed, \(summary.modified) modified"
         let bytes = "+\(BytesText.of(summary.addedBytes)) -\(BytesText.of(summary.removedBytes))"
         text += "\(total)  (\(bytes))\n"

@@ -72,7 +72,10 @@ struct CheckCommand: AnsweringCommand {
         let start = clock.monotonicNanoseconds()
         let check = StoreCheck(store.objects, options: options, progress: counter)
         let report = try withProgress(counter, noun: "objects") { try check.run() }
-        answer(CheckText(report, seconds: Double(clock.monotonicNanoseconds() - start) / 1e9))
+        answer(
+            CheckText(
+                report, seconds: Double(clock.monotonicNanoseconds() - start) / 1e9,
+                temporary: TemporaryObjects(of: store.objects)))
         // The report says it all.
         if !report.isSound { throw ArgumentParser.ExitCode(ExitStatus.damaged.rawValue) }
     }

@@ -51,10 +51,13 @@ struct CommitCommand: AnsweringCommand {
     func run() throws {
         let dataset = try NameArgument.dataset(dataset)
         let branch = try NameArgument.ref(branch, "a branch")
+        let place = try StorePlace.url(store.url)
         let store = try store.open()
-        var options = CommitOptions(
-            dataset: dataset, branch: branch,
-            source: try CachePlace.absolute(RawArguments.bytes(of: directory)))
+        let source = try CachePlace.absolute(RawArguments.bytes(of: directory))
+        try Self.checkApart(source, place)
+        // Also when nothing is written in the end.
+        TemporaryObjects.removeAbandoned(from: store.objects)
+        var options = CommitOptions(dataset: dataset, branch: branch, source: source)
         options.message = message
         options.metadata = try Self.pairs(metadata)
         options.threads = threads
@@ -66,7 +69,22 @@ struct CommitCommand: AnsweringCommand {
         options.progress = { latest.set($0) }
         let result = try ProgressBar.during({ latest.state }) { try store.commit(options) }
         warn(result)
-        answer(CommitReport(dataset, branch, result))
+        answer(
+            CommitReport(dataset, branch, result, hasMessage: !message.isEmpty || !metadata.isEmpty))
+    }
+
+    /// A snapshot of the store itself would grow with each commit.
+    private static func checkApart(_ source: ByteString, _ place: ObjectStoreURL) throws {
+        switch place {
+        case .directory(let path):
+            let hint = "keep the store outside of what is committed"
+            if CanonicalPath.contains(source, path) {
+                throw Failure(.usage, "the directory \(source) contains the store \(path)", hint: hint)
+            }
+            if CanonicalPath.contains(path, source) {
+                throw Failure(.usage, "the directory \(source) lies in the store \(path)", hint: hint)
+            }
+        }
     }
 
     private func warn(_ result: CommitResult) {

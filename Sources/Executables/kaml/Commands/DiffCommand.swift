@@ -12,7 +12,8 @@ struct DiffCommand: AnsweringCommand {
               kaml diff imagenet@main~3 imagenet -o json
 
             Parts that both share are skipped without being read. Entries that differ in the time of modification alone
-            are only counted, unless --times is given. With one name, that commit is compared with the one before it.
+            are only counted, unless --times is given. With one name, that commit is compared with the one before it,
+            and of the first commit everything is new.
             """)
 
     @Argument(help: "The older snapshot; alone: the newer one.", completion: NameCompletion.kind)
@@ -30,10 +31,16 @@ struct DiffCommand: AnsweringCommand {
         var older = try SnapshotReference(first)
         var newer = older
         if let second { newer = try SnapshotReference(second) } else { older.stepsBack += 1 }
-        let (from, to) = (try store.find(older, in: state), try store.find(newer, in: state))
-        let old = try store.snapshot(from.snapshot)
+        let to = try store.find(newer, in: state)
         let new = try store.snapshot(to.snapshot)
         var changes: [SnapshotChange] = []
+        if second == nil, let commit = state.commits[to.sequence], commit.commit.parent == nil {
+            let summary = try SnapshotDiff.allAdded(new) { changes.append($0) }
+            answer(DiffReport(from: nil, to: ("\(newer)", to.snapshot), changes: changes, summary: summary))
+            return
+        }
+        let from = try store.find(older, in: state)
+        let old = try store.snapshot(from.snapshot)
         let summary = try SnapshotDiff(from: old, to: new, includesTimes: times).run { changes.append($0) }
         answer(
             DiffReport(

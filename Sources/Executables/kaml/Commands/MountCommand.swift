@@ -23,6 +23,9 @@ struct MountCommand: AnsweringCommand {
             Returns when the mount answers; a process in the background serves it, and writes what it has to say to
             mount-<id>.log in the cache directory. What is read is kept in the cache, so that it is fetched once. The
             cache is --cache-dir, else KAML_CACHE_DIR, else /var/cache/kaml (root) or ~/.cache/kaml.
+
+            SIGINT, SIGTERM or SIGHUP asks the serving process to unmount and end. While files are open it waits for them;
+            a second signal takes the mount away from its users. After SIGTERM or SIGHUP it waits 30 seconds at most.
             """)
 
     @Argument(help: "DATASET[@REF].", completion: NameCompletion.kind)
@@ -41,6 +44,8 @@ struct MountCommand: AnsweringCommand {
     var threads: Int = FuseSession.defaultWorkers
     @Option(help: .init("How far the kernel reads ahead, in KiB (root only).", valueName: "KiB"))
     var readAhead: Int = 4096
+    @Flag(help: "Mount over a directory that has entries, which hides them.")
+    var allowNonEmpty = false
     @Flag(inversion: .prefixedNo, help: "Let other users in (default for root).")
     var allowOther: Bool?
     @Option(name: .customLong("ready-descriptor"), help: .private)
@@ -55,12 +60,17 @@ struct MountCommand: AnsweringCommand {
 
     func run() throws {
         guard let readyDescriptor else {
-            try foreground ? serve { StandardError.write("\($0)\n") } : startInBackground()
-            return
+            guard foreground else { return try startInBackground() }
+            // A person at a terminal reads along; a program gets its answer on stdout.
+            return try serve { report in
+                if output.format == .table { StandardError.write(report.render()) } else { answer(report) }
+            }
         }
         // The process that `startInBackground` started: it answers through the pipe, and only then goes on.
         do {
-            try serve { ReadinessMessage.ready($0).send(to: readyDescriptor) }
+            try serve { report in
+                ReadinessMessage.ready(report.rendered(as: output.format)).send(to: readyDescriptor)
+            }
         } catch {
             let failure = Failure(error)
             ReadinessMessage.failed(
@@ -75,27 +85,18 @@ struct MountCommand: AnsweringCommand {
 
     private func startInBackground() throws {
         let directory = try CachePlace.directory(cacheDir)
-        do throws(Errno) { try HostFileSystem().makeDirectories(directory, mode: 0o700) } catch {
-            throw Failure(
-                "cannot make the cache directory \(directory)", error,
-                hint: "name another one with --cache-dir")
-        }
-        let log = directory.appending(ByteString("mount-\(logName).log"))
+        try CacheDirectoryCheck.prepare(directory)
+        let log = log(in: directory)
         let pipe = ["--foreground", "--ready-descriptor=\(BackgroundProcess.readyDescriptor)"].map {
             ByteString($0)
         }
         let process = try BackgroundProcess.start(Array(RawArguments.all.dropFirst()) + pipe, log: log)
         switch process.waitUntilReady() {
         case .ready(let text):
-            answer(
-                Done(
-                    text,
-                    [
-                        "name": .string(reference), "mountPoint": .string(mountPoint),
-                        "process": .integer(Int64(process.identifier)),
-                        "cacheDirectory": .string(directory.description),
-                        "log": .string(log.description),
-                    ]))
+            // Rendered by the process that serves, which alone knows all of it.
+            let output = StandardOutput()
+            output.write(text)
+            output.flush()
         case .failed(let status, let text):
             StandardError.write(text)
             throw ArgumentParser.ExitCode(status)
@@ -106,9 +107,10 @@ struct MountCommand: AnsweringCommand {
     }
 
     /// The same for the same mount point, so that its logs are in one file.
-    private var logName: String {
+    private func log(in directory: ByteString) -> ByteString {
         let path = (try? CachePlace.absolute(RawArguments.bytes(of: mountPoint))) ?? ByteString(mountPoint)
-        return String(ContentHash.of(.chunk, path.bytes).hex.prefix(8))
+        let name = ContentHash.of(.chunk, path.bytes).hex.prefix(8)
+        return directory.appending(ByteString("mount-\(name).log"))
     }
 
     // MARK: - Serving
@@ -130,38 +132,103 @@ struct MountCommand: AnsweringCommand {
     }
 
     /// Mounts, says so, and serves until the mount is gone.
-    private func serve(ready: (String) -> Void) throws {
+    private func serve(ready: (MountReport) -> Void) throws {
         EndSignals.block()
         let place = try ReferencePath(RawArguments.bytes(of: reference))
         guard place.path.isEmpty else {
             throw Failure(.usage, "a mount shows a whole snapshot", hint: "leave out :\(place.path)")
         }
         let objects = try store.objects()
-        let store = try Store.open(objects)
+        let store = try store.open()
         let found = try store.find(place.reference, in: try store.state())
         var options = SnapshotMountOptions(
             snapshot: found.snapshot, name: "\(place.reference)",
-            mountPoint: try CachePlace.absolute(RawArguments.bytes(of: mountPoint)),
+            mountPoint: try CanonicalPath.of(CachePlace.absolute(RawArguments.bytes(of: mountPoint))),
             cacheDirectory: try CachePlace.directory(cacheDir), allowOther: allowOther ?? (geteuid() == 0))
         options.profile = profile
         options.workers = threads
         options.readAheadKiB = readAhead
-        try? HostFileSystem().makeDirectories(options.cacheDirectory, mode: 0o700)
+        options.allowNonEmpty = allowNonEmpty
+        try CacheDirectoryCheck.prepare(options.cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         chdir("/")
         let mount = try Self.mount(options, objects)
-        try EndSignals.handle { count in
-            do { try mount.unmount(lazily: count > 1) } catch {
-                StandardError.write("kaml: \(error); a second signal takes the mount away from its users\n")
-            }
-        }
-        ready("\(place.reference) (\(found.snapshot.hex.prefix(12))) is mounted on \(options.mountPoint)")
+        let ending = MountEnding(mount)
+        try EndSignals.handle { signal, count in ending.asked(by: signal, count) }
+        let report = MountReport(
+            name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: options.mountPoint,
+            process: getpid(), cacheDirectory: options.cacheDirectory,
+            log: readyDescriptor == nil ? nil : log(in: options.cacheDirectory),
+            profile: mount.profile == .passthrough ? "large" : "small", passesThrough: mount.passesThrough)
+        // In the background this is the first line of the mount in its log.
+        if readyDescriptor != nil { StandardError.write("kaml: " + report.render()) }
+        ready(report)
         mount.waitUntilEnded()
     }
 }
 
+/// How a serving process ends when it is asked to by signals.
+private final class MountEnding: Sendable {
+    private let mount: SnapshotMount
+    /// A service manager sends SIGTERM once, and kills what is still there after a while, which would leave a dead
+    /// mount behind: systemd waits 90 seconds.
+    private static let graceSeconds = 30
+    /// For a worker that hangs in a store that does not answer.
+    private static let stopSeconds: UInt32 = 5
+
+    init(_ mount: SnapshotMount) { self.mount = mount }
+
+    /// On the signals' thread, so that a further signal is taken only afterwards.
+    func asked(by signal: Int32, _ count: Int) {
+        if count > 1 { return takeAway() }
+        do throws(MountError) { try mount.unmount() } catch {
+            // Out of the tree already: nobody could ask again by its path.
+            if error.cause == .notMounted || error.cause == .missing { return takeAway() }
+            let patience =
+                signal == SIGINT ? "" : " (so does waiting \(Self.graceSeconds) seconds)"
+            StandardError.write(
+                "kaml: \(error)\nkaml: a second signal takes the mount away from its users\(patience)\n")
+            if signal != SIGINT { startGrace() }
+        }
+    }
+
+    /// Ends as soon as the last file is closed, and after the grace in any case.
+    private func startGrace() {
+        do { try Thread(name: "kaml-grace") { self.waitForClose() }.detach() } catch { takeAway() }
+    }
+
+    private func waitForClose() {
+        let pollMicroseconds: UInt32 = 100_000
+        for _ in 0..<(Self.graceSeconds * 10) {
+            usleep(pollMicroseconds)
+            if isUnmountedOrHopeless() { return }
+        }
+        takeAway()
+    }
+
+    private func isUnmountedOrHopeless() -> Bool {
+        do throws(MountError) { try mount.unmount() } catch {
+            if error.cause == .busy { return false }
+            takeAway()
+        }
+        return true
+    }
+
+    private func takeAway() {
+        // The cache is safe at any point, so an end without tidying up loses nothing. Without a thread to watch,
+        // it is the service manager that loses patience.
+        do { try Thread(name: "kaml-ending") { Self.endSoon() }.detach() } catch {}
+        mount.takeAway()
+    }
+
+    private static func endSoon() {
+        sleep(stopSeconds)
+        Glibc.exit(ExitStatus.ok.rawValue)
+    }
+}
+
 /// `kaml umount`.
-struct UmountCommand: ParsableCommand {
+struct UmountCommand: AnsweringCommand {
     static let configuration = CommandConfiguration(
         commandName: "umount", abstract: "Unmount a snapshot.",
         discussion: """
@@ -173,8 +240,15 @@ struct UmountCommand: ParsableCommand {
     var mountPoint: String
     @Flag(help: "Also when something still uses it, or its process is gone.")
     var lazy = false
+    @OptionGroup var output: OutputOptions
 
     func run() throws {
-        try Mounter.unmount(try CachePlace.absolute(RawArguments.bytes(of: mountPoint)), lazily: lazy)
+        let path = try CachePlace.absolute(RawArguments.bytes(of: mountPoint))
+        try Mounter.unmount(path, lazily: lazy)
+        // Like umount(8) it says nothing to a person when all is well.
+        guard output.format != .table else { return }
+        var object = OutputObject()
+        object.set("mountPoint", CanonicalPath.of(path))
+        answer(Done("", object.value))
     }
 }

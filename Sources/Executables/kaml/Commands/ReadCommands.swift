@@ -135,12 +135,14 @@ struct StatCommand: AnsweringCommand {
                     continue
                 }
                 var share = StatReport.PackShare(source.pack, place: source.containerOffset)
-                try footers.with(source.pack) { footer in
-                    for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount)
-                    where Int(chunk) < footer.chunkCount {
-                        share.add(footer[Int(chunk)])
+                do throws(StoreError) {
+                    try footers.with(source.pack) { footer in
+                        for chunk in source.firstChunk..<(source.firstChunk + source.chunkCount)
+                        where Int(chunk) < footer.chunkCount {
+                            share.add(footer[Int(chunk)])
+                        }
                     }
-                }
+                } catch { throw error.ofPromised }
                 shares.append(share)
             }
         case .directory, .empty, .symlink, .hardLink: break

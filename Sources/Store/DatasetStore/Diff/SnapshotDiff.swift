@@ -32,6 +32,23 @@ package struct SnapshotDiff {
         self.includesTimes = includesTimes
     }
 
+    /// Tells everything in a snapshot as added: of a first commit, which has none before it.
+    package static func allAdded(
+        _ snapshot: Snapshot, _ body: (SnapshotChange) throws(StoreError) -> Void
+    ) throws(StoreError) -> Summary {
+        var summary = Summary()
+        try snapshot.walk(below: "") { view, index throws(StoreError) in
+            let record = view.record(index)
+            summary.added += 1
+            summary.addedBytes += bytes(record)
+            try body(
+                SnapshotChange(
+                    kind: .added, keyPath: keyPath(view, record), old: nil, new: .init(record), aspects: []))
+        }
+        summary.shardsRead = snapshot.root.shardCount
+        return summary
+    }
+
     /// Calls `body` for every difference.
     package func run(_ body: (SnapshotChange) throws(StoreError) -> Void) throws(StoreError) -> Summary {
         var summary = Summary()

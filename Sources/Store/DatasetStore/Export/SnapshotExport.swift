@@ -255,6 +255,7 @@ extension ManifestEntry {
 }
 
 extension StoreError {
-    /// The store gave wrong bytes or none for one object; others may still be good.
-    fileprivate var isAboutTheStore: Bool { object != nil && (code == .damaged || code == .notFound) }
+    /// The store gave wrong bytes or none for one file; others may still be good. `FileReader` calls all of that
+    /// damage, and nothing else here does.
+    fileprivate var isAboutTheStore: Bool { code == .damaged }
 }

@@ -1,9 +1,9 @@
 /// Names that somebody may have meant.
-enum CloseNames {
+package enum CloseNames {
     private static let limit = 3
 
     /// The names that differ from `word` in case only, by a few letters, or by what follows it; the closest first.
-    static func of(_ word: String, among names: [String]) -> [String] {
+    package static func of(_ word: String, among names: [String]) -> [String] {
         let wanted = Array(word.lowercased().utf8)
         // A third of the letters wrong is still a typo; more is another word.
         let tolerance = max(1, wanted.count / 3)

@@ -32,6 +32,8 @@ package struct FileReader: ~Copyable {
         _ entry: ManifestEntry, into sink: (FilePiece) throws(StoreError) -> Void
     ) throws(StoreError) {
         do throws(StoreError) { try readContents(entry, into: sink) } catch {
+            // Only packs are read here, so what is not found is one; a sink's own errors name no object.
+            let error = error.object == nil ? error : error.ofPromised
             throw error.at(path: ManifestEntry.displayPath(keyPath: entry.keyPath).description)
         }
     }

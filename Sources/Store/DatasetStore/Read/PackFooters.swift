@@ -25,6 +25,22 @@ package final class PackFooterImage: @unchecked Sendable {
     var byteCount: Int { bytes.count }
 }
 
+extension StoreError {
+    /// A pack that a manifest names could not be read.
+    init(reading pack: PackReference, _ error: ObjectStoreError) {
+        self.init(error)
+        object = pack.key.text
+    }
+
+    /// The same error of something that a snapshot or the log promised: there a missing object is damage, whereas
+    /// "not found" is a name that was mistyped.
+    package var ofPromised: StoreError {
+        var error = self
+        if error.code == .notFound { error.code = .damaged }
+        return error
+    }
+}
+
 /// Footers read from a store, the recently used ones kept. For tools and commit; a node keeps its own.
 package final class PackFooters: Sendable {
     package let store: any ObjectStore
@@ -43,7 +59,7 @@ package final class PackFooters: Sendable {
         do throws(ObjectStoreError) {
             bytes = try store.read(
                 pack.key, from: pack.objectSize - UInt64(pack.footerLength), count: Int(pack.footerLength))
-        } catch { throw StoreError(error) }
+        } catch { throw StoreError(reading: pack, error) }
         let image = try PackFooterImage(bytes, of: pack)
         kept.withLock { $0.keep(image, as: pack.id, cost: image.byteCount) }
         return image

@@ -82,8 +82,9 @@ extension StoreConfiguration {
         }
         let data = Data(bytes)
         let head: Head
+        // The decoder's own words are for programmers.
         do { head = try JSONDecoder().decode(Head.self, from: data) } catch {
-            throw damaged("cannot be read", error)
+            throw damaged("is not the JSON that it was written as")
         }
         guard head.formatVersion <= Self.formatVersion else {
             throw StoreError(
@@ -99,7 +100,7 @@ extension StoreConfiguration {
         }
         let body: Body
         do { body = try JSONDecoder().decode(Body.self, from: data) } catch {
-            throw damaged("cannot be read", error)
+            throw damaged("lacks a member that this version has, or has one of another type")
         }
         guard head.formatVersion > 0 else { throw damaged("has format version \(head.formatVersion)") }
         guard Hex.decode(body.storeID)?.count == 16 else { throw damaged("has no valid store id") }
