@@ -168,5 +168,7 @@ final class Lab: Sendable {
         }
         endAll()
         for program in state.withLock({ $0.programs }) { _ = try? program.wait(seconds: 5) }
+        // Not left to the last owner: that may be a thread which the end of the process cuts off.
+        TemporaryDirectory.remove(directory)
     }
 }
