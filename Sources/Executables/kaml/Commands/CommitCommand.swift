@@ -88,11 +88,6 @@ struct CommitCommand: AnsweringCommand {
     }
 
     private func warn(_ result: CommitResult) {
-        if result.skippedSpecial > 0 {
-            StandardError.write(
-                "warning: left out \(CountText.of(result.skippedSpecial, "socket, fifo or device", "sockets, fifos and devices"))\n"
-            )
-        }
         if result.changedWhileRead > 0 {
             StandardError.write(
                 "warning: \(CountText.of(result.changedWhileRead, "file")) changed while being read, and was read again\n"

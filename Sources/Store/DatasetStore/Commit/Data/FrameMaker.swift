@@ -34,7 +34,7 @@ struct FrameMaker: ~Copyable {
     }
 
     /// `base` is an older chunk that may resemble this one. `tries` is false for files whose last chunks did not
-    /// compress: then only a difference is tried.
+    /// compress: then compressing alone is tried only where a difference was won, to compare with.
     mutating func make(
         _ plain: UnsafeRawBufferPointer, base: BaseCandidate?, tries: Bool
     ) throws(StoreError) -> EncodedFrame {

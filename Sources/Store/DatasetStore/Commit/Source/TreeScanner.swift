@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 import System
 
 /// Reads a directory tree's names and metadata with several threads.
@@ -22,14 +21,11 @@ final class TreeScanner: @unchecked Sendable {
 
     private let root: Int32
     private let state = Monitor(State())
-    private let entries = Atomic<UInt64>(0)
 
     /// `root` stays open as long as the scanner is in use.
     init(root: Int32) { self.root = root }
 
-    var entriesFound: UInt64 { entries.load(ordering: .relaxed) }
-
-    /// - Parameter tick: called now and then on the calling thread.
+    /// - Parameter rootStatus: of the root, which no listing has.
     func scan(threads: Int, rootStatus: FileStatus) throws(StoreError) -> SourceTree {
         state.withLock { state in
             state.directories.append(
@@ -73,7 +69,6 @@ final class TreeScanner: @unchecked Sendable {
             readDirectory(path, &worker, &attributes)
             let (arena, count, skipped) = (worker.index, worker.arena.count - first, worker.skipped)
             let (found, problems) = (worker.found, worker.problems)
-            entries.wrappingAdd(UInt64(count), ordering: .relaxed)
             state.withLock { state in
                 state.directories[index].arena = arena
                 state.directories[index].first = first
