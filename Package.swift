@@ -117,7 +117,9 @@ let testTargets: [Target] = [
         path: "Tests/FuseTestServer", swiftSettings: strict),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
-    tests("KamlCommandTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "FuseSession", "KamlCommand"]),
+    tests(
+        "KamlCommandTests",
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "KamlCommand"]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
     tests(
         "IntegrationTests",

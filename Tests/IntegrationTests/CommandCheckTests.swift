@@ -33,6 +33,36 @@ import Testing
         #expect(try place.run("check").status == 0)
     }
 
+    @Test func aMissingPackIsDamageAndTheOtherFilesAreExported() throws {
+        let place = try Workplace(committed: true)
+        let state = try place.json("stat", "data:large.bin")
+        let object = try #require(state["packs"]?.list.first?["object"]?.string)
+        try HostFileSystem().unlink(place.store.appending(ByteString(object)))
+        #expect(try place.run("cat", "data:large.bin").status == 5)
+        let result = try place.run("export", "data", "out")
+        #expect(result.status == 5)
+        #expect(!result.text.contains("every byte verified"))
+        #expect(result.text.contains("not written: large.bin"), "\(result.text)")
+        #expect(result.errors.contains("kaml check --read-data"))
+        #expect(try place.read(place.path("out/new.txt")) == Array("new\n".utf8))
+        let damages = try damages(place)
+        #expect(damages.contains { $0["problem"]?.string == "missing" })
+    }
+
+    @Test func whatKilledCommitsLeftIsToldAndRemoved() throws {
+        let place = try Workplace(committed: true)
+        let left = place.store.appending(".tmp").appending("0123")
+        try place.write(left, Array(repeating: 1, count: 100))
+        #expect(try place.json("check")["temporary"]?["bytes"]?.number == 100)
+        #expect(try place.succeed("check").text.contains("unfinished"))
+        try place.succeed("commit", "data", "src")
+        #expect(try place.json("check")["temporary"]?["files"]?.number == 1)
+        // Two days old.
+        #expect(try place.run(program: "/bin/touch", ["-d", "2 days ago", left]).status == 0)
+        try place.succeed("commit", "data", "src")
+        #expect(try place.json("check")["temporary"]?["files"]?.number == 0)
+    }
+
     @Test(arguments: Harm.allCases) func packs(_ kind: Harm) throws {
         let place = try Workplace(committed: true)
         let packs = try place.objects("packs")

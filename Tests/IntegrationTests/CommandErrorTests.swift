@@ -1,3 +1,4 @@
+import Glibc
 import System
 import Testing
 
@@ -63,14 +64,89 @@ import Testing
         #expect(try place.run("store", "init").status == 4)
     }
 
-    @Test func aStoreThatVanishedExitsWith7() throws {
+    @Test func aStoreThatVanishedExitsWith3AndOneOnAMissingDiskWith7() throws {
         let place = try Workplace(committed: true)
         try HostFileSystem().rename(place.store, place.path("elsewhere"))
         let result = try place.run("log", "data")
-        #expect(result.status == 7)
+        #expect(result.status == 3)
         #expect(result.errors.contains("hint: "))
+        let far = try place.run("log", "data", environment: ["KAML_STORE": "\(place.path("disk/store"))"])
+        #expect(far.status == 7)
+        #expect(far.errors.contains("mounted"))
+        let file = try place.run("log", "data", environment: ["KAML_STORE": "\(place.path("src/empty"))"])
+        #expect(file.status == 3)
+        #expect(file.errors.contains("is not a directory"))
         try HostFileSystem().rename(place.path("elsewhere"), place.store)
         try place.succeed("log", "data")
+    }
+
+    @Test func aStoreIsNotMadeAmongOtherFiles() throws {
+        let place = try Workplace(committed: true)
+        for other in ["src", "src/changed.txt"] {
+            let result = try place.run("store", "init", "--store", other)
+            #expect(result.status == 4, "\(other)")
+            #expect(result.errors.contains("hint: "), "\(result.errors)")
+        }
+        #expect((try? HostFileSystem().status(of: place.path("src/store.json"))) == nil)
+    }
+
+    @Test func aStoreIsNotCommittedIntoItself() throws {
+        let place = try Workplace(committed: true)
+        #expect(symlink("\(place.path("."))", "\(place.path("link"))") == 0)
+        for source in [".", "store", "store/packs", "link", "link/store"] {
+            let result = try place.run("commit", "self", ByteString(source).description)
+            #expect(result.status == 2, "\(source): \(result.errors)")
+        }
+        try place.succeed("commit", "other", "link/src")
+    }
+
+    @Test func anUnchangedTreeSaysThatItsMessageWasDropped() throws {
+        let place = try Workplace(committed: true)
+        let text = try place.succeed("commit", "data", "src", "-m", "lost").text
+        #expect(text.contains("nothing was recorded"))
+        #expect(try !place.succeed("commit", "data", "src").text.contains("nothing was recorded"))
+    }
+
+    @Test func mistypedCommandsGetASuggestion() throws {
+        let place = try Workplace()
+        let typo = try place.run("comit")
+        #expect(typo.status == 2)
+        #expect(typo.errors.contains("did you mean commit?"))
+        let help = try place.run("help", "frob")
+        #expect(help.status == 2)
+        #expect(help.output.isEmpty)
+        try place.succeed("help", "commit")
+    }
+
+    @Test func withoutItsBranchADatasetTellsItsNewestSnapshot() throws {
+        let place = try Workplace(committed: true)
+        let unlike = try place.run("log", "data@zzzzzzzz")
+        #expect(unlike.errors.contains("data has the branch main"), "\(unlike.errors)")
+        try place.succeed("branch", "data", "main", "--delete")
+        let hint = try #require(try place.json("log", "data")["error"]?["hint"]?.string)
+        let id = try #require(hint.split(separator: "@").last?.prefix(12))
+        try place.succeed("branch", "data", "main", String(id))
+        try place.succeed("log", "data")
+    }
+
+    @Test func aDamagedConfigurationIsOneClearLine() throws {
+        let place = try Workplace(committed: true)
+        let file = place.store.appending("store.json")
+        try HostFileSystem().unlink(file)
+        try place.write(file, Array("{".utf8))
+        let result = try place.run("list")
+        #expect(result.status == 5)
+        #expect(!result.errors.contains("DecodingError"))
+        #expect(!result.errors.contains("Debug"))
+    }
+
+    @Test func ofAFirstCommitEverythingIsNew() throws {
+        let place = try Workplace(committed: true)
+        let diff = try place.json("diff", "data@main~1")
+        #expect(diff["from"] == nil)
+        #expect(diff["removed"]?.list.isEmpty == true)
+        #expect(diff["added"]?.list.contains { $0["path"]?.string == "gone.txt" } == true)
+        #expect(diff["summary"]?["added"]?.number == Double(diff["added"]?.list.count ?? -1))
     }
 
     @Test func aNewerStoreIsRefused() throws {

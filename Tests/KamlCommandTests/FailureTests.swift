@@ -1,6 +1,7 @@
 import DatasetStore
 import FuseSession
 import KamlCommand
+import NodeCache
 import ObjectStore
 import System
 import Testing
@@ -93,5 +94,21 @@ import Testing
         #expect(failure.status == .notFound)
         #expect(failure.what == "/mnt/x: the mount point does not exist")
         #expect(failure.hint == "create it (mkdir -p)")
+    }
+
+    @Test func hintsNameThisCommand() {
+        #expect(Failure(MountError("/mnt/x", .dead)).hint?.hasPrefix("`kaml umount /mnt/x`") == true)
+        #expect(Failure(MountError("/mnt/x", .notEmpty)).hint?.contains("--allow-non-empty") == true)
+        #expect(Failure(CacheError(.inUse, "it is used")).hint?.contains("--cache-dir") == true)
+    }
+
+    @Test func aClosedDeviceIsAMatterOfPermissions() {
+        let said = "fusermount3: failed to open /dev/fuse: Permission denied"
+        for cause in [MountError.Cause.deviceNotPermitted, .helperFailed(message: said)] {
+            let failure = Failure(MountError("/mnt/x", cause))
+            #expect(failure.status == .permissionDenied)
+            #expect(failure.hint?.hasPrefix("chmod 0666 /dev/fuse") == true)
+        }
+        #expect(Failure(MountError("/mnt/x", .helperFailed(message: "no"))).status == .failure)
     }
 }

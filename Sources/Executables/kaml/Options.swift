@@ -39,7 +39,9 @@ struct StoreOptions: ParsableArguments {
 
     func open() throws -> Store {
         let place = try StorePlace.url(url)
-        do throws(StoreError) { return try Store.open(place.open(), .init(author: StorePlace.author)) } catch {
+        do throws(StoreError) {
+            return try Store.open(place.open(), .init(author: StorePlace.author))
+        } catch {
             throw Failure(opening: error, at: place)
         }
     }

@@ -84,8 +84,9 @@ extension Failure {
         switch place {
         case .directory(let path):
             let files = HostFileSystem()
-            let parent = ByteString(path.bytes[..<(path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)] + [UInt8(ascii: "/")])
-            guard (try? files.status(of: parent))?.kind == .directory else { return }
+            let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0
+            let parent = slash == 0 ? "/" : ByteString(Array(path.bytes[..<slash]))
+            guard (try? files.status(of: parent.appending(".")))?.kind == .directory else { return }
             // Present but no directory, or a symlink to nothing, is no store either.
             do throws(Errno) { _ = try files.status(of: path.appending(".")) } catch {
                 guard error == .noEntry || error == .notDirectory else { return }

@@ -64,7 +64,8 @@ extension Failure {
         guard !names.isEmpty else { return nil }
         let listed = 5
         let more = names.count > listed ? ", ..." : ""
-        return "the \(names.count == 1 ? one : many) \(names.sorted().prefix(listed).joined(separator: ", "))\(more)"
+        let list = names.sorted().prefix(listed).joined(separator: ", ")
+        return "the \(names.count == 1 ? one : many) \(list)\(more)"
     }
 
     package init(_ conflict: LogConflict) {

@@ -10,7 +10,9 @@ package struct CommitReport: Report {
     private let hasMessage: Bool
 
     /// `hasMessage`: somebody gave a message or facts, which an unchanged tree has no commit to keep them in.
-    package init(_ dataset: DatasetName, _ branch: RefName, _ result: CommitResult, hasMessage: Bool = false) {
+    package init(
+        _ dataset: DatasetName, _ branch: RefName, _ result: CommitResult, hasMessage: Bool = false
+    ) {
         self.hasMessage = hasMessage
         self.dataset = dataset
         self.branch = branch

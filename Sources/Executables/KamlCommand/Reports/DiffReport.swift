@@ -54,7 +54,8 @@ package struct DiffReport: Report {
         var text = ""
         for change in changes { text += Self.line(change) + "\n" }
         if changes.isEmpty {
-            text += from.map { "no differences between \($0.name) and \(to.name)\n" } ?? "\(to.name) is empty\n"
+            text +=
+                from.map { "no differences between \($0.name) and \(to.name)\n" } ?? "\(to.name) is empty\n"
         }
         let total = "\(summary.added) added, \(summary.removed) removed, \(summary.modified) modified"
         let bytes = "+\(BytesText.of(summary.addedBytes)) -\(BytesText.of(summary.removedBytes))"

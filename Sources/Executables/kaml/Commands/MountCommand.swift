@@ -150,6 +150,8 @@ struct MountCommand: AnsweringCommand {
         options.readAheadKiB = readAhead
         options.allowNonEmpty = allowNonEmpty
         try CacheDirectoryCheck.prepare(options.cacheDirectory)
+        // Named by the path as it was given, so before the working directory changes.
+        let log = readyDescriptor == nil ? nil : log(in: options.cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         chdir("/")
         let mount = try Self.mount(options, objects)
@@ -158,8 +160,7 @@ struct MountCommand: AnsweringCommand {
         let report = MountReport(
             name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: options.mountPoint,
             process: getpid(), cacheDirectory: options.cacheDirectory,
-            log: readyDescriptor == nil ? nil : log(in: options.cacheDirectory),
-            profile: mount.profile == .passthrough ? "large" : "small", passesThrough: mount.passesThrough)
+            log: log, profile: mount.profile == .passthrough ? "large" : "small", passesThrough: mount.passesThrough)
         // In the background this is the first line of the mount in its log.
         if readyDescriptor != nil { StandardError.write("kaml: " + report.render()) }
         ready(report)

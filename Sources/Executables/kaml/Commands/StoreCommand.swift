@@ -53,7 +53,8 @@ struct StoreCommand: ParsableCommand {
             else { return }
             guard status.kind == .directory else {
                 throw Failure(
-                    .conflict, "\(path) is not a directory", hint: "a store is a directory: name another path")
+                    .conflict, "\(path) is not a directory",
+                    hint: "a store is a directory: name another path")
             }
             let names: [ByteString]
             do throws(Errno) { names = try files.list(path).map(\.name) } catch {
