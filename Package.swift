@@ -4,13 +4,15 @@ import PackageDescription
 // A folder of Sources is a layer, listed here from the ground up. A target imports only targets
 // declared above it; every build passes `--explicit-target-dependency-import-check error`.
 
-let strict: [SwiftSetting] = [
+/// For generated code and tests; `strict` adds that every unsafe expression says so.
+let checked: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
 ]
+let strict: [SwiftSetting] = checked + [.strictMemorySafety()]
 
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -28,13 +30,16 @@ func tests(
 ) -> Target {
     .testTarget(
         name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude, resources: resources,
-        swiftSettings: strict)
+        swiftSettings: checked)
 }
 
 let c: [Target] = [
-    .systemLibrary(name: "CFuse3", path: "Sources/C/CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-    .systemLibrary(name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
-    .systemLibrary(name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+        name: "CFuse3", path: "Sources/C/CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .systemLibrary(
+        name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+        name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "CKamlSys", path: "Sources/C/CKamlSys"),
 ]
 
@@ -42,7 +47,9 @@ let ground: [Target] = [
     swiftTarget("System", in: "Ground", ["CKamlSys"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
-    swiftTarget("KamlProtos", in: "Ground", [protobuf], exclude: ["Generated/CURRENT"]),
+    .target(
+        name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
+        exclude: ["Generated/CURRENT"], swiftSettings: checked),
 ]
 
 let store: [Target] = [
@@ -68,7 +75,8 @@ let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys", "CFuse3", "CZstd",
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys",
+            "CFuse3", "CZstd",
             "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
@@ -80,14 +88,16 @@ let executables: [Target] = [
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(
         name: "kaml-bench",
-        dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", argumentParser],
+        dependencies: [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "Agent", argumentParser,
+        ],
         path: "Sources/Executables/kaml-bench", swiftSettings: strict),
 ]
 
 let testTargets: [Target] = [
     .target(
         name: "KamlTestSupport", dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore"],
-        path: "Tests/KamlTestSupport", swiftSettings: strict),
+        path: "Tests/KamlTestSupport", swiftSettings: checked),
     tests("SystemTests", ["System", "KamlTestSupport"]),
     // Vectors are read by path: Bundle.module would bring Foundation.
     tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
@@ -98,7 +108,7 @@ let testTargets: [Target] = [
     .executableTarget(
         name: "cache-fill-helper",
         dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"],
-        path: "Tests/CacheFillHelper", swiftSettings: strict),
+        path: "Tests/CacheFillHelper", swiftSettings: checked),
     tests(
         "NodeCacheTests",
         [
@@ -110,11 +120,11 @@ let testTargets: [Target] = [
         ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "KamlTestSupport"]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
-        path: "Tests/FuseTestSupport", swiftSettings: strict),
+        path: "Tests/FuseTestSupport", swiftSettings: checked),
     // A serving process that tests can kill, or run as another user.
     .executableTarget(
         name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
-        path: "Tests/FuseTestServer", swiftSettings: strict),
+        path: "Tests/FuseTestServer", swiftSettings: checked),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(
@@ -123,8 +133,13 @@ let testTargets: [Target] = [
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
     tests(
         "IntegrationTests",
-        ["CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport", "kaml"]),
-    tests("FuseSessionTests", ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
+        [
+            "CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
+            "kaml",
+        ]),
+    tests(
+        "FuseSessionTests",
+        ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
 // Built only for fuzzing, with libFuzzer's own flags: `.ci/fuzz.sh`.
@@ -136,7 +151,7 @@ let fuzzTargets: [Target] =
         .executableTarget(
             name: "kaml-fuzz",
             dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
-            path: "Tests/Fuzz/KamlFuzz", swiftSettings: strict),
+            path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]
 
 let package = Package(

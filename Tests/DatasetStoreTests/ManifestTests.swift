@@ -22,7 +22,8 @@ import Testing
         }
         #expect(try snapshot.place(ofOrdinal: UInt64(entries.count)) == nil)
         for entry in entries {
-            #expect(try Self.find(snapshot, entry.directory, ByteString(entry.name.bytes + [0x7E, 0x7E])) == nil)
+            #expect(
+                try Self.find(snapshot, entry.directory, ByteString(entry.name.bytes + [0x7E, 0x7E])) == nil)
             #expect(try Self.find(snapshot, ByteString(entry.keyPath.bytes + [0, 0x41]), "nothing") == nil)
         }
     }
@@ -59,7 +60,9 @@ import Testing
         var parent: Snapshot?
         var sizes: [UInt64] = []
         for generation in 0..<4 {
-            for index in stride(from: 10 + generation, to: entries.count, by: 500) { entries[index].modified.seconds += 7 }
+            for index in stride(from: 10 + generation, to: entries.count, by: 500) {
+                entries[index].modified.seconds += 7
+            }
             let result = try result(entries, parent: parent)
             sizes.append(result.storedLength)
             let snapshot = try open(result.snapshot)
@@ -73,8 +76,12 @@ import Testing
 
     @Test("names that no file can have, and entries out of order, are refused")
     func badNames() throws {
-        for name: ByteString in [".", "..", "a/b", ByteString([0x61, 0]), ByteString([UInt8](repeating: 0x61, count: 256))] {
-            #expect(throws: StoreError.self, "\(name)") { try write([Self.directory("", ""), Self.file("", name)]) }
+        for name: ByteString in [
+            ".", "..", "a/b", ByteString([0x61, 0]), ByteString([UInt8](repeating: 0x61, count: 256)),
+        ] {
+            #expect(throws: StoreError.self, "\(name)") {
+                try write([Self.directory("", ""), Self.file("", name)])
+            }
         }
         #expect(throws: StoreError.self) { try write([Self.file("", "a")]) }
         let twice = [Self.directory("", ""), Self.file("", "a"), Self.file("", "a")]
@@ -147,7 +154,9 @@ import Testing
     func flippedBits() throws {
         let snapshot = try write(try Self.tree(seed: 3, directories: 3, store))
         var ids = [(snapshot.id, ObjectKind.manifestRoot)]
-        for index in 0..<snapshot.root.shardCount { ids.append((snapshot.root.shard(index).id, .manifestShard)) }
+        for index in 0..<snapshot.root.shardCount {
+            ids.append((snapshot.root.shard(index).id, .manifestShard))
+        }
         let objects = ManifestObjects(store: store)
         for (id, kind) in ids {
             let key = ManifestFormat.key(of: id)
@@ -194,7 +203,10 @@ import Testing
         entry.size = 300
         entry.contents = .extents(
             hash: hasher.finish(),
-            [.init(fileOffset: 0, length: 100, source: nil), .init(fileOffset: 100, length: 200, source: nil)])
+            [
+                .init(fileOffset: 0, length: 100, source: nil),
+                .init(fileOffset: 100, length: 200, source: nil),
+            ])
         var reader = FileReader(PackFooters(store), bases: PlainChunkCache())
         #expect(try reader.bytes(of: entry) == [UInt8](repeating: 0, count: 300))
     }
@@ -217,7 +229,9 @@ import Testing
         for _ in 0..<4000 {
             var bad = image
             let position = Int.random(in: 0..<bad.count, using: &random)
-            for offset in position..<min(bad.count, position + 4) { bad[offset] = UInt8(truncatingIfNeeded: random.next()) }
+            for offset in position..<min(bad.count, position + 4) {
+                bad[offset] = UInt8(truncatingIfNeeded: random.next())
+            }
             bad.withUnsafeBytes { bytes in
                 guard let view = try? ShardView(bytes, id: id) else { return }
                 for index in 0..<view.count { _ = view.entry(index) }
@@ -290,7 +304,8 @@ import Testing
     static func tree(seed: UInt64, directories: Int, _ store: any ObjectStore) throws -> [ManifestEntry] {
         var random = SplitMix64(seed: seed)
         let (pack, chunks) = try PackTests.write((1...20).map { random.bytes($0 * 100) }, to: store)
-        let (large, parts) = try PackTests.write([random.bytes(5000), random.bytes(6000)], to: store, layout: .file)
+        let (large, parts) = try PackTests.write(
+            [random.bytes(5000), random.bytes(6000)], to: store, layout: .file)
         var paths: [ByteString] = [""]
         var entries: [ManifestEntry] = [directory("", "")]
         while paths.count < directories {

@@ -114,7 +114,8 @@ import Testing
         let byte: [UInt8] = [1]
         try byte.withUnsafeBytes { bytes in
             _ = try huge.append(
-                EncodedChunk(hash: ContentHash.of(.chunk, bytes), plainLength: 1, codec: .none, payload: bytes),
+                EncodedChunk(
+                    hash: ContentHash.of(.chunk, bytes), plainLength: 1, codec: .none, payload: bytes),
                 fileOffset: 0)
         }
         #expect(throws: ObjectStoreError.self) { try huge.publish(fileSize: (16 << 30) + 1) }
@@ -132,7 +133,8 @@ import Testing
                 entries.append(
                     try writer.append(
                         EncodedChunk(
-                            hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none, payload: bytes),
+                            hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
+                            payload: bytes),
                         fileOffset: layout == .file ? offset : nil))
             }
             offset += UInt64(chunk.count)

@@ -23,7 +23,8 @@ import Testing
         try cache.read([FetchPart(container: container, chunks: chunk..<(chunk + 1), hint: hint)])
     }
 
-    @Test("a hint that puts right bytes in a wrong place fails, and writes nothing", arguments: [false, true])
+    @Test(
+        "a hint that puts right bytes in a wrong place fails, and writes nothing", arguments: [false, true])
     func misplaced(knowsFooter: Bool) throws {
         let fixture = try PackFixture.random([4096, 4096, 4096], seed: 1, to: store)
         let cache = try home.open()

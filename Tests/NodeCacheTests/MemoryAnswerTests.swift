@@ -12,7 +12,8 @@ import Testing
 
     init() throws { home = try CacheFixture() }
 
-    @Test("a reader that is told before it is set up still has the bytes when the fetch has reused its buffer")
+    @Test(
+        "a reader that is told before it is set up still has the bytes when the fetch has reused its buffer")
     func bufferReused() throws {
         let fixture = try PackFixture.random([5000], seed: 1, to: store)
         let cache = try home.open()

@@ -14,7 +14,8 @@ import Testing
         func monotonicNanoseconds() -> UInt64 { time.load(ordering: .relaxed) }
     }
 
-    @Test("a container that its disk refused gets its files after a pause, and reads nothing ahead until then")
+    @Test(
+        "a container that its disk refused gets its files after a pause, and reads nothing ahead until then")
     func refusedAtFirst() throws {
         let home = try CacheFixture()
         let store = MemoryObjectStore()

@@ -181,7 +181,8 @@ import Testing
             cache.close()
         }
         try CacheFixture.damage(home.dataPath(fixture.pack), at: fixture.entries[3].containerOffset)
-        try CacheFixture.damage(home.mapPath(fixture.pack), at: UInt64(ContainerMap.footerOffset(fixture.pack)))
+        try CacheFixture.damage(
+            home.mapPath(fixture.pack), at: UInt64(ContainerMap.footerOffset(fixture.pack)))
         let cache = try home.open()
         #expect(try cache.scrub().unknownChunks == 1)
         let container = try cache.container(for: fixture.pack, origin: origin)

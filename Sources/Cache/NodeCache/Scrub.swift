@@ -43,7 +43,7 @@ struct Scrub {
                 guard let id = CacheLayout.packID(ofMap: entry.name),
                     let bytes = try? readFile(
                         context.layout.map(id), limit: ContainerMap.headerLength, context.files),
-                    let map = bytes.withUnsafeBytes({ ContainerMap($0) }), map.pack.id == id,
+                    let map = unsafe bytes.withUnsafeBytes({ unsafe ContainerMap($0) }), map.pack.id == id,
                     map.pack.isPlausible
                 else { continue }
                 packs.append(map.pack)
@@ -62,11 +62,11 @@ struct Scrub {
                 continue
             }
             let entry = footer[chunk]
-            let plain = buffers.plain(Int(entry.plainLength))
+            let plain = unsafe buffers.plain(Int(entry.plainLength))
             report.chunks += 1
             report.bytes += UInt64(entry.plainLength)
-            if disk.read(into: plain, at: entry.containerOffset),
-                buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == entry.hash
+            if unsafe disk.read(into: plain, at: entry.containerOffset),
+                unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == entry.hash
             {
                 container.trust(chunk)
             } else {

@@ -14,7 +14,8 @@ struct Lookups: ParsableCommand {
     @Flag(help: "Directories in random order; without it, in the order of a tree walk.") var random = false
 
     func run() throws {
-        let directory = ByteString("/tmp/kaml-bench-\(HostRandom().bytes(8).map { String($0, radix: 16) }.joined())")
+        let directory = ByteString(
+            "/tmp/kaml-bench-\(HostRandom().bytes(8).map { String($0, radix: 16) }.joined())")
         let objects = FileObjectStore(directory)
         try objects.createDirectory()
         defer { Self.remove(directory) }
@@ -38,9 +39,9 @@ struct Lookups: ParsableCommand {
                     file += 1
                     if file == names.count { (file, directory) = (0, (directory + 1) % directories) }
                 }
-                try paths[directory].withUnsafeBytes { path in
-                    try names[file].withUnsafeBytes { name in
-                        if try snapshot.place(directory: path, name: name) != nil { found += 1 }
+                try unsafe paths[directory].withUnsafeBytes { path in
+                    try unsafe names[file].withUnsafeBytes { name in
+                        if try unsafe snapshot.place(directory: path, name: name) != nil { found += 1 }
                     }
                 }
             }
@@ -51,7 +52,9 @@ struct Lookups: ParsableCommand {
         let start = clock.monotonicNanoseconds()
         try pass(count)
         let elapsed = Double(clock.monotonicNanoseconds() - start) / 1e9
-        print(#"{"lookups": \#(count), "found": \#(found), "entries": \#(entries), "random": \#(random), "seconds": \#(elapsed)}"#)
+        print(
+            #"{"lookups": \#(count), "found": \#(found), "entries": \#(entries), "random": \#(random), "seconds": \#(elapsed)}"#
+        )
         if found != count { throw ExitCode.failure }
     }
 

@@ -23,14 +23,15 @@ struct ReadFiles: ParsableCommand {
         for worker in 0..<max(1, threads) {
             let share = stride(from: worker, to: files.count, by: max(1, threads)).map { files[$0] }
             workers.append(
-                ThreadHandle(try Thread(name: "reader-\(worker)") { Self.read(share, until: deadline, totals) }))
+                ThreadHandle(
+                    try Thread(name: "reader-\(worker)") { Self.read(share, until: deadline, totals) }))
         }
         for worker in workers { worker.join() }
         let elapsed = Double(clock.monotonicNanoseconds() - start) / 1e9
-        let files_ = totals.files.load(ordering: .relaxed)
+        let count = totals.files.load(ordering: .relaxed)
         let bytes = totals.bytes.load(ordering: .relaxed)
         let failures = totals.failures.load(ordering: .relaxed)
-        print(#"{"files": \#(files_), "bytes": \#(bytes), "failures": \#(failures), "seconds": \#(elapsed)}"#)
+        print(#"{"files": \#(count), "bytes": \#(bytes), "failures": \#(failures), "seconds": \#(elapsed)}"#)
         if failures > 0 { throw ExitCode.failure }
     }
 
@@ -43,19 +44,19 @@ struct ReadFiles: ParsableCommand {
     private static func read(_ files: [ByteString], until deadline: UInt64?, _ totals: Totals) {
         let clock = HostClock()
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
+        defer { unsafe buffer.deallocate() }
         repeat {
             var bytes = 0
             var count = 0
             for file in files {
-                file.withCString { path in
-                    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+                unsafe file.withCString { path in
+                    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
                     guard descriptor >= 0 else {
                         totals.failures.add(1, ordering: .relaxed)
                         return
                     }
                     while true {
-                        let got = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                        let got = unsafe Glibc.read(descriptor, buffer.baseAddress, buffer.count)
                         if got < 0 { totals.failures.add(1, ordering: .relaxed) }
                         if got <= 0 { break }
                         bytes += got

@@ -28,7 +28,8 @@ enum SyntheticTree {
                 hash = hash &* 0x9E37_79B9_7F4A_7C15 &+ 1
                 let entry = ChunkEntry(
                     hash: ContentHash(words: (hash, ~hash, hash &* 3, hash &* 5)),
-                    frameOffset: 32 + UInt64(file) * 60_000, containerOffset: UInt64(file) * 65_536, storedLength: 50_000,
+                    frameOffset: 32 + UInt64(file) * 60_000, containerOffset: UInt64(file) * 65_536,
+                    storedLength: 50_000,
                     plainLength: 60_000, codec: .zstd, base: nil)
                 try body(
                     ManifestEntry(
@@ -76,12 +77,15 @@ struct Synth: ParsableCommand {
         var state = try opened.state()
         guard let dataset = DatasetName("bench") else { throw ValidationError("not a dataset name") }
         let commit = Commit(
-            dataset: dataset, branch: .main, snapshot: result.snapshot, parent: nil, message: "made up", metadata: [:],
+            dataset: dataset, branch: .main, snapshot: result.snapshot, parent: nil, message: "made up",
+            metadata: [:],
             files: result.statistics.files, bytes: result.statistics.bytes, newBytes: 0,
             storedBytes: result.storedLength)
         _ = try opened.log.append(to: &state) { _ in .commit(commit) }
         let elapsed = Double(clock.monotonicNanoseconds() - start) / 1e9
         let path = "\(SyntheticTree.directoryName(0))/\(SyntheticTree.fileName(7))"
-        print(#"{"dataset": "bench", "entries": \#(result.statistics.entries), "path": "\#(path)", "seconds": \#(elapsed)}"#)
+        print(
+            #"{"dataset": "bench", "entries": \#(result.statistics.entries), "path": "\#(path)", "seconds": \#(elapsed)}"#
+        )
     }
 }

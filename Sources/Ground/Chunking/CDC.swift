@@ -33,15 +33,15 @@ package struct CDC: Sendable {
     package func firstCut(in bytes: UnsafeRawBufferPointer) -> Int {
         let end = Swift.min(bytes.count, sizes.maximum)
         guard end > sizes.minimum, let base = bytes.baseAddress else { return end }
-        return GearTable.entries.withUnsafeBufferPointer { gear in
+        return unsafe GearTable.entries.withUnsafeBufferPointer { gear in
             guard let gear = gear.baseAddress else { return end }
-            var hash = warmUp(base, gear)
+            var hash = unsafe warmUp(base, gear)
             // The byte that completes the shortest chunk is tested with the rest, so scanning starts on it.
             let turn = Swift.min(Swift.max(sizes.average - 1, sizes.minimum - 1), end - 1)
-            if let cut = Self.scan(base, sizes.minimum - 1, turn, limitBelowAverage, gear, &hash) {
+            if let cut = unsafe Self.scan(base, sizes.minimum - 1, turn, limitBelowAverage, gear, &hash) {
                 return cut
             }
-            return Self.scan(base, turn, end - 1, limitFromAverage, gear, &hash) ?? end
+            return unsafe Self.scan(base, turn, end - 1, limitFromAverage, gear, &hash) ?? end
         }
     }
 
@@ -49,7 +49,7 @@ package struct CDC: Sendable {
     private func warmUp(_ base: UnsafeRawPointer, _ gear: UnsafePointer<UInt64>) -> UInt64 {
         var hash: UInt64 = 0
         for position in (sizes.minimum - Self.window)..<(sizes.minimum - 1) {
-            hash = (hash << 1) &+ gear[Int(base.load(fromByteOffset: position, as: UInt8.self))]
+            hash = unsafe (hash << 1) &+ gear[Int(base.load(fromByteOffset: position, as: UInt8.self))]
         }
         return hash
     }
@@ -66,11 +66,12 @@ package struct CDC: Sendable {
         var position = from
         var h = hash
         while position &+ 8 <= to {
-            var word = UInt64(littleEndian: base.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+            var word = unsafe UInt64(
+                littleEndian: base.loadUnaligned(fromByteOffset: position, as: UInt64.self))
             var step = 0
             while step < 8 {
-                let first = gear[Int(truncatingIfNeeded: word & 0xFF)]
-                let second = gear[Int(truncatingIfNeeded: (word >> 8) & 0xFF)]
+                let first = unsafe gear[Int(truncatingIfNeeded: word & 0xFF)]
+                let second = unsafe gear[Int(truncatingIfNeeded: (word >> 8) & 0xFF)]
                 word >>= 16
                 let odd = (h << 1) &+ first
                 h = (h << 2) &+ ((first << 1) &+ second)
@@ -81,7 +82,7 @@ package struct CDC: Sendable {
             position &+= 8
         }
         while position < to {
-            h = (h << 1) &+ gear[Int(base.load(fromByteOffset: position, as: UInt8.self))]
+            h = unsafe (h << 1) &+ gear[Int(base.load(fromByteOffset: position, as: UInt8.self))]
             position &+= 1
             if h < limit { return position }
         }

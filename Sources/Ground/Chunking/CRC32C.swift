@@ -10,7 +10,7 @@ package enum CRC32C {
 
     package static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
         var crc = UInt32.max
-        for byte in bytes { crc = step(crc, byte) }
+        for unsafebyte in unsafe bytes { crc = step(crc, byte) }
         return ~crc
     }
 

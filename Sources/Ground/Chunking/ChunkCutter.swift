@@ -45,14 +45,14 @@ package struct ChunkCutter: Sendable {
     ///
     /// A returned chunk counts as consumed: the next call's buffer starts right after it.
     package mutating func nextCut(in buffer: UnsafeRawBufferPointer, isEnd: Bool) -> Int? {
-        guard !buffer.isEmpty, isEnd || buffer.count >= lookahead else { return nil }
+        guard unsafe !buffer.isEmpty, isEnd || buffer.count >= lookahead else { return nil }
         switch method {
         case .equal(let size):
             return Swift.min(size, buffer.count)
         case .cdc(let cdc):
-            return cdc.firstCut(in: buffer)
+            return unsafe cdc.firstCut(in: buffer)
         case .record(var cutter):
-            let cut = cutter.nextCut(in: buffer)
+            let cut = unsafe cutter.nextCut(in: buffer)
             method = .record(cutter)
             return cut
         }

@@ -16,12 +16,12 @@ package enum CompressionProbe {
 
     package static func looksCompressible(_ buffer: UnsafeRawBufferPointer) -> Bool {
         guard let base = buffer.baseAddress, buffer.count >= 32 else { return false }
-        return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 256) { counts in
-            withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 1 << Int(tableBits)) { table in
+        return unsafe withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 256) { counts in
+            unsafe withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 1 << Int(tableBits)) { table in
                 guard let counts = counts.baseAddress, let table = table.baseAddress else { return false }
-                counts.initialize(repeating: 0, count: 256)
-                table.initialize(repeating: 0, count: 1 << Int(tableBits))
-                return probe(base, buffer.count, counts, table)
+                unsafe counts.initialize(repeating: 0, count: 256)
+                unsafe table.initialize(repeating: 0, count: 1 << Int(tableBits))
+                return unsafe probe(base, buffer.count, counts, table)
             }
         }
     }
@@ -37,11 +37,11 @@ package enum CompressionProbe {
         var sampled = 0
         var start = 0
         for _ in 0..<(isSmall ? 1 : windows) {
-            repeats += scan(base + start, length, counts, table)
+            unsafe repeats += scan(base + start, length, counts, table)
             sampled += length
             start += stride
         }
-        return repeats * 32 > sampled || isUneven(counts, sampled)
+        return unsafe repeats * 32 > sampled || isUneven(counts, sampled)
     }
 
     /// Counts the bytes of one window; returns how many of its four-byte strings were seen before.
@@ -52,15 +52,16 @@ package enum CompressionProbe {
         var repeats = 0
         var position = 0
         while position &+ 4 <= length {
-            let word = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: position, as: UInt32.self))
-            counts[Int(word & 0xFF)] &+= 1
+            let word = unsafe UInt32(
+                littleEndian: base.loadUnaligned(fromByteOffset: position, as: UInt32.self))
+            unsafe counts[Int(word & 0xFF)] &+= 1
             let slot = Int((word &* 0x9E37_79B1) >> (32 &- tableBits))
-            repeats &+= table[slot] == word ? 1 : 0
-            table[slot] = word
+            unsafe repeats &+= table[slot] == word ? 1 : 0
+            unsafe table[slot] = word
             position &+= 1
         }
         while position < length {
-            counts[Int(base.load(fromByteOffset: position, as: UInt8.self))] &+= 1
+            unsafe counts[Int(base.load(fromByteOffset: position, as: UInt8.self))] &+= 1
             position &+= 1
         }
         return repeats
@@ -75,7 +76,7 @@ package enum CompressionProbe {
     private static func isUneven(_ counts: UnsafeMutablePointer<UInt32>, _ sampled: Int) -> Bool {
         var squares: UInt64 = 0
         for value in 0..<256 {
-            let count = UInt64(counts[value])
+            let count = unsafe UInt64(counts[value])
             squares &+= count &* count
         }
         let samples = UInt64(truncatingIfNeeded: sampled)

@@ -36,7 +36,7 @@ package struct ContentHash: Hashable, Sendable, Comparable, CustomStringConverti
 
     /// Reads 32 bytes as they lie in an object. The caller has checked the bounds.
     package init(loading bytes: UnsafeRawPointer) {
-        words = (
+        words = unsafe (
             bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self),
             bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self),
             bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
@@ -48,7 +48,7 @@ package struct ContentHash: Hashable, Sendable, Comparable, CustomStringConverti
     package init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.byteCount else { return nil }
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: bytes) }
+        unsafe withUnsafeMutableBytes(of: &words) { unsafe $0.copyBytes(from: bytes) }
         self.words = words
     }
 
@@ -61,14 +61,14 @@ package struct ContentHash: Hashable, Sendable, Comparable, CustomStringConverti
     /// Hashes bytes that are at hand as one run.
     package static func of(_ kind: ObjectKind, _ bytes: UnsafeRawBufferPointer) -> ContentHash {
         let hasher = ContentHasher()
-        return hasher.hash(kind, bytes)
+        return unsafe hasher.hash(kind, bytes)
     }
 
     package static func of(_ kind: ObjectKind, _ bytes: [UInt8]) -> ContentHash {
-        bytes.withUnsafeBytes { of(kind, $0) }
+        unsafe bytes.withUnsafeBytes { unsafe of(kind, $0) }
     }
 
-    package var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
+    package var bytes: [UInt8] { unsafe withUnsafeBytes(of: words) { unsafe Array($0) } }
     package var hex: String { Hex.encode(bytes) }
     package var description: String { hex }
 
@@ -85,50 +85,54 @@ package struct ContentHash: Hashable, Sendable, Comparable, CustomStringConverti
 
     /// Copies the 32 bytes to `destination`, which has room for them.
     package func store(to destination: UnsafeMutableRawPointer) {
-        withUnsafeBytes(of: words) { destination.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(destination), byteCount: 32) }
+        unsafe withUnsafeBytes(of: words) {
+            unsafe destination.copyMemory(
+                from: $0.baseAddress ?? UnsafeRawPointer(destination), byteCount: 32)
+        }
     }
 }
 
 /// A reusable SHA-256 context of libcrypto; one a thread, since setting one up costs more than hashing a
 /// small file.
-package struct ContentHasher: ~Copyable {
+@safe package struct ContentHasher: ~Copyable {
     private let context: OpaquePointer
     private let algorithm: OpaquePointer
 
     package init() {
-        guard let context = EVP_MD_CTX_new(), let algorithm = EVP_MD_fetch(nil, "SHA256", nil) else {
+        guard let context = unsafe EVP_MD_CTX_new(), let algorithm = unsafe EVP_MD_fetch(nil, "SHA256", nil)
+        else {
             preconditionFailure("libcrypto has no SHA-256 or no memory: nothing can be verified")
         }
-        self.context = context
-        self.algorithm = algorithm
+        unsafe self.context = unsafe context
+        unsafe self.algorithm = unsafe algorithm
     }
 
     deinit {
-        EVP_MD_CTX_free(context)
-        EVP_MD_free(algorithm)
+        unsafe EVP_MD_CTX_free(context)
+        unsafe EVP_MD_free(algorithm)
     }
 
     package func hash(_ kind: ObjectKind, _ bytes: UnsafeRawBufferPointer) -> ContentHash {
         begin(kind)
-        update(bytes)
+        unsafe update(bytes)
         return finish()
     }
 
     /// Starts an object that comes in pieces; `update` and `finish` follow.
     package func begin(_ kind: ObjectKind) {
         let tag = kind.tag
-        precondition(EVP_DigestInit_ex2(context, algorithm, nil) == 1, "EVP_DigestInit_ex2")
-        EVP_DigestUpdate(context, tag.utf8Start, tag.utf8CodeUnitCount)
+        unsafe precondition(EVP_DigestInit_ex2(context, algorithm, nil) == 1, "EVP_DigestInit_ex2")
+        unsafe EVP_DigestUpdate(context, tag.utf8Start, tag.utf8CodeUnitCount)
     }
 
     package func update(_ bytes: UnsafeRawBufferPointer) {
-        EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
+        unsafe EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
     }
 
     package func finish() -> ContentHash {
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        let finished = withUnsafeMutableBytes(of: &words) { raw in
-            EVP_DigestFinal_ex(context, raw.baseAddress?.assumingMemoryBound(to: UInt8.self), nil)
+        let finished = unsafe withUnsafeMutableBytes(of: &words) { raw in
+            unsafe EVP_DigestFinal_ex(context, raw.baseAddress?.assumingMemoryBound(to: UInt8.self), nil)
         }
         precondition(finished == 1, "EVP_DigestFinal_ex")
         return ContentHash(words: words)

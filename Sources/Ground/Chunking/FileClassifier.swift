@@ -20,24 +20,24 @@ package struct FileClassifier: Sendable {
     ///   - head: the first `headSize` bytes, or the whole file if it is shorter. With no bytes the name decides.
     package func classify(size: UInt64, name: ByteString, head: UnsafeRawBufferPointer) -> ChunkerKind {
         if size <= wholeLimit { return .whole }
-        return Self.format(name: name, head: head).chunker
+        return unsafe Self.format(name: name, head: head).chunker
     }
 
     /// Content goes before the name: shards of every format are called `x-00001-of-00128`, TensorFlow
     /// checkpoints and compressed TFRecords among them.
     package static func format(name: ByteString, head: UnsafeRawBufferPointer) -> FileFormat {
-        for magic in FileFormat.magics where has(magic.bytes, in: head, at: magic.offset) {
+        for magic in FileFormat.magics where unsafe has(magic.bytes, in: head, at: magic.offset) {
             return magic.format
         }
-        if RecordFraming.recordLength(in: head, at: 0) != nil { return .tfrecord }
-        if isSafetensors(head) { return .tensors }
-        if let format = named(name), !(format == .tfrecord && isDeflated(head)) { return format }
-        return isText(head) ? .text : .unknown
+        if unsafe RecordFraming.recordLength(in: head, at: 0) != nil { return .tfrecord }
+        if unsafe isSafetensors(head) { return .tensors }
+        if let format = named(name), unsafe !(format == .tfrecord && isDeflated(head)) { return format }
+        return unsafe isText(head) ? .text : .unknown
     }
 
     private static func has(_ magic: [UInt8], in head: UnsafeRawBufferPointer, at offset: Int) -> Bool {
         guard offset + magic.count <= head.count else { return false }
-        for (index, byte) in magic.enumerated() where head[offset + index] != byte { return false }
+        for (index, byte) in magic.enumerated() where unsafe head[offset + index] != byte { return false }
         return true
     }
 
@@ -73,23 +73,23 @@ package struct FileClassifier: Sendable {
     /// A u64 header length, then a JSON object. The header alone can fill the head and look like text.
     private static func isSafetensors(_ head: UnsafeRawBufferPointer) -> Bool {
         guard head.count >= 10 else { return false }
-        let length = UInt64(littleEndian: head.loadUnaligned(as: UInt64.self))
-        return length <= 100_000_000 && head[8] == UInt8(ascii: "{") && head[9] == UInt8(ascii: "\"")
+        let length = unsafe UInt64(littleEndian: head.loadUnaligned(as: UInt64.self))
+        return unsafe length <= 100_000_000 && head[8] == UInt8(ascii: "{") && head[9] == UInt8(ascii: "\"")
     }
 
     /// The two bytes that start a zlib stream, which TensorFlow writes for compression type ZLIB.
     private static func isDeflated(_ head: UnsafeRawBufferPointer) -> Bool {
-        guard head.count >= 2, head[0] == 0x78 else { return false }
-        return (UInt16(head[0]) << 8 | UInt16(head[1])) % 31 == 0
+        guard head.count >= 2, unsafe head[0] == 0x78 else { return false }
+        return unsafe (UInt16(head[0]) << 8 | UInt16(head[1])) % 31 == 0
     }
 
     /// At least nine bytes in ten are printable: ASCII, white space, or shaped like UTF-8.
     private static func isText(_ head: UnsafeRawBufferPointer) -> Bool {
-        guard !head.isEmpty else { return false }
+        guard unsafe !head.isEmpty else { return false }
         var printable = 0
         var index = 0
         while index < head.count {
-            let width = printableWidth(head, at: index)
+            let width = unsafe printableWidth(head, at: index)
             printable += width
             index += Swift.max(width, 1)
         }
@@ -99,7 +99,7 @@ package struct FileClassifier: Sendable {
     /// The bytes of the printable character at `index`, 0 if there is none.
     private static func printableWidth(_ head: UnsafeRawBufferPointer, at index: Int) -> Int {
         let width =
-            switch head[index] {
+            switch unsafe head[index] {
             case 0x20...0x7E, 0x09...0x0D: 1
             case 0xC2...0xDF: 2
             case 0xE0...0xEF: 3
@@ -108,7 +108,7 @@ package struct FileClassifier: Sendable {
             }
         guard width > 1 else { return width }
         guard width <= head.count - index else { return 0 }
-        for next in (index + 1)..<(index + width) where head[next] & 0xC0 != 0x80 { return 0 }
+        for next in (index + 1)..<(index + width) where unsafe head[next] & 0xC0 != 0x80 { return 0 }
         return width
     }
 }

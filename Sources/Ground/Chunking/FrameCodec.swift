@@ -15,7 +15,7 @@ package struct CodecError: Error, CustomStringConvertible {
 }
 
 /// Compresses payloads. One a thread; holds zstd's tables, about 2 MB at level 3 and 4 to 20 MB above.
-package struct FrameEncoder: ~Copyable {
+@safe package struct FrameEncoder: ~Copyable {
     private let context: OpaquePointer
     private var output: UnsafeMutableRawBufferPointer
     private let level: Int32
@@ -29,21 +29,23 @@ package struct FrameEncoder: ~Copyable {
 
     /// `level` is zstd's, 1 to 19; `prefixLevel` the one for frames with a prefix, the same if nil.
     package init(level: Int32, prefixLevel: Int32? = nil) {
-        guard let context = ZSTD_createCCtx() else { preconditionFailure("zstd: no memory for a context") }
-        self.context = context
+        guard let context = unsafe ZSTD_createCCtx() else {
+            preconditionFailure("zstd: no memory for a context")
+        }
+        unsafe self.context = unsafe context
         self.level = level
         self.prefixLevel = prefixLevel ?? level
-        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
         // The plain length and the hash are in the format already.
-        ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)
-        output = .allocate(byteCount: 1 << 20, alignment: 64)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)
+        unsafe output = .allocate(byteCount: 1 << 20, alignment: 64)
     }
 
     deinit {
-        ZSTD_freeCCtx(context)
-        output.deallocate()
+        unsafe ZSTD_freeCCtx(context)
+        unsafe output.deallocate()
     }
 
     /// The compressed bytes, valid until the next call; nil when they would not be shorter than `plain`.
@@ -51,20 +53,21 @@ package struct FrameEncoder: ~Copyable {
         _ plain: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil
     ) -> UnsafeRawBufferPointer? {
         let bound = ZSTD_compressBound(plain.count)
-        if output.count < bound {
-            output.deallocate()
-            output = .allocate(byteCount: bound, alignment: 64)
+        if unsafe output.count < bound {
+            unsafe output.deallocate()
+            unsafe output = .allocate(byteCount: bound, alignment: 64)
         }
-        if let prefix {
+        if let prefix = unsafe prefix {
             prepare(forPrefix: prefix.count, plain.count)
             // A prefix holds for one compression only.
-            ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count)
+            unsafe ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count)
         } else if isSetForPrefix {
             restoreParameters()
         }
-        let length = ZSTD_compress2(context, output.baseAddress, output.count, plain.baseAddress, plain.count)
+        let length = unsafe ZSTD_compress2(
+            context, output.baseAddress, output.count, plain.baseAddress, plain.count)
         if ZSTD_isError(length) != 0 || length >= plain.count { return nil }
-        return UnsafeRawBufferPointer(rebasing: output[..<length])
+        return unsafe UnsafeRawBufferPointer(rebasing: output[..<length])
     }
 
     /// zstd sizes its window and tables by the level. A difference needs all of the prefix in the window, and
@@ -73,18 +76,18 @@ package struct FrameEncoder: ~Copyable {
         let total = max(1 << 10, prefix + plain)
         let log = Int32(Int.bitWidth - (total - 1).leadingZeroBitCount)
         let tableLog = min(log, Self.maximumTableLog)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, prefixLevel)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, min(log, Self.maximumWindowLog))
-        ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, tableLog)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, tableLog)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, prefixLevel)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, min(log, Self.maximumWindowLog))
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, tableLog)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, tableLog)
         isSetForPrefix = true
     }
 
     private mutating func restoreParameters() {
-        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
         // 0 means: as the level says.
         for parameter in [ZSTD_c_windowLog, ZSTD_c_hashLog, ZSTD_c_chainLog] {
-            ZSTD_CCtx_setParameter(context, parameter, 0)
+            unsafe ZSTD_CCtx_setParameter(context, parameter, 0)
         }
         isSetForPrefix = false
     }
@@ -92,15 +95,17 @@ package struct FrameEncoder: ~Copyable {
 
 /// Decompresses payloads into buffers of exactly the plain length, so a payload that lies about its size
 /// costs no memory. One a thread.
-package struct FrameDecoder: ~Copyable {
+@safe package struct FrameDecoder: ~Copyable {
     private let context: OpaquePointer
 
     package init() {
-        guard let context = ZSTD_createDCtx() else { preconditionFailure("zstd: no memory for a context") }
-        self.context = context
+        guard let context = unsafe ZSTD_createDCtx() else {
+            preconditionFailure("zstd: no memory for a context")
+        }
+        unsafe self.context = unsafe context
     }
 
-    deinit { ZSTD_freeDCtx(context) }
+    deinit { unsafe ZSTD_freeDCtx(context) }
 
     /// Fills `plain`. `prefix` is needed for `.zstdPrefix` and only there.
     package func decode(
@@ -112,16 +117,17 @@ package struct FrameDecoder: ~Copyable {
             guard payload.count == plain.count else {
                 throw CodecError("stored length \(payload.count) differs from plain length \(plain.count)")
             }
-            plain.copyMemory(from: payload)
+            unsafe plain.copyMemory(from: payload)
             return
         case .zstd: break
         case .zstdPrefix:
-            guard let prefix else { throw CodecError("a prefix frame without its base") }
-            ZSTD_DCtx_refPrefix(context, prefix.baseAddress, prefix.count)
+            guard let prefix = unsafe prefix else { throw CodecError("a prefix frame without its base") }
+            unsafe ZSTD_DCtx_refPrefix(context, prefix.baseAddress, prefix.count)
         }
-        let length = ZSTD_decompressDCtx(context, plain.baseAddress, plain.count, payload.baseAddress, payload.count)
+        let length = unsafe ZSTD_decompressDCtx(
+            context, plain.baseAddress, plain.count, payload.baseAddress, payload.count)
         if ZSTD_isError(length) != 0 {
-            throw CodecError("zstd: \(String(cString: ZSTD_getErrorName(length)))")
+            throw CodecError(unsafe "zstd: \(String(cString: ZSTD_getErrorName(length)))")
         }
         guard length == plain.count else {
             throw CodecError("plain length is \(length), not the \(plain.count) recorded")

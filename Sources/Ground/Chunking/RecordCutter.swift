@@ -38,38 +38,38 @@ struct RecordCutter: Sendable {
 
     /// The length of the chunk at the start of `bytes`, which hold the look-ahead or end the file.
     mutating func nextCut(in bytes: UnsafeRawBufferPointer) -> Int {
-        let cut = decide(bytes)
+        let cut = unsafe decide(bytes)
         let (rest, underflow) = remaining.subtractingReportingOverflow(UInt64(cut))
         remaining = underflow ? 0 : rest
         return cut
     }
 
     private mutating func decide(_ bytes: UnsafeRawBufferPointer) -> Int {
-        if hasFallenBack { return fallback.firstCut(in: bytes) }
-        if restOfRecord > 0 { return nextPiece(bytes) }
+        if hasFallenBack { return unsafe fallback.firstCut(in: bytes) }
+        if restOfRecord > 0 { return unsafe nextPiece(bytes) }
         let minimum = UInt64(sizes.minimum)
         var taken = 0
         while taken < sizes.maximum, taken < bytes.count {
-            let next = RecordFraming.recordLength(in: bytes, at: taken)
+            let next = unsafe RecordFraming.recordLength(in: bytes, at: taken)
             guard let total = next, total <= left(after: taken) else {
                 hasFallenBack = true
-                return taken > 0 ? taken : fallback.firstCut(in: bytes)
+                return unsafe taken > 0 ? taken : fallback.firstCut(in: bytes)
             }
             let fits = total <= UInt64(sizes.maximum - taken)
             if taken > 0, total >= minimum || !fits { return taken }
             if !fits {
                 restOfRecord = total
-                return nextPiece(bytes)
+                return unsafe nextPiece(bytes)
             }
             // Fits the maximum but not the buffer: the file ended early, although its size said otherwise.
             guard total <= UInt64(bytes.count - taken) else {
                 hasFallenBack = true
-                return taken > 0 ? taken : fallback.firstCut(in: bytes)
+                return unsafe taken > 0 ? taken : fallback.firstCut(in: bytes)
             }
             let end = taken + Int(total)
             if total >= minimum { return end }
             taken = end
-            if taken >= sizes.minimum, endsChunk(bytes, end: end, total: total) { return taken }
+            if taken >= sizes.minimum, unsafe endsChunk(bytes, end: end, total: total) { return taken }
         }
         return taken
     }
@@ -82,7 +82,8 @@ struct RecordCutter: Sendable {
     }
 
     private func endsChunk(_ bytes: UnsafeRawBufferPointer, end: Int, total: UInt64) -> Bool {
-        let trailer = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: end - 4, as: UInt32.self))
+        let trailer = unsafe UInt32(
+            littleEndian: bytes.loadUnaligned(fromByteOffset: end - 4, as: UInt32.self))
         let (chance, always) = chancePerByte.multipliedReportingOverflow(by: total)
         return always || RecordFraming.fingerprint(length: total, trailer: trailer) < chance
     }

@@ -14,8 +14,9 @@ package enum RecordFraming {
     /// valid header there. It may lie beyond the file: only its checksum was believed.
     package static func recordLength(in bytes: UnsafeRawBufferPointer, at offset: Int) -> UInt64? {
         guard offset >= 0, bytes.count >= header, offset <= bytes.count - header else { return nil }
-        let length = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-        let stored = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt32.self))
+        let length = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        let stored = unsafe UInt32(
+            littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt32.self))
         guard CRC32C.masked(CRC32C.checksum(ofWord: length)) == stored else { return nil }
         let (total, overflow) = length.addingReportingOverflow(overhead)
         return overflow ? nil : total

@@ -7,13 +7,13 @@ package func isZero(_ buffer: UnsafeRawBufferPointer) -> Bool {
     let count = buffer.count
     var position = 0
     while position &+ 128 <= count {
-        let low = base.loadUnaligned(fromByteOffset: position, as: SIMD8<UInt64>.self)
-        let high = base.loadUnaligned(fromByteOffset: position &+ 64, as: SIMD8<UInt64>.self)
+        let low = unsafe base.loadUnaligned(fromByteOffset: position, as: SIMD8<UInt64>.self)
+        let high = unsafe base.loadUnaligned(fromByteOffset: position &+ 64, as: SIMD8<UInt64>.self)
         if (low | high) != .zero { return false }
         position &+= 128
     }
     while position < count {
-        if base.load(fromByteOffset: position, as: UInt8.self) != 0 { return false }
+        if unsafe base.load(fromByteOffset: position, as: UInt8.self) != 0 { return false }
         position &+= 1
     }
     return true

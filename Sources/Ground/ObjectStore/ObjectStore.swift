@@ -74,8 +74,8 @@ extension ObjectStore {
         _ key: ObjectKey, _ bytes: [UInt8]
     ) throws(ObjectStoreError) -> CreateOutcome {
         // withUnsafeBytes has no typed throws for arrays, so the result crosses as a value.
-        let outcome = bytes.withUnsafeBytes { bytes in
-            Result { () throws(ObjectStoreError) in try createIfAbsent(key, bytes) }
+        let outcome = unsafe bytes.withUnsafeBytes { bytes in
+            Result { () throws(ObjectStoreError) in try unsafe createIfAbsent(key, bytes) }
         }
         return try outcome.get()
     }
@@ -84,8 +84,8 @@ extension ObjectStore {
         _ key: ObjectKey, from offset: UInt64, count: Int
     ) throws(ObjectStoreError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
-        let outcome = bytes.withUnsafeMutableBytes { buffer in
-            Result { () throws(ObjectStoreError) in try read(key, from: offset, into: buffer) }
+        let outcome = unsafe bytes.withUnsafeMutableBytes { buffer in
+            Result { () throws(ObjectStoreError) in try unsafe read(key, from: offset, into: buffer) }
         }
         try outcome.get()
         return bytes
@@ -121,8 +121,8 @@ package protocol ObjectWriter: AnyObject, Sendable {
 
 extension ObjectWriter {
     package func append(_ bytes: [UInt8]) throws(ObjectStoreError) {
-        let outcome = bytes.withUnsafeBytes { bytes in
-            Result { () throws(ObjectStoreError) in try append(bytes) }
+        let outcome = unsafe bytes.withUnsafeBytes { bytes in
+            Result { () throws(ObjectStoreError) in try unsafe append(bytes) }
         }
         try outcome.get()
     }

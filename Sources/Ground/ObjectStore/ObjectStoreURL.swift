@@ -32,12 +32,12 @@ package enum ObjectStoreURL: Hashable, Sendable {
 
     /// As above, below the process's working directory.
     package init(_ text: String) throws(ObjectStoreURLError) {
-        guard let current = getcwd(nil, 0) else {
+        guard let current = unsafe getcwd(nil, 0) else {
             throw ObjectStoreURLError(text, "the working directory is gone: \(Errno.last)")
         }
-        defer { free(current) }
-        let bytes = UnsafeRawBufferPointer(start: current, count: strlen(current))
-        try self.init(text, workingDirectory: ByteString(bytes))
+        defer { unsafe free(current) }
+        let bytes = unsafe UnsafeRawBufferPointer(start: current, count: strlen(current))
+        unsafe try self.init(text, workingDirectory: ByteString(bytes))
     }
 
     /// A store at this place. Does no I/O.

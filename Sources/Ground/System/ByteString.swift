@@ -2,13 +2,14 @@
 ///
 /// Never a `String`: Swift's equality merges NFC and NFD twins and collapses invalid UTF-8, so two
 /// different files of a dataset would become one.
-package struct ByteString: Hashable, Sendable, Comparable, CustomStringConvertible, ExpressibleByStringLiteral {
+package struct ByteString: Hashable, Sendable, Comparable, CustomStringConvertible, ExpressibleByStringLiteral
+{
     package var bytes: [UInt8]
 
     package init(_ bytes: [UInt8]) { self.bytes = bytes }
     package init(_ string: String) { bytes = Array(string.utf8) }
     package init(stringLiteral value: String) { self.init(value) }
-    package init(_ buffer: UnsafeRawBufferPointer) { bytes = Array(buffer) }
+    package init(_ buffer: UnsafeRawBufferPointer) { bytes = unsafe Array(buffer) }
 
     package var count: Int { bytes.count }
     package var isEmpty: Bool { bytes.isEmpty }
@@ -33,10 +34,10 @@ package struct ByteString: Hashable, Sendable, Comparable, CustomStringConvertib
         terminated.reserveCapacity(bytes.count + 1)
         terminated.append(contentsOf: bytes)
         terminated.append(0)
-        let outcome = terminated.withUnsafeBytes { raw -> Swift.Result<Result, Failure> in
+        let outcome = unsafe terminated.withUnsafeBytes { raw -> Swift.Result<Result, Failure> in
             do throws(Failure) {
                 guard let base = raw.baseAddress else { preconditionFailure("never empty: ends in NUL") }
-                return .success(try body(base.assumingMemoryBound(to: CChar.self)))
+                return unsafe .success(try body(base.assumingMemoryBound(to: CChar.self)))
             } catch {
                 return .failure(error)
             }

@@ -14,13 +14,13 @@ package struct HostClock: Clock {
 
     package func now() -> Timestamp {
         var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
+        unsafe clock_gettime(CLOCK_REALTIME, &time)
         return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(truncatingIfNeeded: time.tv_nsec))
     }
 
     package func monotonicNanoseconds() -> UInt64 {
         var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }
@@ -33,7 +33,7 @@ package protocol RandomSource: Sendable {
 extension RandomSource {
     package func bytes(_ count: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
-        bytes.withUnsafeMutableBytes { fill($0) }
+        unsafe bytes.withUnsafeMutableBytes { unsafe fill($0) }
         return bytes
     }
 }
@@ -44,6 +44,6 @@ package struct HostRandom: RandomSource {
 
     package func fill(_ buffer: UnsafeMutableRawBufferPointer) {
         var generator = SystemRandomNumberGenerator()
-        for index in buffer.indices { buffer[index] = generator.next() }
+        for index in buffer.indices { unsafe buffer[index] = generator.next() }
     }
 }

@@ -15,12 +15,14 @@ package enum DirectoryReader {
         var entries: [DirectoryEntry] = []
         let capacity = 64 << 10
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 8)
-        defer { buffer.deallocate() }
+        defer { unsafe buffer.deallocate() }
         let descriptor = directory.rawValue
         while true {
-            let filled = try retryingOnInterrupt { kaml_getdents64(descriptor, buffer.baseAddress, capacity) }
+            let filled = try retryingOnInterrupt {
+                unsafe kaml_getdents64(descriptor, buffer.baseAddress, capacity)
+            }
             if filled == 0 { return entries }
-            parse(UnsafeRawBufferPointer(rebasing: buffer[..<filled]), into: &entries)
+            unsafe parse(UnsafeRawBufferPointer(rebasing: buffer[..<filled]), into: &entries)
         }
     }
 
@@ -28,13 +30,14 @@ package enum DirectoryReader {
     private static func parse(_ records: UnsafeRawBufferPointer, into entries: inout [DirectoryEntry]) {
         var position = 0
         while position + 19 < records.count {
-            let length = Int(records.loadUnaligned(fromByteOffset: position + 16, as: UInt16.self))
+            let length = unsafe Int(records.loadUnaligned(fromByteOffset: position + 16, as: UInt16.self))
             guard length > 19, position + length <= records.count else { return }
-            let field = UnsafeRawBufferPointer(rebasing: records[(position + 19)..<(position + length)])
-            let name = field.prefix { $0 != 0 }
-            let isDot = name.elementsEqual(".".utf8) || name.elementsEqual("..".utf8)
+            let field = unsafe UnsafeRawBufferPointer(
+                rebasing: records[(position + 19)..<(position + length)])
+            let name = unsafe field.prefix { $0 != 0 }
+            let isDot = unsafe name.elementsEqual(".".utf8) || name.elementsEqual("..".utf8)
             if !isDot {
-                entries.append(
+                unsafe entries.append(
                     DirectoryEntry(
                         name: ByteString(Array(name)),
                         inode: records.loadUnaligned(fromByteOffset: position, as: UInt64.self),

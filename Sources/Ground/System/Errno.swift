@@ -41,7 +41,7 @@ package struct Errno: Error, Hashable, Sendable, RawRepresentable, CustomStringC
 
     package var description: String {
         var buffer = [CChar](repeating: 0, count: 128)
-        guard strerror_r(rawValue, &buffer, buffer.count) == 0 else { return "error \(rawValue)" }
+        guard unsafe strerror_r(rawValue, &buffer, buffer.count) == 0 else { return "error \(rawValue)" }
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

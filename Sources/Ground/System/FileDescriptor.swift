@@ -28,15 +28,15 @@ package struct FileDescriptor: ~Copyable, Sendable {
     package static func open(
         _ path: ByteString, in directory: Int32, _ flags: Int32, mode: UInt32 = 0o600
     ) throws(Errno) -> FileDescriptor {
-        let descriptor = try path.withCString { path throws(Errno) in
-            try retryingOnInterrupt { Glibc.openat(directory, path, flags | O_CLOEXEC, mode) }
+        let descriptor = try unsafe path.withCString { path throws(Errno) in
+            try retryingOnInterrupt { unsafe Glibc.openat(directory, path, flags | O_CLOEXEC, mode) }
         }
         return FileDescriptor(owning: descriptor)
     }
 
     package borrowing func status() throws(Errno) -> FileStatus {
         var raw = stat()
-        if fstat(rawValue, &raw) < 0 { throw Errno.last }
+        if unsafe fstat(rawValue, &raw) < 0 { throw Errno.last }
         return FileStatus(raw)
     }
 
@@ -46,9 +46,11 @@ package struct FileDescriptor: ~Copyable, Sendable {
     ) throws(Errno) -> Int {
         var done = 0
         while done < buffer.count {
-            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
             let position = try Self.position(offset, done)
-            let count = try retryingOnInterrupt { pread(rawValue, rest.baseAddress, rest.count, position) }
+            let count = try retryingOnInterrupt {
+                unsafe pread(rawValue, rest.baseAddress, rest.count, position)
+            }
             if count == 0 { break }
             done += count
         }
@@ -59,9 +61,11 @@ package struct FileDescriptor: ~Copyable, Sendable {
     package borrowing func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         var done = 0
         while done < bytes.count {
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
             let position = try Self.position(offset, done)
-            done += try retryingOnInterrupt { pwrite(rawValue, rest.baseAddress, rest.count, position) }
+            done += try retryingOnInterrupt {
+                unsafe pwrite(rawValue, rest.baseAddress, rest.count, position)
+            }
         }
     }
 

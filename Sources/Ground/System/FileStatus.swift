@@ -59,7 +59,7 @@ package struct FileStatus: Hashable, Sendable {
     /// fstatat(2) that does not follow a symlink in the last component.
     package static func of(_ name: UnsafePointer<CChar>, in directory: Int32) throws(Errno) -> FileStatus {
         var raw = stat()
-        if fstatat(directory, name, &raw, AT_SYMLINK_NOFOLLOW) < 0 { throw Errno.last }
+        if unsafe fstatat(directory, name, &raw, AT_SYMLINK_NOFOLLOW) < 0 { throw Errno.last }
         return FileStatus(raw)
     }
 }

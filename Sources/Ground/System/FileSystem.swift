@@ -77,7 +77,7 @@ package struct HostFileSystem: FileSystem {
     }
 
     package func status(of path: ByteString) throws(Errno) -> FileStatus {
-        try path.withCString { path throws(Errno) in try FileStatus.of(path, in: AT_FDCWD) }
+        try unsafe path.withCString { path throws(Errno) in try unsafe FileStatus.of(path, in: AT_FDCWD) }
     }
 
     package func status(of file: borrowing FileDescriptor) throws(Errno) -> FileStatus {
@@ -87,13 +87,13 @@ package struct HostFileSystem: FileSystem {
     package func read(
         _ file: borrowing FileDescriptor, into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
     ) throws(Errno) -> Int {
-        try file.read(into: buffer, at: offset)
+        try unsafe file.read(into: buffer, at: offset)
     }
 
     package func write(
         _ file: borrowing FileDescriptor, _ bytes: UnsafeRawBufferPointer, at offset: UInt64
     ) throws(Errno) {
-        try file.write(bytes, at: offset)
+        try unsafe file.write(bytes, at: offset)
     }
 
     package func sync(_ file: borrowing FileDescriptor) throws(Errno) { try file.sync() }
@@ -103,24 +103,24 @@ package struct HostFileSystem: FileSystem {
     }
 
     package func link(_ from: ByteString, _ to: ByteString) throws(Errno) {
-        try two(from, to, Glibc.link)
+        try unsafe two(from, to, Glibc.link)
     }
 
     package func rename(_ from: ByteString, _ to: ByteString) throws(Errno) {
-        try two(from, to, Glibc.rename)
+        try unsafe two(from, to, Glibc.rename)
     }
 
     package func renameExclusively(_ from: ByteString, _ to: ByteString) throws(Errno) {
-        try two(from, to, kaml_rename_exclusively)
+        try unsafe two(from, to, kaml_rename_exclusively)
     }
 
-    package func unlink(_ path: ByteString) throws(Errno) { try one(path, Glibc.unlink) }
+    package func unlink(_ path: ByteString) throws(Errno) { try unsafe one(path, Glibc.unlink) }
 
     package func makeDirectory(_ path: ByteString, mode: UInt32) throws(Errno) {
-        try one(path) { mkdir($0, mode) }
+        try unsafe one(path) { unsafe mkdir($0, mode) }
     }
 
-    package func removeDirectory(_ path: ByteString) throws(Errno) { try one(path, rmdir) }
+    package func removeDirectory(_ path: ByteString) throws(Errno) { try unsafe one(path, rmdir) }
 
     package func list(_ path: ByteString) throws(Errno) -> [DirectoryEntry] {
         let directory = try open(path, O_RDONLY | O_DIRECTORY)
@@ -128,15 +128,18 @@ package struct HostFileSystem: FileSystem {
     }
 
     private func one(_ path: ByteString, _ call: (UnsafePointer<CChar>) -> Int32) throws(Errno) {
-        try path.withCString { path throws(Errno) in _ = try retryingOnInterrupt { call(path) } }
+        try unsafe path.withCString { path throws(Errno) in _ = try retryingOnInterrupt { unsafe call(path) }
+        }
     }
 
     private func two(
         _ from: ByteString, _ to: ByteString,
         _ call: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> Int32
     ) throws(Errno) {
-        try from.withCString { from throws(Errno) in
-            try to.withCString { to throws(Errno) in _ = try retryingOnInterrupt { call(from, to) } }
+        try unsafe from.withCString { from throws(Errno) in
+            try unsafe to.withCString { to throws(Errno) in
+                _ = try retryingOnInterrupt { unsafe call(from, to) }
+            }
         }
     }
 }

@@ -4,17 +4,17 @@ import Glibc
 ///
 /// The kernel copies from it in `writev` without risk. Code that touches the bytes itself must know that
 /// the file cannot shrink, else the access raises SIGBUS.
-package struct MappedRegion: ~Copyable, @unchecked Sendable {
+@safe package struct MappedRegion: ~Copyable, @unchecked Sendable {
     // Sendable: the mapping is read-only and moves with its one owner.
     package let bytes: UnsafeRawBufferPointer
 
     /// Maps `length` bytes of `file` from its start, shared.
     package init(_ file: borrowing FileDescriptor, length: Int) throws(Errno) {
         guard length > 0 else { throw .invalid }
-        let address = mmap(nil, length, PROT_READ, MAP_SHARED, file.rawValue, 0)
-        guard let address, address != MAP_FAILED else { throw Errno.last }
-        bytes = UnsafeRawBufferPointer(start: address, count: length)
+        let address = unsafe mmap(nil, length, PROT_READ, MAP_SHARED, file.rawValue, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else { throw Errno.last }
+        unsafe bytes = unsafe UnsafeRawBufferPointer(start: address, count: length)
     }
 
-    deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
+    deinit { unsafe munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
 }

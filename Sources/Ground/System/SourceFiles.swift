@@ -8,8 +8,10 @@ extension FileDescriptor {
     package static func open(
         beneath directory: Int32, _ path: ByteString, _ flags: Int32
     ) throws(Errno) -> FileDescriptor {
-        let descriptor = try path.withCString { path throws(Errno) in
-            try retryingOnInterrupt { kaml_open_beneath(directory, path, flags | O_CLOEXEC | O_NOFOLLOW, 0) }
+        let descriptor = try unsafe path.withCString { path throws(Errno) in
+            try retryingOnInterrupt {
+                unsafe kaml_open_beneath(directory, path, flags | O_CLOEXEC | O_NOFOLLOW, 0)
+            }
         }
         return FileDescriptor(owning: descriptor)
     }
@@ -19,7 +21,7 @@ extension FileDescriptor {
         _ name: UnsafePointer<CChar>, in directory: Int32
     ) throws(Errno) -> FileDescriptor {
         let descriptor = try retryingOnInterrupt {
-            Glibc.openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+            unsafe Glibc.openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
         }
         return FileDescriptor(owning: descriptor)
     }
@@ -59,17 +61,17 @@ extension DirectoryReader {
         let descriptor = directory.rawValue
         while true {
             let filled = try retryingOnInterrupt {
-                kaml_getdents64(descriptor, buffer.baseAddress, buffer.count)
+                unsafe kaml_getdents64(descriptor, buffer.baseAddress, buffer.count)
             }
             if filled == 0 { return }
             var position = 0
             while position + 19 < filled {
-                let length = Int(buffer.loadUnaligned(fromByteOffset: position + 16, as: UInt16.self))
+                let length = unsafe Int(buffer.loadUnaligned(fromByteOffset: position + 16, as: UInt16.self))
                 guard length > 19, position + length <= filled, let base = buffer.baseAddress else { return }
-                let name = base + position + 19
-                let count = strnlen(name.assumingMemoryBound(to: CChar.self), length - 19)
-                if count < length - 19, !isDot(name, count) {
-                    body(UnsafeRawBufferPointer(start: name, count: count + 1))
+                let name = unsafe base + position + 19
+                let count = unsafe strnlen(name.assumingMemoryBound(to: CChar.self), length - 19)
+                if count < length - 19, unsafe !isDot(name, count) {
+                    unsafe body(UnsafeRawBufferPointer(start: name, count: count + 1))
                 }
                 position += length
             }
@@ -78,17 +80,17 @@ extension DirectoryReader {
 
     private static func isDot(_ name: UnsafeMutableRawPointer, _ count: Int) -> Bool {
         let dot = UInt8(ascii: ".")
-        guard count <= 2, name.load(as: UInt8.self) == dot else { return false }
-        return count == 1 || name.load(fromByteOffset: 1, as: UInt8.self) == dot
+        guard count <= 2, unsafe name.load(as: UInt8.self) == dot else { return false }
+        return unsafe count == 1 || name.load(fromByteOffset: 1, as: UInt8.self) == dot
     }
 }
 
 /// readlink(2) of one name of a directory. Throws `.invalid` when it is no symlink.
 package func readSymlink(_ name: UnsafePointer<CChar>, in directory: Int32) throws(Errno) -> ByteString {
     var target = [UInt8](repeating: 0, count: 4097)
-    let count = target.withUnsafeMutableBytes { buffer -> Int in
+    let count = unsafe target.withUnsafeMutableBytes { buffer -> Int in
         guard let base = buffer.baseAddress else { return 0 }
-        return readlinkat(directory, name, base.assumingMemoryBound(to: CChar.self), buffer.count)
+        return unsafe readlinkat(directory, name, base.assumingMemoryBound(to: CChar.self), buffer.count)
     }
     if count < 0 { throw Errno.last }
     guard count < target.count else { throw .init(rawValue: ENAMETOOLONG) }
@@ -100,14 +102,14 @@ package func readSymlink(_ name: UnsafePointer<CChar>, in directory: Int32) thro
 package func userAttributes(
     of file: borrowing FileDescriptor
 ) throws(Errno) -> [(name: ByteString, value: [UInt8])] {
-    let names = try attributeBytes { kaml_flistxattr(file.rawValue, $0, $1) }
+    let names = try unsafe attributeBytes { unsafe kaml_flistxattr(file.rawValue, $0, $1) }
     guard !names.isEmpty else { return [] }
     var attributes: [(name: ByteString, value: [UInt8])] = []
     for name in names.split(separator: 0) where name.starts(with: "user.".utf8) {
         let key = ByteString(Array(name))
         do throws(Errno) {
-            let value = try key.withCString { key throws(Errno) in
-                try attributeBytes { kaml_fgetxattr(file.rawValue, key, $0, $1) }
+            let value = try unsafe key.withCString { key throws(Errno) in
+                try unsafe attributeBytes { unsafe kaml_fgetxattr(file.rawValue, key, $0, $1) }
             }
             attributes.append((key, value))
         } catch .noData {
@@ -130,7 +132,7 @@ private func attributeBytes(
         }
         if size == 0 { return [] }
         var bytes = [UInt8](repeating: 0, count: size)
-        let count = bytes.withUnsafeMutableBytes { call($0.baseAddress, $0.count) }
+        let count = unsafe bytes.withUnsafeMutableBytes { unsafe call($0.baseAddress, $0.count) }
         if count >= 0 { return Array(bytes[..<count]) }
         let error = Errno.last
         guard error == .range else { throw error }

@@ -10,23 +10,23 @@ package struct Thread: ~Copyable, Sendable {
     package init(
         name: String, stackBytes: Int = 512 << 10, _ body: @escaping @Sendable () -> Void
     ) throws(Errno) {
-        let box = Unmanaged.passRetained(Body(name: name, run: body))
+        let box = unsafe Unmanaged.passRetained(Body(name: name, run: body))
         var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setstacksize(&attributes, stackBytes)
-        defer { pthread_attr_destroy(&attributes) }
+        unsafe pthread_attr_init(&attributes)
+        unsafe pthread_attr_setstacksize(&attributes, stackBytes)
+        defer { unsafe pthread_attr_destroy(&attributes) }
         var started = pthread_t()
-        let status = pthread_create(
+        let status = unsafe pthread_create(
             &started, &attributes,
             { argument in
-                guard let argument else { return nil }
-                let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
-                kaml_set_thread_name(body.name)
+                guard let argument = unsafe argument else { return nil }
+                let body = unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
+                unsafe kaml_set_thread_name(body.name)
                 body.run()
                 return nil
-            }, box.toOpaque())
+            }, unsafe box.toOpaque())
         if status != 0 {
-            box.release()
+            unsafe box.release()
             throw Errno(rawValue: status)
         }
         handle = started
@@ -49,7 +49,7 @@ package struct Thread: ~Copyable, Sendable {
 }
 
 /// State under a lock, with waiting: a mutex and one condition variable.
-package final class Monitor<State: ~Copyable>: @unchecked Sendable {
+@safe package final class Monitor<State: ~Copyable>: @unchecked Sendable {
     // Sendable: `state` is touched only under `mutex`.
     private var state: State
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
@@ -57,39 +57,39 @@ package final class Monitor<State: ~Copyable>: @unchecked Sendable {
 
     package init(_ state: consuming sending State) {
         self.state = state
-        mutex = .allocate(capacity: 1)
-        condition = .allocate(capacity: 1)
-        mutex.initialize(to: pthread_mutex_t())
-        condition.initialize(to: pthread_cond_t())
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(condition, nil)
+        unsafe mutex = .allocate(capacity: 1)
+        unsafe condition = .allocate(capacity: 1)
+        unsafe mutex.initialize(to: pthread_mutex_t())
+        unsafe condition.initialize(to: pthread_cond_t())
+        unsafe pthread_mutex_init(mutex, nil)
+        unsafe pthread_cond_init(condition, nil)
     }
 
     deinit {
-        pthread_cond_destroy(condition)
-        pthread_mutex_destroy(mutex)
-        condition.deallocate()
-        mutex.deallocate()
+        unsafe pthread_cond_destroy(condition)
+        unsafe pthread_mutex_destroy(mutex)
+        unsafe condition.deallocate()
+        unsafe mutex.deallocate()
     }
 
     package func withLock<Result, Failure: Error>(
         _ body: (inout State) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
+        unsafe pthread_mutex_lock(mutex)
+        defer { unsafe pthread_mutex_unlock(mutex) }
         return try body(&state)
     }
 
     /// Waits until `body` gives a value. It runs under the lock after every `wake`.
     package func wait<Result>(_ body: (inout State) -> Result?) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
+        unsafe pthread_mutex_lock(mutex)
+        defer { unsafe pthread_mutex_unlock(mutex) }
         while true {
             if let result = body(&state) { return result }
-            pthread_cond_wait(condition, mutex)
+            unsafe pthread_cond_wait(condition, mutex)
         }
     }
 
     /// Wakes every waiter to look at the state again.
-    package func wake() { pthread_cond_broadcast(condition) }
+    package func wake() { unsafe pthread_cond_broadcast(condition) }
 }

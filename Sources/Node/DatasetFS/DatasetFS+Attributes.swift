@@ -10,12 +10,12 @@ extension DatasetFS {
         _ name: UnsafeRawBufferPointer, of inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         let place = try place(of: inode)
-        if Self.isReserved(name) {
-            guard let value = kamlAttribute(ByteString(name), place) else { throw .noData }
-            return Array(value.utf8).withUnsafeBytes(body)
+        if unsafe Self.isReserved(name) {
+            guard let value = unsafe kamlAttribute(ByteString(name), place) else { throw .noData }
+            return unsafe Array(value.utf8).withUnsafeBytes(body)
         }
-        for attribute in place.record.attributes where attribute.name.bytes.elementsEqual(name) {
-            return attribute.value.withUnsafeBytes(body)
+        for attribute in place.record.attributes where unsafe attribute.name.bytes.elementsEqual(name) {
+            return unsafe attribute.value.withUnsafeBytes(body)
         }
         throw .noData
     }
@@ -24,18 +24,19 @@ extension DatasetFS {
         of inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         let record = try place(of: inode).record
-        guard record.hasAttributes else { return body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        guard record.hasAttributes else { return unsafe body(UnsafeRawBufferPointer(start: nil, count: 0)) }
         var names: [UInt8] = []
-        for attribute in record.attributes where !attribute.name.bytes.withUnsafeBytes(Self.isReserved) {
+        for attribute in record.attributes
+        where unsafe !attribute.name.bytes.withUnsafeBytes(unsafe Self.isReserved) {
             names += attribute.name.bytes
             names.append(0)
         }
-        names.withUnsafeBytes(body)
+        unsafe names.withUnsafeBytes(body)
     }
 
     /// `user.kaml.*` says what the mount knows; what a source tree carried under such a name is not shown.
     private static func isReserved(_ name: UnsafeRawBufferPointer) -> Bool {
-        name.starts(with: "user.kaml.".utf8)
+        unsafe name.starts(with: "user.kaml.".utf8)
     }
 
     private func kamlAttribute(_ name: ByteString, _ place: Snapshot.Place) -> String? {
@@ -58,7 +59,7 @@ extension DatasetFS {
             let isPresent = (try? container(place, record.pack))?.isPresent(Int(record.chunk))
             return isPresent == true ? record.size : 0
         case .extents:
-            let view = place.shard.pointee.view
+            let view = unsafe place.shard.pointee.view
             return record.extents.reduce(0) { $0 + presentBytes(place, view.extent($1)) }
         default: return nil
         }

@@ -40,30 +40,35 @@ extension DatasetFS {
         var part = 0
         for piece in pieces {
             switch piece {
-            case .zeros(let count): segments.append(ReadSegment(base: zeros.base, length: count))
+            case .zeros(let count): unsafe segments.append(ReadSegment(base: zeros.base, length: count))
             case .chunks(let container, let chunks, let range, let hint):
                 // Most of it comes from the mapping: a fetch has the last chunk alone in memory.
                 container.touch()
                 replied += Int(range.upperBound - range.lowerBound)
                 var position = range.lowerBound
                 for chunk in chunks {
-                    guard let start = hint?.containerOffset ?? (try? container.footer()[chunk].containerOffset) else {
+                    guard
+                        let start = hint?.containerOffset ?? (try? container.footer()[chunk].containerOffset)
+                    else {
                         return false
                     }
-                    let bytes = fetched.bytes(part: part, chunk: chunk)
+                    let bytes = unsafe fetched.bytes(part: part, chunk: chunk)
                     let from = max(range.lowerBound, start)
                     let to = min(range.upperBound, start + UInt64(bytes.count))
                     guard from == position, from < to, let base = bytes.baseAddress else { return false }
                     position = to
-                    segments.append(
+                    unsafe segments.append(
                         ReadSegment(
-                            base: UnsafeMutableRawPointer(mutating: base + Int(from - start)), length: Int(to - from)))
+                            base: UnsafeMutableRawPointer(mutating: base + Int(from - start)),
+                            length: Int(to - from)))
                 }
                 guard position == range.upperBound else { return false }
                 part += 1
             }
         }
-        segments.withUnsafeBytes { completion.deliver(completion.context, $0.baseAddress, segments.count, 0) }
+        unsafe segments.withUnsafeBytes {
+            unsafe completion.deliver(completion.context, $0.baseAddress, segments.count, 0)
+        }
         cache.didReply(replied)
         return true
     }

@@ -9,9 +9,9 @@ extension DatasetFS {
         let directory = try place(of: parent)
         guard directory.record.kind == .directory else { throw .notDirectory }
         // An empty name is the root's own; nobody else has one.
-        if name.isEmpty { return nil }
-        let found = try withKeyPath(of: directory) { path throws(Errno) in
-            do throws(StoreError) { return try snapshot.place(directory: path, name: name) } catch {
+        if unsafe name.isEmpty { return nil }
+        let found = try unsafe withKeyPath(of: directory) { path throws(Errno) in
+            do throws(StoreError) { return try unsafe snapshot.place(directory: path, name: name) } catch {
                 throw report(error, at: directory)
             }
         }
@@ -26,7 +26,7 @@ extension DatasetFS {
     package func readLink(_ inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void) throws(Errno) {
         let place = try place(of: inode)
         guard place.record.kind == .symlink else { throw .invalid }
-        body(place.record.target)
+        unsafe body(place.record.target)
     }
 
     /// Cookies: 0 is `.`, 1 is `..`, 2 and up the children in order; so they hold across restarts.
@@ -41,8 +41,8 @@ extension DatasetFS {
         if cookie <= 1 {
             guard give("..", try parentAttributes(of: place), next: 2, body) else { return }
         }
-        let children = try withKeyPath(of: place) { path throws(Errno) in
-            do throws(StoreError) { return try snapshot.children(of: path) } catch {
+        let children = try unsafe withKeyPath(of: place) { path throws(Errno) in
+            do throws(StoreError) { return try unsafe snapshot.children(of: path) } catch {
                 throw report(error, at: place)
             }
         }
@@ -52,7 +52,7 @@ extension DatasetFS {
         guard !overflow, start < children.upperBound else { return }
         for ordinal in start..<children.upperBound {
             let child = try self.place(of: Inode(rawValue: ordinal + 1))
-            let entry = ListedEntry(
+            let entry = unsafe ListedEntry(
                 name: child.record.name, attributes: attributes(of: try resolved(child)),
                 nextCookie: ordinal - first + 3)
             guard body(entry) else { return }
@@ -63,18 +63,20 @@ extension DatasetFS {
         _ name: StaticString, _ attributes: NodeAttributes, next: UInt64,
         _ body: (borrowing ListedEntry) -> Bool
     ) -> Bool {
-        let bytes = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
-        return body(ListedEntry(name: bytes, attributes: attributes, nextCookie: next))
+        let bytes = unsafe UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+        return unsafe body(ListedEntry(name: bytes, attributes: attributes, nextCookie: next))
     }
 
     private func parentAttributes(of place: Snapshot.Place) throws(Errno) -> NodeAttributes {
-        let path = place.shard.pointee.view.directoryPath(place.record.directory)
-        if path.isEmpty { return try attributes(of: Inode.root) }
-        let split = path.lastIndex(of: 0)
-        let directory = UnsafeRawBufferPointer(rebasing: path[..<(split ?? 0)])
-        let name = UnsafeRawBufferPointer(rebasing: path[(split.map { $0 + 1 } ?? 0)...])
+        let path = unsafe place.shard.pointee.view.directoryPath(place.record.directory)
+        if unsafe path.isEmpty { return try attributes(of: Inode.root) }
+        let split = unsafe path.lastIndex(of: 0)
+        let directory = unsafe UnsafeRawBufferPointer(rebasing: path[..<(split ?? 0)])
+        let name = unsafe UnsafeRawBufferPointer(rebasing: path[(split.map { $0 + 1 } ?? 0)...])
         do throws(StoreError) {
-            if let parent = try snapshot.place(directory: directory, name: name) { return attributes(of: parent) }
+            if let parent = try unsafe snapshot.place(directory: directory, name: name) {
+                return attributes(of: parent)
+            }
         } catch {
             throw report(error, at: place)
         }

@@ -11,7 +11,9 @@ extension DatasetFS {
         let record = place.record
         if record.kind == .directory { throw .isDirectory }
         guard let pack = wholeContainer(place, record) else { return .cached }
-        guard let container = try vouchedContainer(place, pack)?.takeUnretainedValue() else { return .cached }
+        guard let container = try unsafe vouchedContainer(place, pack)?.takeUnretainedValue() else {
+            return .cached
+        }
         guard container.isComplete, container.pack.containerSize == record.size else { return .cached }
         do throws(CacheError) { return .passthrough(descriptor: try container.lend()) } catch {
             notice("\(name) \(path(of: place)): served without passthrough: \(error)")
@@ -28,7 +30,7 @@ extension DatasetFS {
     /// pack has a chunk (an earlier version had bytes there) is not its container.
     private func wholeContainer(_ place: Snapshot.Place, _ record: RecordView) -> Int? {
         guard record.kind == .extents, record.extents.count <= Self.extentLimit else { return nil }
-        let view = place.shard.pointee.view
+        let view = unsafe place.shard.pointee.view
         var only: Int?
         var nextChunk: UInt32 = 0
         for index in record.extents {

@@ -12,7 +12,7 @@ extension DatasetFS {
         let record = found.record
         guard offset < record.size, length > 0 else {
             if record.kind == .directory { return completion.fail(.isDirectory) }
-            return completion.deliver(completion.context, nil, 0, 0)
+            return unsafe completion.deliver(completion.context, nil, 0, 0)
         }
         let count = Int(min(UInt64(min(length, ZeroPages.count)), record.size - offset))
         switch record.kind {
@@ -28,17 +28,17 @@ extension DatasetFS {
     /// on. Nil while the footer is not known, and for good when a record contradicts it.
     @inline(__always)
     func vouchedContainer(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
-        let handle = place.shard.pointee.packHandles + pack
-        if let known = UnsafeRawPointer(bitPattern: handle.pointee.load(ordering: .acquiring)) {
-            return Unmanaged<Container>.fromOpaque(known)
+        let handle = unsafe place.shard.pointee.packHandles + pack
+        if let known = unsafe UnsafeRawPointer(bitPattern: handle.pointee.load(ordering: .acquiring)) {
+            return unsafe Unmanaged<Container>.fromOpaque(known)
         }
-        return try vouch(place, pack)
+        return try unsafe vouch(place, pack)
     }
 
     /// The same container, vouched for or not.
     func container(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Container {
         do throws(CacheError) {
-            return try cache.container(for: place.shard.pointee.view.pack(pack), origin: origin)
+            return try unsafe cache.container(for: place.shard.pointee.view.pack(pack), origin: origin)
         } catch {
             throw report(error, at: place)
         }
@@ -50,15 +50,15 @@ extension DatasetFS {
         guard container.hasDisk else { return nil }
         do throws(CacheError) {
             guard let footer = try container.footerOfPresent() else { return nil }
-            guard Self.agrees(place.shard.pointee.view, pack, footer) else { return nil }
+            guard unsafe Self.agrees(place.shard.pointee.view, pack, footer) else { return nil }
         } catch {
             throw report(error, at: place)
         }
         // Unretained: the cache keeps its containers for as long as it lives, and this object holds the cache.
-        let opened = Unmanaged.passUnretained(container)
-        let handle = place.shard.pointee.packHandles + pack
-        handle.pointee.store(UInt(bitPattern: opened.toOpaque()), ordering: .releasing)
-        return opened
+        let opened = unsafe Unmanaged.passUnretained(container)
+        let handle = unsafe place.shard.pointee.packHandles + pack
+        unsafe handle.pointee.store(UInt(bitPattern: opened.toOpaque()), ordering: .releasing)
+        return unsafe opened
     }
 
     private static func agrees(_ view: ShardView, _ pack: Int, _ footer: PackFooter) -> Bool {
@@ -85,15 +85,18 @@ extension DatasetFS {
         _ place: Snapshot.Place, _ record: RecordView, offset: Int, count: Int, _ completion: ReadCompletion
     ) {
         let handle: Unmanaged<Container>?
-        do throws(Errno) { handle = try vouchedContainer(place, record.pack) } catch { return completion.fail(error) }
+        do throws(Errno) { unsafe handle = try unsafe vouchedContainer(place, record.pack) } catch {
+            return completion.fail(error)
+        }
         let chunk = Int(record.chunk)
-        let address = handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+        let address = unsafe handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
             guard container.isPresent(chunk) else { return nil }
             container.touch()
-            return container.bytes + Int(record.containerOffset) + offset
+            return unsafe container.bytes + Int(record.containerOffset) + offset
         }
-        if let address {
-            completion.deliver(one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
+        if let address = unsafe address {
+            unsafe completion.deliver(
+                one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
             return cache.didReply(count)
         }
         do throws(Errno) {
@@ -108,17 +111,19 @@ extension DatasetFS {
     }
 
     private func readExtents(
-        _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int, _ completion: ReadCompletion
+        _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
+        _ completion: ReadCompletion
     ) {
         // 1 MiB of the smallest chunks (64 KiB) in extents of one chunk each, with holes between, fits.
         let capacity = 40
-        let complete = withUnsafeTemporaryAllocation(of: ReadSegment.self, capacity: capacity) { segments in
+        let complete = unsafe withUnsafeTemporaryAllocation(of: ReadSegment.self, capacity: capacity) {
+            segments in
             var used = 0
             var given = 0
             do throws(Errno) {
                 try forEachPart(place, record, offset: offset, count: count) { part throws(Errno) in
                     guard used < capacity, let segment = try presentSegment(place, part) else { return false }
-                    segments.initializeElement(at: used, to: segment)
+                    unsafe segments.initializeElement(at: used, to: segment)
                     used += 1
                     given += part.count
                     return true
@@ -128,7 +133,8 @@ extension DatasetFS {
                 return true
             }
             guard given == count else { return false }
-            completion.deliver(completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
+            unsafe completion.deliver(
+                completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
             cache.didReply(count)
             return true
         }
@@ -158,7 +164,7 @@ extension DatasetFS {
         _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
         _ body: (Part) throws(Errno) -> Bool
     ) throws(Errno) {
-        let view = place.shard.pointee.view
+        let view = unsafe place.shard.pointee.view
         let extents = record.extents
         var low = extents.lowerBound
         var high = extents.upperBound
@@ -185,29 +191,31 @@ extension DatasetFS {
 
     /// The part's bytes when they are at hand, else nil.
     private func presentSegment(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadSegment? {
-        guard let pack = part.pack else { return ReadSegment(base: zeros.base, length: part.count) }
-        guard let handle = try vouchedContainer(place, pack) else { return nil }
+        guard let pack = part.pack else { return unsafe ReadSegment(base: zeros.base, length: part.count) }
+        guard let handle = try unsafe vouchedContainer(place, pack) else { return nil }
         let start = Int(part.containerOffset)
-        let address = handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+        let address = unsafe handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
             if container.isComplete {
                 container.touch()
-                return container.bytes + start
+                return unsafe container.bytes + start
             }
             guard let chunks = try? Self.chunks(of: part, in: container), container.arePresent(chunks) else {
                 return nil
             }
             container.touch()
-            return container.bytes + start
+            return unsafe container.bytes + start
         }
-        return address.map { ReadSegment(base: UnsafeMutableRawPointer(mutating: $0), length: part.count) }
+        return unsafe address.map {
+            unsafe ReadSegment(base: UnsafeMutableRawPointer(mutating: $0), length: part.count)
+        }
     }
 
     private func piece(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadPiece {
         guard let pack = part.pack else { return .zeros(part.count) }
-        let vouched = try vouchedContainer(place, pack)
+        let vouched = try unsafe vouchedContainer(place, pack)
         let container = try container(place, pack)
         do throws(CacheError) {
-            if vouched == nil, let what = try container.footer().problem(of: part.extent) {
+            if unsafe vouched == nil, let what = try container.footer().problem(of: part.extent) {
                 throw CacheError(
                     .damaged, "the pack's footer \(what)", object: container.pack.key.text,
                     chunk: Int(part.extent.firstChunk), remedy: "Run `kaml check` on the snapshot")
@@ -226,7 +234,8 @@ extension DatasetFS {
         let last = footer.chunk(at: part.containerOffset + UInt64(part.count) - 1)
         guard first <= last, last < footer.chunkCount else {
             throw CacheError(
-                .damaged, "a manifest names bytes of the pack that no chunk has", object: container.pack.key.text,
+                .damaged, "a manifest names bytes of the pack that no chunk has",
+                object: container.pack.key.text,
                 chunk: first, remedy: "Run `kaml check` on the snapshot")
         }
         return first..<(last + 1)
@@ -235,11 +244,11 @@ extension DatasetFS {
 
 extension ReadCompletion {
     @inline(__always)
-    func fail(_ error: Errno) { deliver(context, nil, 0, error.rawValue) }
+    func fail(_ error: Errno) { unsafe deliver(context, nil, 0, error.rawValue) }
 
     @inline(__always)
     func deliver(one segment: ReadSegment) {
         var segment = segment
-        withUnsafePointer(to: &segment) { deliver(context, UnsafeRawPointer($0), 1, 0) }
+        unsafe withUnsafePointer(to: &segment) { unsafe deliver(context, UnsafeRawPointer($0), 1, 0) }
     }
 }

@@ -22,7 +22,8 @@ package final class DatasetFS: InodeOperations {
 
     /// `notice` takes one line for the log about a read that failed.
     package init(
-        _ snapshot: Snapshot, name: String, cache: NodeCache, origin: any ObjectStore, clock: any Clock = HostClock(),
+        _ snapshot: Snapshot, name: String, cache: NodeCache, origin: any ObjectStore,
+        clock: any Clock = HostClock(),
         notice: @escaping @Sendable (String) -> Void
     ) throws(Errno) {
         self.snapshot = snapshot
@@ -75,7 +76,7 @@ package final class DatasetFS: InodeOperations {
 
     /// The path for people, from the mount's root.
     func path(of place: Snapshot.Place) -> ByteString {
-        let view = place.shard.pointee.view
+        let view = unsafe place.shard.pointee.view
         let entry = view.entry(place.index)
         return ByteString("/").appending(ManifestEntry.displayPath(keyPath: entry.keyPath))
     }
@@ -84,18 +85,19 @@ package final class DatasetFS: InodeOperations {
     func withKeyPath<Result>(
         of place: Snapshot.Place, _ body: (UnsafeRawBufferPointer) throws(Errno) -> Result
     ) throws(Errno) -> Result {
-        let view = place.shard.pointee.view
+        let view = unsafe place.shard.pointee.view
         let record = view.record(place.index)
-        let parent = view.directoryPath(record.directory)
-        let name = record.name
-        if parent.isEmpty { return try body(name) }
+        let parent = unsafe view.directoryPath(record.directory)
+        let name = unsafe record.name
+        if unsafe parent.isEmpty { return try unsafe body(name) }
         let count = parent.count + 1 + name.count
         // Up to 1 KiB this is the stack; longer paths are rare and pay for a heap buffer.
-        let outcome = withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { buffer in
-            buffer.copyMemory(from: parent)
-            buffer[parent.count] = 0
-            UnsafeMutableRawBufferPointer(rebasing: buffer[(parent.count + 1)...]).copyMemory(from: name)
-            return Swift.Result { () throws(Errno) in try body(UnsafeRawBufferPointer(buffer)) }
+        let outcome = unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { buffer in
+            unsafe buffer.copyMemory(from: parent)
+            unsafe buffer[parent.count] = 0
+            unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[(parent.count + 1)...]).copyMemory(
+                from: name)
+            return Swift.Result { () throws(Errno) in try unsafe body(UnsafeRawBufferPointer(buffer)) }
         }
         return try outcome.get()
     }

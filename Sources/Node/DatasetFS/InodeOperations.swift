@@ -45,7 +45,7 @@ package enum OpenDecision: Sendable {
 /// A read's answer, called exactly once: on the calling thread for a hit, on a fetch thread for a miss.
 ///
 /// Plain pointers, so that a hit costs no allocation and no reference counting.
-package struct ReadCompletion: @unchecked Sendable {
+@safe package struct ReadCompletion: @unchecked Sendable {
     // Sendable: whoever makes it vouches that `context` may be completed from any thread.
 
     /// `count` `ReadSegment`s in file order (shorter in all than asked means end of file), or an errno and no segments.
@@ -60,32 +60,32 @@ package struct ReadCompletion: @unchecked Sendable {
     package let deliver: Deliver
 
     package init(context: UnsafeMutableRawPointer, deliver: Deliver) {
-        self.context = context
-        self.deliver = deliver
+        unsafe self.context = unsafe context
+        unsafe self.deliver = unsafe deliver
     }
 }
 
 /// One run of bytes of an answer; laid out as `struct iovec`.
-package struct ReadSegment: @unchecked Sendable {
+@safe package struct ReadSegment: @unchecked Sendable {
     // Sendable: points into a mapping or buffer that outlives the call that is given it.
     package var base: UnsafeMutableRawPointer?
     package var length: Int
 
     package init(base: UnsafeMutableRawPointer?, length: Int) {
-        self.base = base
+        unsafe self.base = unsafe base
         self.length = length
     }
 }
 
 /// A directory entry as `list` shows it. `name` is valid during the call only.
-package struct ListedEntry: ~Copyable {
+@safe package struct ListedEntry: ~Copyable {
     package let name: UnsafeRawBufferPointer
     package let attributes: NodeAttributes
     /// Where to go on after this entry.
     package let nextCookie: UInt64
 
     package init(name: UnsafeRawBufferPointer, attributes: NodeAttributes, nextCookie: UInt64) {
-        self.name = name
+        unsafe self.name = unsafe name
         self.attributes = attributes
         self.nextCookie = nextCookie
     }

@@ -21,79 +21,85 @@ enum Callbacks {
     }
 
     private static func addConnection(_ table: inout fuse_lowlevel_ops) {
-        table.`init` = { _, connection in
-            if let connection { negotiate(&connection.pointee) }
+        unsafe table.`init` = { _, connection in
+            if let connection = unsafe connection { unsafe negotiate(&connection.pointee) }
         }
-        table.statfs = { request, _ in serve(request) { $0.replyStatistics($1) } }
-        table.forget = { request, _, _ in if let request { fuse_reply_none(request) } }
-        table.forget_multi = { request, _, _ in if let request { fuse_reply_none(request) } }
+        unsafe table.statfs = { request, _ in unsafe serve(request) { unsafe $0.replyStatistics($1) } }
+        unsafe table.forget = { request, _, _ in
+            if let request = unsafe request { unsafe fuse_reply_none(request) }
+        }
+        unsafe table.forget_multi = { request, _, _ in
+            if let request = unsafe request { unsafe fuse_reply_none(request) }
+        }
     }
 
     private static func addNames(_ table: inout fuse_lowlevel_ops) {
-        table.lookup = { request, parent, name in
-            serve(request) { $0.lookUp($1, Inode(rawValue: parent), name) }
+        unsafe table.lookup = { request, parent, name in
+            unsafe serve(request) { unsafe $0.lookUp($1, Inode(rawValue: parent), name) }
         }
-        table.getattr = { request, inode, _ in
-            serve(request) { $0.replyAttributes($1, Inode(rawValue: inode)) }
+        unsafe table.getattr = { request, inode, _ in
+            unsafe serve(request) { unsafe $0.replyAttributes($1, Inode(rawValue: inode)) }
         }
-        table.readlink = { request, inode in
-            serve(request) { $0.replyLink($1, Inode(rawValue: inode)) }
+        unsafe table.readlink = { request, inode in
+            unsafe serve(request) { unsafe $0.replyLink($1, Inode(rawValue: inode)) }
         }
         // The kernel then asks no more, and keeps listings in its page cache.
-        table.opendir = { request, _, _ in refuse(request, ENOSYS) }
-        table.readdir = { request, inode, size, offset, _ in
-            serve(request) {
-                $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: false)
+        unsafe table.opendir = { request, _, _ in unsafe refuse(request, ENOSYS) }
+        unsafe table.readdir = { request, inode, size, offset, _ in
+            unsafe serve(request) {
+                unsafe $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: false)
             }
         }
-        table.readdirplus = { request, inode, size, offset, _ in
-            serve(request) {
-                $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: true)
+        unsafe table.readdirplus = { request, inode, size, offset, _ in
+            unsafe serve(request) {
+                unsafe $0.replyListing($1, Inode(rawValue: inode), size, offset, withAttributes: true)
             }
         }
-        table.getxattr = { request, inode, name, size in
-            serve(request) { $0.replyExtendedAttribute($1, Inode(rawValue: inode), name, size) }
+        unsafe table.getxattr = { request, inode, name, size in
+            unsafe serve(request) { unsafe $0.replyExtendedAttribute($1, Inode(rawValue: inode), name, size) }
         }
-        table.listxattr = { request, inode, size in
-            serve(request) { $0.replyExtendedAttributeNames($1, Inode(rawValue: inode), size) }
+        unsafe table.listxattr = { request, inode, size in
+            unsafe serve(request) { unsafe $0.replyExtendedAttributeNames($1, Inode(rawValue: inode), size) }
         }
     }
 
     private static func addFiles(_ table: inout fuse_lowlevel_ops) {
-        table.open = { request, inode, info in
-            serve(request) { core, request in
+        unsafe table.open = { request, inode, info in
+            unsafe serve(request) { core, request in
                 if core.profile == .zeroMessageOpen {
-                    fuse_reply_err(request, ENOSYS)
+                    unsafe fuse_reply_err(request, ENOSYS)
                 } else {
-                    core.open(request, Inode(rawValue: inode), flags: info?.pointee.flags ?? 0)
+                    unsafe core.open(request, Inode(rawValue: inode), flags: info?.pointee.flags ?? 0)
                 }
             }
         }
-        table.release = { request, inode, info in
-            serve(request) { $0.release($1, Inode(rawValue: inode), handle: info?.pointee.fh ?? 0) }
+        unsafe table.release = { request, inode, info in
+            unsafe serve(request) {
+                unsafe $0.release($1, Inode(rawValue: inode), handle: info?.pointee.fh ?? 0)
+            }
         }
-        table.read = { request, inode, size, offset, _ in
-            serve(request) { $0.read($1, Inode(rawValue: inode), size, offset) }
+        unsafe table.read = { request, inode, size, offset, _ in
+            unsafe serve(request) { unsafe $0.read($1, Inode(rawValue: inode), size, offset) }
         }
     }
 
     /// The mount is read-only, so the kernel refuses these itself; this is for a mount that was made
     /// writable by other hands.
     private static func addRefusals(_ table: inout fuse_lowlevel_ops) {
-        table.setattr = { request, _, _, _, _ in refuse(request, EROFS) }
-        table.mknod = { request, _, _, _, _ in refuse(request, EROFS) }
-        table.mkdir = { request, _, _, _ in refuse(request, EROFS) }
-        table.unlink = { request, _, _ in refuse(request, EROFS) }
-        table.rmdir = { request, _, _ in refuse(request, EROFS) }
-        table.symlink = { request, _, _, _ in refuse(request, EROFS) }
-        table.rename = { request, _, _, _, _, _ in refuse(request, EROFS) }
-        table.link = { request, _, _, _ in refuse(request, EROFS) }
-        table.write = { request, _, _, _, _, _ in refuse(request, EROFS) }
-        table.setxattr = { request, _, _, _, _, _ in refuse(request, EROFS) }
-        table.removexattr = { request, _, _ in refuse(request, EROFS) }
-        table.create = { request, _, _, _, _ in refuse(request, EROFS) }
-        table.fallocate = { request, _, _, _, _, _ in refuse(request, EROFS) }
-        table.copy_file_range = { request, _, _, _, _, _, _, _, _ in refuse(request, EROFS) }
+        unsafe table.setattr = { request, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.mknod = { request, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.mkdir = { request, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.unlink = { request, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.rmdir = { request, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.symlink = { request, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.rename = { request, _, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.link = { request, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.write = { request, _, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.setxattr = { request, _, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.removexattr = { request, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.create = { request, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.fallocate = { request, _, _, _, _, _ in unsafe refuse(request, EROFS) }
+        unsafe table.copy_file_range = { request, _, _, _, _, _, _, _, _ in unsafe refuse(request, EROFS) }
     }
 }
 
@@ -101,12 +107,12 @@ enum Callbacks {
 
 @inline(__always)
 private func serve(_ request: fuse_req_t?, _ body: (SessionCore, fuse_req_t) -> Void) {
-    guard let request, let userdata = fuse_req_userdata(request) else { return }
-    Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
+    guard let request = unsafe request, let userdata = unsafe fuse_req_userdata(request) else { return }
+    unsafe Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { unsafe body($0, request) }
 }
 
 private func refuse(_ request: fuse_req_t?, _ error: Int32) {
-    if let request { fuse_reply_err(request, error) }
+    if let request = unsafe request { unsafe fuse_reply_err(request, error) }
 }
 
 /// Chooses what to have of what the kernel offers. libfuse fills in defaults for file systems that

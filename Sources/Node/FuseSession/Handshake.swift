@@ -7,9 +7,9 @@ package struct Handshake: Sendable, Equatable {
     package var reply: [UInt8]
 
     private func field<Value: FixedWidthInteger>(_ bytes: [UInt8], _ offset: Int, _: Value.Type) -> Value {
-        bytes.withUnsafeBytes { raw in
+        unsafe bytes.withUnsafeBytes { raw in
             guard offset + MemoryLayout<Value>.size <= raw.count else { return 0 }
-            return raw.loadUnaligned(fromByteOffset: offset, as: Value.self)
+            return unsafe raw.loadUnaligned(fromByteOffset: offset, as: Value.self)
         }
     }
 
@@ -57,12 +57,12 @@ enum Init {
     static func enablePassthrough(offered: UInt64, reply: UnsafeMutableRawBufferPointer) -> Bool {
         let needed = extended | passthrough
         guard offered & needed == needed, reply.count == replyLength else { return false }
-        let low = reply.loadUnaligned(fromByteOffset: replyFlags, as: UInt32.self)
-        let high = reply.loadUnaligned(fromByteOffset: replyFlags2, as: UInt32.self)
-        reply.storeBytes(of: low | UInt32(extended), toByteOffset: replyFlags, as: UInt32.self)
+        let low = unsafe reply.loadUnaligned(fromByteOffset: replyFlags, as: UInt32.self)
+        let high = unsafe reply.loadUnaligned(fromByteOffset: replyFlags2, as: UInt32.self)
+        unsafe reply.storeBytes(of: low | UInt32(extended), toByteOffset: replyFlags, as: UInt32.self)
         let passthroughHigh = UInt32(truncatingIfNeeded: passthrough >> 32)
-        reply.storeBytes(of: high | passthroughHigh, toByteOffset: replyFlags2, as: UInt32.self)
-        reply.storeBytes(of: 1, toByteOffset: replyMaxStackDepth, as: UInt32.self)
+        unsafe reply.storeBytes(of: high | passthroughHigh, toByteOffset: replyFlags2, as: UInt32.self)
+        unsafe reply.storeBytes(of: 1, toByteOffset: replyMaxStackDepth, as: UInt32.self)
         return true
     }
 }

@@ -9,33 +9,33 @@ extension SessionCore {
         _ request: fuse_req_t, _ directory: Inode, _ size: Int, _ offset: off_t, withAttributes: Bool
     ) {
         guard let cookie = UInt64(exactly: offset) else {
-            fuse_reply_err(request, EINVAL)
+            unsafe fuse_reply_err(request, EINVAL)
             return
         }
         withWorker { worker in
             guard let worker else {
                 // libfuse calls back on the thread that gave it the request, which is always a worker.
-                fuse_reply_err(request, EIO)
+                unsafe fuse_reply_err(request, EIO)
                 return
             }
-            var listing = Listing(
+            var listing = unsafe Listing(
                 request: request, room: min(size, worker.listing.count), withAttributes: withAttributes)
             do throws(Errno) {
                 try operations.list(directory, from: cookie) { entry in listing.add(entry, worker) }
             } catch {
                 // What fits was read before the error; the caller gets it first and the error next time.
                 if listing.used == 0 {
-                    fuse_reply_err(request, error.rawValue)
+                    unsafe fuse_reply_err(request, error.rawValue)
                     return
                 }
             }
-            Self.reply(request, UnsafeRawBufferPointer(rebasing: worker.listing[..<listing.used]))
+            unsafe Self.reply(request, UnsafeRawBufferPointer(rebasing: worker.listing[..<listing.used]))
         }
     }
 }
 
 /// A reply to readdir being put together in the worker's buffer.
-private struct Listing {
+@safe private struct Listing {
     let request: fuse_req_t
     let room: Int
     let withAttributes: Bool
@@ -43,27 +43,30 @@ private struct Listing {
 
     /// `false` when the entry does not fit.
     mutating func add(_ entry: borrowing ListedEntry, _ worker: Worker) -> Bool {
-        let length = entry.name.count
+        let length = unsafe entry.name.count
         // A name that no lookup could name again is not shown; nor a place that telldir(3) cannot tell.
         guard length > 0, length <= Limits.nameBytes, let next = off_t(exactly: entry.nextCookie) else {
             return true
         }
-        UnsafeMutableRawBufferPointer(worker.name).copyMemory(from: entry.name)
-        worker.name[length] = 0
-        let target = worker.listing.baseAddress.map { ($0 + used).assumingMemoryBound(to: CChar.self) }
+        unsafe UnsafeMutableRawBufferPointer(worker.name).copyMemory(from: entry.name)
+        unsafe worker.name[length] = 0
+        let target = unsafe worker.listing.baseAddress.map {
+            unsafe ($0 + used).assumingMemoryBound(to: CChar.self)
+        }
         let needed: Int
         if withAttributes {
             var parameters = fuse_entry_param()
             SessionCore.fill(&parameters, entry.attributes)
             // The kernel looks up neither, so no inode is handed out for them.
-            if Self.isDots(entry.name) { parameters.ino = 0 }
-            needed = fuse_add_direntry_plus(
+            if unsafe Self.isDots(entry.name) { parameters.ino = 0 }
+            needed = unsafe fuse_add_direntry_plus(
                 request, target, room - used, worker.name.baseAddress, &parameters, next)
         } else {
             var status = stat()
             status.st_ino = UInt(entry.attributes.inode.rawValue)
             status.st_mode = entry.attributes.mode
-            needed = fuse_add_direntry(request, target, room - used, worker.name.baseAddress, &status, next)
+            needed = unsafe fuse_add_direntry(
+                request, target, room - used, worker.name.baseAddress, &status, next)
         }
         guard needed <= room - used else { return false }
         used += needed
@@ -72,6 +75,7 @@ private struct Listing {
 
     private static func isDots(_ name: UnsafeRawBufferPointer) -> Bool {
         let dot = UInt8(ascii: ".")
-        return (name.count == 1 && name[0] == dot) || (name.count == 2 && name[0] == dot && name[1] == dot)
+        return unsafe (name.count == 1 && name[0] == dot)
+            || (name.count == 2 && name[0] == dot && name[1] == dot)
     }
 }

@@ -12,7 +12,9 @@ struct MountHelper {
 
     /// `nil` when it is not installed.
     init?(candidates: [ByteString] = MountHelper.candidates) {
-        let found = candidates.first { candidate in candidate.withCString { access($0, X_OK) } == 0 }
+        let found = candidates.first { candidate in
+            unsafe candidate.withCString { unsafe access($0, X_OK) } == 0
+        }
         guard let found else { return nil }
         path = found
     }
@@ -57,14 +59,16 @@ struct MountHelper {
         var chunk = [UInt8](repeating: 0, count: 1024)
         let descriptor = said.rawValue
         while true {
-            let count = chunk.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe read(descriptor, $0.baseAddress, $0.count)
+            }
             if count < 0, Errno.last == .interrupted { continue }
             if count <= 0 { break }
             // Read to the end, or the helper would block; keep what a person would read.
             if message.count < 4096 { message += chunk.prefix(count) }
         }
         var status: Int32 = 0
-        while waitpid(child, &status, 0) < 0 {
+        while unsafe waitpid(child, &status, 0) < 0 {
             if Errno.last != .interrupted { throw .system("waitpid", .last) }
         }
         if status == 0 { return }
@@ -76,25 +80,27 @@ struct MountHelper {
         _ arguments: [ByteString], _ environment: [ByteString], standardError: Int32,
         passing: (Int32, Int32)?
     ) throws(Failure) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, standardError, 2)
-        if let (from, to) = passing { posix_spawn_file_actions_adddup2(&actions, from, to) }
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        unsafe posix_spawn_file_actions_adddup2(&actions, standardError, 2)
+        if let (from, to) = passing { unsafe posix_spawn_file_actions_adddup2(&actions, from, to) }
 
-        var argv = ([path] + arguments).map(Self.duplicate) + [nil]
-        var envp = (environment + ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]).map(Self.duplicate) + [nil]
-        defer { for string in argv + envp { free(string) } }
+        var argv = unsafe ([path] + arguments).map(Self.duplicate) + [nil]
+        var envp = unsafe (environment + ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]).map(Self.duplicate) + [nil]
+        defer { for unsafestring in unsafe argv + envp { unsafe free(string) } }
         // The helper must not inherit the signals that this thread blocks.
         var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
         var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        unsafe sigemptyset(&none)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var child = pid_t()
-        let status = path.withCString { posix_spawn(&child, $0, &actions, &attributes, &argv, &envp) }
+        let status = unsafe path.withCString {
+            unsafe posix_spawn(&child, $0, &actions, &attributes, &argv, &envp)
+        }
         if status != 0 { throw .system("posix_spawn of \(path)", Errno(rawValue: status)) }
         return child
     }
@@ -102,11 +108,11 @@ struct MountHelper {
     private static func socketPair() throws(Failure) -> (Int32, Int32) {
         var sockets: [Int32] = [-1, -1]
         let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
-        guard socketpair(AF_UNIX, type, 0, &sockets) == 0 else { throw .system("socketpair", .last) }
+        guard unsafe socketpair(AF_UNIX, type, 0, &sockets) == 0 else { throw .system("socketpair", .last) }
         return (sockets[0], sockets[1])
     }
 
     private static func duplicate(_ string: ByteString) -> UnsafeMutablePointer<CChar>? {
-        string.withCString { strdup($0) }
+        unsafe string.withCString { unsafe strdup($0) }
     }
 }

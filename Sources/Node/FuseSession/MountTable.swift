@@ -84,18 +84,18 @@ enum MountTable {
     }
 
     private static func realPath(_ path: ByteString) throws(Errno) -> ByteString {
-        try path.withCString { path throws(Errno) in
-            guard let resolved = realpath(path, nil) else { throw Errno.last }
-            defer { free(resolved) }
-            return ByteString(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
+        try unsafe path.withCString { path throws(Errno) in
+            guard let resolved = unsafe realpath(path, nil) else { throw Errno.last }
+            defer { unsafe free(resolved) }
+            return unsafe ByteString(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
         }
     }
 
     private static func readLink(_ path: ByteString) -> ByteString? {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
-        let count = path.withCString { path in
-            buffer.withUnsafeMutableBytes { raw in
-                raw.baseAddress.map { readlink(path, $0, raw.count) } ?? -1
+        let count = unsafe path.withCString { path in
+            unsafe buffer.withUnsafeMutableBytes { raw in
+                unsafe raw.baseAddress.map { unsafe readlink(path, $0, raw.count) } ?? -1
             }
         }
         return count > 0 ? ByteString(Array(buffer.prefix(count))) : nil
@@ -111,7 +111,7 @@ func readSmallFile(_ path: ByteString) throws(Errno) -> [UInt8] {
         // Not pread: procfs makes whole lines only for plain reads that follow one another.
         let descriptor = file.rawValue
         let count = try retryingOnInterrupt {
-            chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            unsafe chunk.withUnsafeMutableBytes { unsafe Glibc.read(descriptor, $0.baseAddress, $0.count) }
         }
         if count == 0 { return bytes }
         bytes += chunk.prefix(count)

@@ -19,10 +19,10 @@ extension Mounter {
             + ",default_permissions,max_read=\(Self.maxReadBytes)"
         if options.allowOther { data += ",allow_other" }
         let flags = UInt(1 /* MS_RDONLY */ | 2 /* MS_NOSUID */ | 4 /* MS_NODEV */)
-        let status = mountPoint.withCString { target in
-            options.source.withCString { source in
-                Self.fileSystemType.withCString { type in
-                    data.withCString { mount(source, target, type, flags, $0) }
+        let status = unsafe mountPoint.withCString { target in
+            unsafe options.source.withCString { source in
+                unsafe Self.fileSystemType.withCString { type in
+                    unsafe data.withCString { unsafe mount(source, target, type, flags, $0) }
                 }
             }
         }

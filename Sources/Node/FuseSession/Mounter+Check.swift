@@ -50,7 +50,7 @@ extension Mounter {
         do throws(Errno) {
             try Thread(name: "kaml-probe") {
                 var status = statvfs()
-                let result = mountPoint.withCString { statvfs($0, &status) }
+                let result = unsafe mountPoint.withCString { unsafe statvfs($0, &status) }
                 let error: Int32 = result < 0 ? errno : 0
                 let isDead = error == ENOTCONN || error == ECONNABORTED
                 probe.outcome.store(isDead ? .dead : .answers, ordering: .releasing)

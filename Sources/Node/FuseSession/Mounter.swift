@@ -73,7 +73,7 @@ package struct Mounter: Sendable {
         }
         // UMOUNT_NOFOLLOW: the path was resolved above; a symlink put there since is not ours.
         let flags = Int32(8 /* UMOUNT_NOFOLLOW */) | (lazily ? Int32(2 /* MNT_DETACH */) : 0)
-        if mountPoint.withCString({ umount2($0, flags) }) == 0 { return }
+        if unsafe mountPoint.withCString({ unsafe umount2($0, flags) }) == 0 { return }
         switch Errno.last {
         case .busy: throw MountError(mountPoint, .busy)
         case .invalid: throw MountError(mountPoint, .notMounted)
@@ -93,8 +93,8 @@ package struct Mounter: Sendable {
             let path = ByteString("/sys/class/bdi").appending(entry.device).appending("read_ahead_kb")
             let file = try FileDescriptor.open(path, O_WRONLY)
             let text = ByteString(String(kibibytes))
-            try text.withCString { bytes throws(Errno) in
-                try file.write(UnsafeRawBufferPointer(start: bytes, count: text.count), at: 0)
+            try unsafe text.withCString { bytes throws(Errno) in
+                try unsafe file.write(UnsafeRawBufferPointer(start: bytes, count: text.count), at: 0)
             }
         } catch {
             throw MountError(options.mountPoint, .systemCall(name: "setting read_ahead_kb", error: error))

@@ -16,14 +16,14 @@ extension SessionCore {
 
     func open(_ request: fuse_req_t, _ inode: Inode, flags: Int32) {
         guard flags & O_ACCMODE == O_RDONLY else {
-            fuse_reply_err(request, EROFS)
+            unsafe fuse_reply_err(request, EROFS)
             return
         }
         let decision: OpenDecision
         do throws(Errno) {
             decision = try operations.open(inode)
         } catch {
-            fuse_reply_err(request, error.rawValue)
+            unsafe fuse_reply_err(request, error.rawValue)
             return
         }
         var handle: Handle = []
@@ -34,14 +34,14 @@ extension SessionCore {
             modes.opened(inode, as: mode)
             return mode
         }
-        if sendOpen(request, mode, handle) == 0 { return }
+        if unsafe sendOpen(request, mode, handle) == 0 { return }
         // The caller was killed meanwhile: the kernel knows nothing of this open and will not release it.
         undo(inode, handle)
     }
 
     func release(_ request: fuse_req_t, _ inode: Inode, handle: UInt64) {
         undo(inode, Handle(rawValue: handle))
-        fuse_reply_err(request, 0)
+        unsafe fuse_reply_err(request, 0)
     }
 
     private func undo(_ inode: Inode, _ handle: Handle) {
@@ -92,8 +92,9 @@ extension SessionCore {
             reply = (handle.rawValue, passthrough, backing)
             count(.passthroughOpens)
         }
-        return withUnsafeBytes(of: &reply) { bytes in
-            fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+        return unsafe withUnsafeBytes(of: &reply) { bytes in
+            unsafe fuse_reply_buf(
+                request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
         }
     }
 }

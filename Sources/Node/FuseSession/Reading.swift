@@ -7,9 +7,10 @@ import System
 extension SessionCore {
     @inline(__always)
     func read(_ request: fuse_req_t, _ inode: Inode, _ size: Int, _ offset: off_t) {
-        let completion = ReadCompletion(context: UnsafeMutableRawPointer(request), deliver: Self.deliver)
+        let completion = unsafe ReadCompletion(
+            context: UnsafeMutableRawPointer(request), deliver: Self.deliver)
         guard let start = UInt64(exactly: offset), size >= 0 else {
-            completion.deliver(completion.context, nil, 0, EINVAL)
+            unsafe completion.deliver(completion.context, nil, 0, EINVAL)
             return
         }
         operations.read(inode, offset: start, length: size, completion: completion)
@@ -18,21 +19,21 @@ extension SessionCore {
     /// On any thread. The request is its own context, so that a hit allocates and retains nothing here.
     private static let deliver: ReadCompletion.Deliver = { context, segments, count, error in
         let request = OpaquePointer(context)
-        guard let userdata = fuse_req_userdata(request) else { return }
-        Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { core in
+        guard let userdata = unsafe fuse_req_userdata(request) else { return }
+        unsafe Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { core in
             if error != 0 {
-                fuse_reply_err(request, error)
+                unsafe fuse_reply_err(request, error)
             } else if count == 0 {
-                fuse_reply_buf(request, nil, 0)
-            } else if let segments = segments?.assumingMemoryBound(to: iovec.self) {
-                let pieces = UnsafeBufferPointer(start: segments, count: count)
+                unsafe fuse_reply_buf(request, nil, 0)
+            } else if let segments = unsafe segments?.assumingMemoryBound(to: iovec.self) {
+                let pieces = unsafe UnsafeBufferPointer(start: segments, count: count)
                 var bytes = 0
-                for piece in pieces { bytes &+= piece.iov_len }
+                for unsafepiece in unsafe pieces { unsafe bytes &+= piece.iov_len }
                 // Before the reply: whoever has read the bytes finds them counted.
                 core.count(.readBytes, UInt64(bytes))
-                reply(request, pieces, bytes)
+                unsafe reply(request, pieces, bytes)
             } else {
-                fuse_reply_err(request, EIO)
+                unsafe fuse_reply_err(request, EIO)
             }
             // Last: once all are answered the session may be freed.
             core.count(.readsAnswered)
@@ -42,11 +43,12 @@ extension SessionCore {
     private static func reply(_ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int) {
         if pieces.count == 1 {
             // Unlike fuse_reply_iov, which copies the list into fresh memory.
-            Self.reply(request, UnsafeRawBufferPointer(start: pieces[0].iov_base, count: pieces[0].iov_len))
+            unsafe Self.reply(
+                request, UnsafeRawBufferPointer(start: pieces[0].iov_base, count: pieces[0].iov_len))
         } else if pieces.count <= Limits.segments {
-            fuse_reply_iov(request, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
+            unsafe fuse_reply_iov(request, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
         } else {
-            replyCopied(request, pieces, bytes)
+            unsafe replyCopied(request, pieces, bytes)
         }
     }
 
@@ -56,13 +58,13 @@ extension SessionCore {
         _ request: fuse_req_t, _ pieces: UnsafeBufferPointer<iovec>, _ bytes: Int
     ) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes, alignment: 16)
-        defer { copy.deallocate() }
+        defer { unsafe copy.deallocate() }
         var filled = 0
-        for piece in pieces {
-            let source = UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len)
-            UnsafeMutableRawBufferPointer(rebasing: copy[filled...]).copyMemory(from: source)
+        for unsafepiece in unsafe pieces {
+            let source = unsafe UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len)
+            unsafe UnsafeMutableRawBufferPointer(rebasing: copy[filled...]).copyMemory(from: source)
             filled += source.count
         }
-        reply(request, UnsafeRawBufferPointer(copy))
+        unsafe reply(request, UnsafeRawBufferPointer(copy))
     }
 }

@@ -9,35 +9,35 @@ extension SessionCore {
     static let validSeconds = Double(Int32.max)
 
     func lookUp(_ request: fuse_req_t, _ parent: Inode, _ name: UnsafePointer<CChar>?) {
-        guard let name = Self.bounded(name, Limits.nameBytes) else {
-            fuse_reply_err(request, ENAMETOOLONG)
+        guard let name = unsafe Self.bounded(name, Limits.nameBytes) else {
+            unsafe fuse_reply_err(request, ENAMETOOLONG)
             return
         }
         do throws(Errno) {
             // All zero is a negative entry: "no such name", to be remembered.
             var entry = fuse_entry_param()
             entry.entry_timeout = Self.validSeconds
-            if let attributes = try operations.lookup(name, in: parent) {
+            if let attributes = try unsafe operations.lookup(name, in: parent) {
                 Self.fill(&entry, attributes)
             }
-            fuse_reply_entry(request, &entry)
+            unsafe fuse_reply_entry(request, &entry)
         } catch {
-            fuse_reply_err(request, error.rawValue)
+            unsafe fuse_reply_err(request, error.rawValue)
         }
     }
 
     func replyAttributes(_ request: fuse_req_t, _ inode: Inode) {
         do throws(Errno) {
             var status = Self.status(try operations.attributes(of: inode))
-            fuse_reply_attr(request, &status, Self.validSeconds)
+            unsafe fuse_reply_attr(request, &status, Self.validSeconds)
         } catch {
-            fuse_reply_err(request, error.rawValue)
+            unsafe fuse_reply_err(request, error.rawValue)
         }
     }
 
     func replyLink(_ request: fuse_req_t, _ inode: Inode) {
-        replyOnce(request, otherwise: EIO) { answer throws(Errno) in
-            try operations.readLink(inode) { target in answer(.bytes(target)) }
+        unsafe replyOnce(request, otherwise: EIO) { answer throws(Errno) in
+            try unsafe operations.readLink(inode) { target in unsafe answer(.bytes(target)) }
         }
     }
 
@@ -49,30 +49,30 @@ extension SessionCore {
         status.f_blocks = UInt(totals.bytes / 4096 + (totals.bytes % 4096 == 0 ? 0 : 1))
         status.f_files = UInt(totals.entries)
         status.f_namemax = UInt(Limits.nameBytes)
-        fuse_reply_statfs(request, &status)
+        unsafe fuse_reply_statfs(request, &status)
     }
 
     func replyExtendedAttribute(
         _ request: fuse_req_t, _ inode: Inode, _ name: UnsafePointer<CChar>?, _ size: Int
     ) {
-        guard let name = Self.bounded(name, Limits.attributeNameBytes) else {
-            fuse_reply_err(request, ERANGE)
+        guard let name = unsafe Self.bounded(name, Limits.attributeNameBytes) else {
+            unsafe fuse_reply_err(request, ERANGE)
             return
         }
-        replyOnce(request, otherwise: ENODATA) { answer throws(Errno) in
-            try operations.extendedAttribute(name, of: inode) { answer(.sized($0, size)) }
+        unsafe replyOnce(request, otherwise: ENODATA) { answer throws(Errno) in
+            try unsafe operations.extendedAttribute(name, of: inode) { unsafe answer(.sized($0, size)) }
         }
     }
 
     func replyExtendedAttributeNames(_ request: fuse_req_t, _ inode: Inode, _ size: Int) {
-        replyOnce(request, otherwise: EIO) { answer throws(Errno) in
-            try operations.extendedAttributeNames(of: inode) { answer(.sized($0, size)) }
+        unsafe replyOnce(request, otherwise: EIO) { answer throws(Errno) in
+            try unsafe operations.extendedAttributeNames(of: inode) { unsafe answer(.sized($0, size)) }
         }
     }
 
     // MARK: - Replying
 
-    private enum Answer {
+    @safe private enum Answer {
         case bytes(UnsafeRawBufferPointer)
         /// Bytes for a caller that named its buffer's size, 0 asking for the size alone (getxattr(2)).
         case sized(UnsafeRawBufferPointer, Int)
@@ -89,26 +89,27 @@ extension SessionCore {
                 if isAnswered { return }
                 isAnswered = true
                 switch answer {
-                case .bytes(let bytes): Self.reply(request, bytes)
-                case .sized(let bytes, 0): fuse_reply_xattr(request, bytes.count)
-                case .sized(let bytes, let size) where bytes.count > size: fuse_reply_err(request, ERANGE)
-                case .sized(let bytes, _): Self.reply(request, bytes)
+                case .bytes(let bytes): unsafe Self.reply(request, bytes)
+                case .sized(let bytes, 0): unsafe fuse_reply_xattr(request, bytes.count)
+                case .sized(let bytes, let size) where bytes.count > size:
+                    unsafe fuse_reply_err(request, ERANGE)
+                case .sized(let bytes, _): unsafe Self.reply(request, bytes)
                 }
             }
         } catch {
             code = error.rawValue
         }
-        if !isAnswered { fuse_reply_err(request, code) }
+        if !isAnswered { unsafe fuse_reply_err(request, code) }
     }
 
     static func reply(_ request: fuse_req_t, _ bytes: UnsafeRawBufferPointer) {
-        fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+        unsafe fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
     }
 
     static func bounded(_ name: UnsafePointer<CChar>?, _ limit: Int) -> UnsafeRawBufferPointer? {
-        guard let name else { return nil }
-        let length = strnlen(name, limit + 1)
-        return length <= limit ? UnsafeRawBufferPointer(start: name, count: length) : nil
+        guard let name = unsafe name else { return nil }
+        let length = unsafe strnlen(name, limit + 1)
+        return unsafe length <= limit ? UnsafeRawBufferPointer(start: name, count: length) : nil
     }
 
     // MARK: - Attributes as stat(2) has them

@@ -5,7 +5,7 @@ import Synchronization
 import System
 
 /// What the callbacks and the workers share. libfuse holds it as `userdata`; it owns the libfuse session.
-final class SessionCore: @unchecked Sendable {
+@safe final class SessionCore: @unchecked Sendable {
     // Sendable: the libfuse session is thread-safe, `session` is set once before any thread starts, the rest
     // is immutable or behind its own lock.
     let operations: any InodeOperations
@@ -44,35 +44,35 @@ final class SessionCore: @unchecked Sendable {
         notice = configuration.notice
         workers = (0..<max(1, configuration.workers)).map { _ in Worker() }
         var key = pthread_key_t()
-        let status = pthread_key_create(&key, nil)
+        let status = unsafe pthread_key_create(&key, nil)
         workerKey = key
         self.device = device.rawValue
         if status != 0 { throw .system("pthread_key_create", Errno(rawValue: status)) }
 
-        let session = Self.newSession(userdata: Unmanaged.passUnretained(self).toOpaque())
-        guard let session else { throw .libraryRefused }
-        self.session = session
+        let session = unsafe Self.newSession(userdata: Unmanaged.passUnretained(self).toOpaque())
+        guard let session = unsafe session else { throw .libraryRefused }
+        unsafe self.session = unsafe session
         var io = Self.customIO()
         // libfuse closes the descriptor with the session.
-        let status2 = fuse_session_custom_io(session, &io, self.device)
+        let status2 = unsafe fuse_session_custom_io(session, &io, self.device)
         if status2 != 0 { throw .system("fuse_session_custom_io", Errno(rawValue: -status2)) }
         _ = device.release()
     }
 
     deinit {
-        if let session { fuse_session_destroy(session) }
+        if let session = unsafe session { unsafe fuse_session_destroy(session) }
         pthread_key_delete(workerKey)
     }
 
     private static func newSession(userdata: UnsafeMutableRawPointer) -> OpaquePointer? {
         // max_read here and in INIT must agree, or libfuse refuses the handshake.
-        var arguments = fuse_args(argc: 0, argv: nil, allocated: 0)
-        defer { fuse_opt_free_args(&arguments) }
+        var arguments = unsafe fuse_args(argc: 0, argv: nil, allocated: 0)
+        defer { unsafe fuse_opt_free_args(&arguments) }
         for argument in ["kaml", "-omax_read=\(Mounter.maxReadBytes)"] {
-            if fuse_opt_add_arg(&arguments, argument) != 0 { return nil }
+            if unsafe fuse_opt_add_arg(&arguments, argument) != 0 { return nil }
         }
         var operations = Callbacks.table()
-        return fuse_session_new(
+        return unsafe fuse_session_new(
             &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, userdata)
     }
 
@@ -81,8 +81,8 @@ final class SessionCore: @unchecked Sendable {
     /// `nil` on a thread that is no worker of this session.
     @inline(__always)
     func withWorker<Result>(_ body: (Worker?) -> Result) -> Result {
-        guard let pointer = pthread_getspecific(workerKey) else { return body(nil) }
-        return Unmanaged<Worker>.fromOpaque(pointer)._withUnsafeGuaranteedRef { body($0) }
+        guard let pointer = unsafe pthread_getspecific(workerKey) else { return body(nil) }
+        return unsafe Unmanaged<Worker>.fromOpaque(pointer)._withUnsafeGuaranteedRef { body($0) }
     }
 
     @inline(__always)
@@ -117,26 +117,28 @@ final class SessionCore: @unchecked Sendable {
             usleep(1000)
         }
         notice("reads are unanswered a minute after the session's end: its memory is left to them")
-        _ = Unmanaged.passRetained(self)
+        _ = unsafe Unmanaged.passRetained(self)
     }
 
     // MARK: - The hooks under libfuse
 
     private static func customIO() -> fuse_custom_io {
         var io = fuse_custom_io()
-        io.read = { descriptor, buffer, length, userdata in
-            let count = Glibc.read(descriptor, buffer, length)
-            if let userdata, let buffer, count >= Init.requestHeader {
-                Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef {
-                    $0.inspect(UnsafeRawBufferPointer(start: buffer, count: count))
+        unsafe io.read = { descriptor, buffer, length, userdata in
+            let count = unsafe Glibc.read(descriptor, buffer, length)
+            if let userdata = unsafe userdata, let buffer = unsafe buffer, count >= Init.requestHeader {
+                unsafe Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef {
+                    unsafe $0.inspect(UnsafeRawBufferPointer(start: buffer, count: count))
                 }
             }
             return count
         }
-        io.writev = { descriptor, pieces, count, userdata in
-            guard let userdata, let pieces, count > 0 else { return writev(descriptor, pieces, count) }
-            return Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef {
-                $0.send(descriptor, UnsafeMutableBufferPointer(start: pieces, count: Int(count)))
+        unsafe io.writev = { descriptor, pieces, count, userdata in
+            guard let userdata = unsafe userdata, let pieces = unsafe pieces, count > 0 else {
+                return unsafe writev(descriptor, pieces, count)
+            }
+            return unsafe Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef {
+                unsafe $0.send(descriptor, UnsafeMutableBufferPointer(start: pieces, count: Int(count)))
             }
         }
         return io
@@ -145,25 +147,25 @@ final class SessionCore: @unchecked Sendable {
     @inline(__always)
     private func inspect(_ request: UnsafeRawBufferPointer) {
         guard isNegotiating.load(ordering: .relaxed) else { return }
-        if request.loadUnaligned(fromByteOffset: 4, as: UInt32.self) == Init.opcode {
-            initRequest.withLock { $0 = Array(request) }
+        if unsafe request.loadUnaligned(fromByteOffset: 4, as: UInt32.self) == Init.opcode {
+            initRequest.withLock { $0 = unsafe Array(request) }
         }
     }
 
     @inline(__always)
     private func send(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
-        if isNegotiating.load(ordering: .relaxed) { amendInitReply(pieces) }
-        if let header = pieces[0].iov_base, pieces[0].iov_len >= Init.replyHeader,
-            header.loadUnaligned(fromByteOffset: 4, as: Int32.self) != 0
+        if isNegotiating.load(ordering: .relaxed) { unsafe amendInitReply(pieces) }
+        if let header = unsafe pieces[0].iov_base, unsafe pieces[0].iov_len >= Init.replyHeader,
+            unsafe header.loadUnaligned(fromByteOffset: 4, as: Int32.self) != 0
         {
             count(.errors)
         }
-        let sent = writev(descriptor, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
+        let sent = unsafe writev(descriptor, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
         if sent < 0, errno == EFAULT {
             // Pages of a mapping that could not be read. The kernel has answered the request with EIO
             // itself; libfuse would only print about it.
             count(.errors)
-            return pieces.reduce(0) { $0 &+ $1.iov_len }
+            return unsafe pieces.reduce(0) { unsafe $0 &+ $1.iov_len }
         }
         return sent
     }
@@ -171,20 +173,20 @@ final class SessionCore: @unchecked Sendable {
     /// Adds what libfuse 3.14 does not know to the reply to INIT, and notes the agreement.
     private func amendInitReply(_ pieces: UnsafeMutableBufferPointer<iovec>) {
         let request = initRequest.withLock { $0 }
-        guard !request.isEmpty, pieces.count == 2, pieces[1].iov_len == Init.replyLength,
-            let header = pieces[0].iov_base, let body = pieces[1].iov_base
+        guard !request.isEmpty, pieces.count == 2, unsafe pieces[1].iov_len == Init.replyLength,
+            let header = unsafe pieces[0].iov_base, let body = unsafe pieces[1].iov_base
         else { return }
-        let reply = UnsafeMutableRawBufferPointer(start: body, count: Init.replyLength)
+        let reply = unsafe UnsafeMutableRawBufferPointer(start: body, count: Init.replyLength)
         let offered = Handshake(request: request, reply: []).offered
         if profile == .passthrough {
-            let enabled = Init.enablePassthrough(offered: offered, reply: reply)
+            let enabled = unsafe Init.enablePassthrough(offered: offered, reply: reply)
             mayPassThrough.store(enabled, ordering: .relaxed)
             if !enabled {
                 notice("this kernel has no FUSE passthrough (6.9 or later): reads go through the agent")
             }
         }
         let bytes =
-            Array(UnsafeRawBufferPointer(start: header, count: Init.replyHeader))
+            unsafe Array(UnsafeRawBufferPointer(start: header, count: Init.replyHeader))
             + Array(UnsafeRawBufferPointer(reply))
         isNegotiating.store(false, ordering: .relaxed)
         phases.withLock { $0.handshake = Handshake(request: request, reply: bytes) }

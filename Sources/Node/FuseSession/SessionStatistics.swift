@@ -65,7 +65,7 @@ enum Counter: Int, CaseIterable {
 }
 
 /// One thread's counters, on cache lines of their own.
-struct CounterBlock: ~Copyable, @unchecked Sendable {
+@safe struct CounterBlock: ~Copyable, @unchecked Sendable {
     // Sendable: atomics, freed with their one owner.
     private let values: UnsafeMutablePointer<Atomic<UInt64>>
 
@@ -74,26 +74,26 @@ struct CounterBlock: ~Copyable, @unchecked Sendable {
         let stride = MemoryLayout<Atomic<UInt64>>.stride
         let bytes = (Counter.allCases.count * stride + 127) / 128 * 128
         let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 128)
-        values = raw.bindMemory(to: Atomic<UInt64>.self, capacity: Counter.allCases.count)
-        for index in Counter.allCases.indices { (values + index).initialize(to: Atomic(0)) }
+        unsafe values = unsafe raw.bindMemory(to: Atomic<UInt64>.self, capacity: Counter.allCases.count)
+        for index in Counter.allCases.indices { unsafe (values + index).initialize(to: Atomic(0)) }
     }
 
-    deinit { UnsafeMutableRawPointer(values).deallocate() }
+    deinit { unsafe UnsafeMutableRawPointer(values).deallocate() }
 
     /// Only from the block's own thread: a plain load and store, where an addition would lock the bus.
     @inline(__always)
     func addAlone(_ counter: Counter, _ amount: UInt64 = 1) {
-        let value = values + counter.rawValue
-        value.pointee.store(value.pointee.load(ordering: .relaxed) &+ amount, ordering: .releasing)
+        let value = unsafe values + counter.rawValue
+        unsafe value.pointee.store(value.pointee.load(ordering: .relaxed) &+ amount, ordering: .releasing)
     }
 
     /// From any thread.
     func addShared(_ counter: Counter, _ amount: UInt64 = 1) {
-        (values + counter.rawValue).pointee.wrappingAdd(amount, ordering: .releasing)
+        unsafe (values + counter.rawValue).pointee.wrappingAdd(amount, ordering: .releasing)
     }
 
     func value(_ counter: Counter) -> UInt64 {
-        (values + counter.rawValue).pointee.load(ordering: .acquiring)
+        unsafe (values + counter.rawValue).pointee.load(ordering: .acquiring)
     }
 
     func add(to statistics: inout SessionStatistics) {

@@ -4,7 +4,7 @@ import Synchronization
 import System
 
 /// One serving thread's own memory: nothing here is shared with another worker while it runs.
-final class Worker: @unchecked Sendable {
+@safe final class Worker: @unchecked Sendable {
     // Sendable: buffers are touched by the worker's thread only; counters are atomic.
     let counters = CounterBlock()
     /// A request as the kernel hands it over. libfuse announces writes of 1 MiB, so the kernel refuses a
@@ -23,22 +23,22 @@ final class Worker: @unchecked Sendable {
     static let requestBytes = Mounter.maxReadBytes + (64 << 10)
 
     init() {
-        request = .allocate(byteCount: Self.requestBytes, alignment: 4096)
-        listing = .allocate(byteCount: Self.listingBytes, alignment: 4096)
-        name = .allocate(capacity: Limits.nameBytes + 1)
-        name.initialize(repeating: 0)
+        unsafe request = .allocate(byteCount: Self.requestBytes, alignment: 4096)
+        unsafe listing = .allocate(byteCount: Self.listingBytes, alignment: 4096)
+        unsafe name = .allocate(capacity: Limits.nameBytes + 1)
+        unsafe name.initialize(repeating: 0)
     }
 
     deinit {
-        request.deallocate()
-        listing.deallocate()
-        name.deallocate()
+        unsafe request.deallocate()
+        unsafe listing.deallocate()
+        unsafe name.deallocate()
     }
 
     /// Makes the calling thread this worker's.
     func enter(_ core: SessionCore) {
         blockSignals()
-        pthread_setspecific(core.workerKey, Unmanaged.passUnretained(self).toOpaque())
+        unsafe pthread_setspecific(core.workerKey, Unmanaged.passUnretained(self).toOpaque())
         thread.withLock { $0 = pthread_self() }
     }
 
@@ -75,14 +75,15 @@ final class Worker: @unchecked Sendable {
     enum Step { case again, end(SessionEnd) }
 
     func serveOne(_ core: SessionCore) -> Step {
-        var buffer = fuse_buf()
-        buffer.mem = request.baseAddress
-        let received = fuse_session_receive_buf(core.session, &buffer)
+        var buffer = unsafe fuse_buf()
+        unsafe buffer.mem = unsafe request.baseAddress
+        let received = unsafe fuse_session_receive_buf(core.session, &buffer)
         if received > 0 {
             if received >= Init.requestHeader {
-                counters.addAlone(Counter(opcode: request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+                unsafe counters.addAlone(
+                    Counter(opcode: request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
             }
-            fuse_session_process_buf(core.session, &buffer)
+            unsafe fuse_session_process_buf(core.session, &buffer)
             return .again
         }
         switch -received {
@@ -98,11 +99,11 @@ final class Worker: @unchecked Sendable {
     /// Signals are for other threads, but for the one that interrupts this thread's read.
     private func blockSignals() {
         var set = sigset_t()
-        sigfillset(&set)
+        unsafe sigfillset(&set)
         for signal in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, Interruption.signal] {
-            sigdelset(&set, signal)
+            unsafe sigdelset(&set, signal)
         }
-        pthread_sigmask(SIG_SETMASK, &set, nil)
+        unsafe pthread_sigmask(SIG_SETMASK, &set, nil)
     }
 }
 
@@ -124,7 +125,7 @@ enum Interruption {
     /// An empty handler without SA_RESTART: the read ends with EINTR.
     static func install() {
         var action = sigaction()
-        action.__sigaction_handler.sa_handler = { _ in }
-        sigaction(signal, &action, nil)
+        unsafe action.__sigaction_handler.sa_handler = { _ in }
+        unsafe sigaction(signal, &action, nil)
     }
 }

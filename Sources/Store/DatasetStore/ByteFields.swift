@@ -3,15 +3,15 @@
 /// Loads do not check bounds. Whoever makes a view of an object has checked the object's length once; the
 /// offsets used after that are constants of the format or were validated with it.
 extension UnsafeRawPointer {
-    @inline(__always) func u8(_ offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
+    @inline(__always) func u8(_ offset: Int) -> UInt8 { unsafe load(fromByteOffset: offset, as: UInt8.self) }
     @inline(__always) func u16(_ offset: Int) -> UInt16 {
-        UInt16(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+        unsafe UInt16(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt16.self))
     }
     @inline(__always) func u32(_ offset: Int) -> UInt32 {
-        UInt32(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+        unsafe UInt32(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt32.self))
     }
     @inline(__always) func u64(_ offset: Int) -> UInt64 {
-        UInt64(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        unsafe UInt64(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 }
 
@@ -27,11 +27,11 @@ struct ByteBuilder {
     mutating func u32(_ value: UInt32) { append(value.littleEndian) }
     mutating func u64(_ value: UInt64) { append(value.littleEndian) }
     mutating func raw(_ value: some Sequence<UInt8>) { bytes.append(contentsOf: value) }
-    mutating func raw(_ value: UnsafeRawBufferPointer) { bytes.append(contentsOf: value) }
+    mutating func raw(_ value: UnsafeRawBufferPointer) { unsafe bytes.append(contentsOf: value) }
     mutating func zeros(_ count: Int) { bytes.append(contentsOf: repeatElement(0, count: count)) }
 
     private mutating func append<Value: FixedWidthInteger>(_ value: Value) {
-        withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
+        unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
     }
 }
 
@@ -39,19 +39,21 @@ extension UnsafeRawBufferPointer {
     /// The part of the buffer at `offset`, or nil when it does not lie wholly inside.
     func part(at offset: Int, count: Int) -> UnsafeRawBufferPointer? {
         guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else { return nil }
-        return UnsafeRawBufferPointer(rebasing: self[offset..<(offset + count)])
+        return unsafe UnsafeRawBufferPointer(rebasing: self[offset..<(offset + count)])
     }
 
     func startsWith(_ magic: StaticString) -> Bool {
         guard count >= magic.utf8CodeUnitCount else { return false }
-        return elementsEqual2(magic)
+        return unsafe elementsEqual2(magic)
     }
 
     /// The range lies inside.
-    func areZero(_ range: Range<Int>) -> Bool { self[range].allSatisfy { $0 == 0 } }
+    func areZero(_ range: Range<Int>) -> Bool { unsafe self[range].allSatisfy { $0 == 0 } }
 
     private func elementsEqual2(_ magic: StaticString) -> Bool {
-        for index in 0..<magic.utf8CodeUnitCount where self[index] != magic.utf8Start[index] { return false }
+        for index in 0..<magic.utf8CodeUnitCount where unsafe self[index] != magic.utf8Start[index] {
+            return false
+        }
         return true
     }
 }

@@ -25,7 +25,8 @@ package struct SnapshotMountOptions: Sendable {
     package var cache = CacheOptions()
 
     package init(
-        snapshot: ContentHash, name: String, mountPoint: ByteString, cacheDirectory: ByteString, allowOther: Bool
+        snapshot: ContentHash, name: String, mountPoint: ByteString, cacheDirectory: ByteString,
+        allowOther: Bool
     ) {
         self.snapshot = snapshot
         self.name = name
@@ -50,7 +51,8 @@ package final class SnapshotMount: Sendable {
     /// - Throws: `CacheError`, `StoreError`, `MountError`, `FuseSessionError` or `Errno`; nothing is left
     ///   mounted then.
     package init(
-        _ options: SnapshotMountOptions, objects: any ObjectStore, notice: @escaping @Sendable (String) -> Void
+        _ options: SnapshotMountOptions, objects: any ObjectStore,
+        notice: @escaping @Sendable (String) -> Void
     ) throws {
         self.options = options
         cache = try NodeCache(
@@ -111,7 +113,9 @@ package final class SnapshotMount: Sendable {
 
     /// Passthrough pays where few files hold most bytes; elsewhere opens cost more than reads, and the
     /// zero-message open wins. 16 MiB is where one open is lost in the time of reading the file.
-    static func profile(_ wanted: SnapshotMountOptions.Profile, _ statistics: SnapshotStatistics) -> MountProfile {
+    static func profile(_ wanted: SnapshotMountOptions.Profile, _ statistics: SnapshotStatistics)
+        -> MountProfile
+    {
         switch wanted {
         case .large: return .passthrough
         case .small: return .zeroMessageOpen

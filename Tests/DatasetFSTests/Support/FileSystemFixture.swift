@@ -26,14 +26,16 @@ final class FileSystemFixture: Sendable {
     deinit { cache.close() }
 
     /// A pack of chunks as they are.
-    func pack(_ chunks: [[UInt8]], layout: PackLayout) throws -> (pack: PackReference, entries: [ChunkEntry]) {
+    func pack(_ chunks: [[UInt8]], layout: PackLayout) throws -> (pack: PackReference, entries: [ChunkEntry])
+    {
         let writer = try PackWriter(id: PackID(random: HostRandom()), layout: layout, in: store)
         var entries: [ChunkEntry] = []
         var offset: UInt64 = 0
         for chunk in chunks {
             try chunk.withUnsafeBytes { bytes in
                 let encoded = EncodedChunk(
-                    hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none, payload: bytes)
+                    hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
+                    payload: bytes)
                 entries.append(try writer.append(encoded, fileOffset: layout == .file ? offset : nil))
             }
             offset += UInt64(chunk.count)
@@ -60,7 +62,8 @@ final class FileSystemFixture: Sendable {
         }
         let id = try writer.finish().snapshot
         let snapshot = try Snapshot(id, from: StoreManifestSource(objects: objects))
-        return try DatasetFS(snapshot, name: "data@1", cache: cache, origin: origin, clock: clock) { [self] line in
+        return try DatasetFS(snapshot, name: "data@1", cache: cache, origin: origin, clock: clock) {
+            [self] line in
             notices.withLock { $0.append(line) }
         }
     }
@@ -81,7 +84,9 @@ extension DatasetFS {
             let answer = Unmanaged<Answer>.fromOpaque(context).takeRetainedValue()
             var bytes: [UInt8] = []
             if let segments {
-                for segment in UnsafeBufferPointer(start: segments.assumingMemoryBound(to: ReadSegment.self), count: count) {
+                for segment in UnsafeBufferPointer(
+                    start: segments.assumingMemoryBound(to: ReadSegment.self), count: count)
+                {
                     bytes += UnsafeRawBufferPointer(start: segment.base, count: segment.length)
                 }
             }

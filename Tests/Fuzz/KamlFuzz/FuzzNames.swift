@@ -7,9 +7,12 @@ private let snapshot: Snapshot? = {
     let objects = ManifestObjects(store: MemoryObjectStore())
     var writer = ManifestWriter(objects: objects, parent: nil)
     let time = Timestamp(seconds: 0, nanoseconds: 0)
-    func entry(_ directory: ByteString, _ name: ByteString, _ contents: ManifestEntry.Contents) -> ManifestEntry {
+    func entry(_ directory: ByteString, _ name: ByteString, _ contents: ManifestEntry.Contents)
+        -> ManifestEntry
+    {
         ManifestEntry(
-            directory: directory, name: name, mode: contents == .directory ? 0o040755 : 0o100644, userID: 0, groupID: 0,
+            directory: directory, name: name, mode: contents == .directory ? 0o040755 : 0o100644, userID: 0,
+            groupID: 0,
             modified: time, size: 0, contents: contents)
     }
     try? writer.append(entry("", "", .directory))

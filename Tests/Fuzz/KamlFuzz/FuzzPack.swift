@@ -15,7 +15,8 @@ func fuzzPack(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let pack = PackReference(
         id: PackID(high: 0, low: 0), footerHash: hash,
         objectSize: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 0, as: UInt64.self),
-        containerSize: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 8, as: UInt64.self), footerLength: length,
+        containerSize: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 8, as: UInt64.self),
+        footerLength: length,
         chunkCount: UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 16, as: UInt32.self),
         layout: count.isMultiple(of: 2) ? .slots : .file)
     guard pack.isWithinLimits else { return 0 }

@@ -24,7 +24,8 @@ enum Seeds {
         let host = HostFileSystem()
         let folder = directory.appending(parser)
         try host.makeDirectories(folder)
-        let file = try host.open(folder.appending("seed"), 0o1101, mode: 0o644)  // O_WRONLY | O_CREAT | O_TRUNC
+        // O_WRONLY | O_CREAT | O_TRUNC
+        let file = try host.open(folder.appending("seed"), 0o1101, mode: 0o644)
         let outcome = bytes.withUnsafeBytes { bytes in
             Result { () throws(Errno) in try host.write(file, bytes, at: 0) }
         }
@@ -50,15 +51,21 @@ enum Seeds {
     private static func footer(of pack: PackReference, in store: MemoryObjectStore) throws -> [UInt8] {
         let object = try store.readAll(pack.key, limit: 1 << 20)
         var seed: [UInt8] = []
-        withUnsafeBytes(of: (pack.objectSize, pack.containerSize, UInt64(pack.chunkCount))) { seed += Array($0) }
-        return seed + Array(object[(object.count - Int(pack.footerLength))..<(object.count - PackFormat.trailerLength)])
+        withUnsafeBytes(of: (pack.objectSize, pack.containerSize, UInt64(pack.chunkCount))) {
+            seed += Array($0)
+        }
+        return seed
+            + Array(
+                object[(object.count - Int(pack.footerLength))..<(object.count - PackFormat.trailerLength)])
     }
 
     private static func makeManifest(
         in store: MemoryObjectStore, _ pack: PackReference, _ chunks: [ChunkEntry]
     ) throws -> ContentHash {
         var writer = ManifestWriter(objects: ManifestObjects(store: store), parent: nil)
-        func entry(_ name: ByteString, _ mode: UInt32, _ size: UInt64, _ contents: ManifestEntry.Contents) -> ManifestEntry {
+        func entry(_ name: ByteString, _ mode: UInt32, _ size: UInt64, _ contents: ManifestEntry.Contents)
+            -> ManifestEntry
+        {
             ManifestEntry(
                 directory: "", name: name, mode: mode, userID: 0, groupID: 0,
                 modified: Timestamp(seconds: 1, nanoseconds: 2), size: size, contents: contents,
@@ -77,12 +84,16 @@ enum Seeds {
     }
 
     private static func payload() throws -> [UInt8] {
-        guard let dataset = DatasetName("d"), let id = LogID(Array(repeating: 7, count: 16)) else { return [] }
+        guard let dataset = DatasetName("d"), let id = LogID(Array(repeating: 7, count: 16)) else {
+            return []
+        }
         let commit = Commit(
-            dataset: dataset, branch: .main, snapshot: .zero, parent: nil, message: "m", metadata: ["k": "v"], files: 1,
+            dataset: dataset, branch: .main, snapshot: .zero, parent: nil, message: "m", metadata: ["k": "v"],
+            files: 1,
             bytes: 2, newBytes: 3, storedBytes: 4)
         let record = LogRecord(
-            sequence: 1, previous: nil, writer: id, write: id, time: Timestamp(seconds: 5, nanoseconds: 6), author: "a@b",
+            sequence: 1, previous: nil, writer: id, write: id, time: Timestamp(seconds: 5, nanoseconds: 6),
+            author: "a@b",
             change: .commit(commit))
         guard let encoded = record.encoded() else { return [] }
         return try LogEnvelope.open(encoded.bytes).payload
@@ -94,7 +105,9 @@ enum Seeds {
         for length in [3, 200, 70_000] {
             let word = UInt64(length)
             withUnsafeBytes(of: word.littleEndian) { bytes += Array($0) }
-            withUnsafeBytes(of: CRC32C.masked(CRC32C.checksum(ofWord: word)).littleEndian) { bytes += Array($0) }
+            withUnsafeBytes(of: CRC32C.masked(CRC32C.checksum(ofWord: word)).littleEndian) {
+                bytes += Array($0)
+            }
             bytes += [UInt8](repeating: UInt8(length & 0xFF), count: length) + [0, 0, 0, 0]
         }
         return bytes

@@ -4,25 +4,25 @@ import Synchronization
 import System
 
 /// A pack's footer in memory, loaded by one thread while the others wait.
-final class FooterLoader: @unchecked Sendable {
+@safe final class FooterLoader: @unchecked Sendable {
     // Sendable: the pointer is written once, atomically, and its target never changes after that.
-    private let loaded = Atomic<UnsafeMutablePointer<Loaded>?>(nil)
+    private let loaded = unsafe Atomic<UnsafeMutablePointer<Loaded>?>(nil)
     private let isLoading = Monitor(false)
 
-    private struct Loaded {
+    @safe private struct Loaded {
         let footer: PackFooter
         let bytes: UnsafeMutableRawBufferPointer
     }
 
     deinit {
-        guard let loaded = loaded.load(ordering: .acquiring) else { return }
-        loaded.pointee.bytes.deallocate()
-        loaded.deinitialize(count: 1)
-        loaded.deallocate()
+        guard let loaded = unsafe loaded.load(ordering: .acquiring) else { return }
+        unsafe loaded.pointee.bytes.deallocate()
+        unsafe loaded.deinitialize(count: 1)
+        unsafe loaded.deallocate()
     }
 
     var known: PackFooter? {
-        @inline(__always) get { loaded.load(ordering: .acquiring)?.pointee.footer }
+        @inline(__always) get { unsafe loaded.load(ordering: .acquiring)?.pointee.footer }
     }
 
     /// The footer, made by `load` unless somebody has it. `load` gives bytes that this object then owns.
@@ -40,11 +40,11 @@ final class FooterLoader: @unchecked Sendable {
             isLoading.wake()
         }
         if let known { return known }
-        let result = try load()
+        let result = try unsafe load()
         let box = UnsafeMutablePointer<Loaded>.allocate(capacity: 1)
-        box.initialize(to: Loaded(footer: result.footer, bytes: result.bytes))
-        loaded.store(box, ordering: .releasing)
-        return result.footer
+        unsafe box.initialize(to: Loaded(footer: result.footer, bytes: result.bytes))
+        unsafe loaded.store(box, ordering: .releasing)
+        return unsafe result.footer
     }
 }
 
@@ -53,20 +53,20 @@ extension Container {
     /// read of the store.
     package func footer() throws(CacheError) -> PackFooter {
         if let known = footerLoader.known { return known }
-        return try footerLoader.get { () throws(CacheError) in
+        return try unsafe footerLoader.get { () throws(CacheError) in
             // On the heap: a mapped one would raise SIGBUS when the disk fails, and cost a mapping each.
             // 64 bytes a chunk; cache limits may later drop the footers of complete containers here.
             let buffer = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: Int(pack.footerLength), alignment: 64)
-            if let disk, disk.hasFooter, disk.readFooter(into: buffer),
-                let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+            if let disk, disk.hasFooter, unsafe disk.readFooter(into: buffer),
+                let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
             {
-                return (footer, buffer)
+                return unsafe (footer, buffer)
             }
             do throws(CacheError) {
-                return (try fetchFooter(into: buffer), buffer)
+                return unsafe (try fetchFooter(into: buffer), buffer)
             } catch {
-                buffer.deallocate()
+                unsafe buffer.deallocate()
                 throw error
             }
         }
@@ -89,15 +89,15 @@ extension Container {
     func localFooter() -> PackFooter? {
         if let known = footerLoader.known { return known }
         guard let disk, disk.hasFooter else { return nil }
-        return try? footerLoader.get { () throws(CacheError) in
+        return try? unsafe footerLoader.get { () throws(CacheError) in
             let buffer = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: Int(pack.footerLength), alignment: 64)
-            if disk.readFooter(into: buffer),
-                let footer = try? PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+            if unsafe disk.readFooter(into: buffer),
+                let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
             {
-                return (footer, buffer)
+                return unsafe (footer, buffer)
             }
-            buffer.deallocate()
+            unsafe buffer.deallocate()
             throw CacheError(.notFound, "the footer is not on this node", object: pack.key.text)
         }
     }
@@ -110,12 +110,13 @@ extension Container {
         while true {
             do throws(ObjectStoreError) {
                 context.counters.fetchRequests.count()
-                try origin.read(pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
+                try unsafe origin.read(
+                    pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
             } catch { throw CacheError(error) }
             context.counters.fetchedBytes.count(buffer.count)
             do throws(StoreError) {
-                let footer = try PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
-                disk?.persistFooter(UnsafeRawBufferPointer(buffer), bitmap)
+                let footer = try unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+                unsafe disk?.persistFooter(UnsafeRawBufferPointer(buffer), bitmap)
                 return footer
             } catch {
                 // Bytes may be hurt on the way: a second read tells that from a damaged object.

@@ -9,7 +9,7 @@ import System
 /// says whether they are there.
 ///
 /// A container without a disk (the cache's directory takes no files) is one in which nothing is ever present.
-package final class Container: @unchecked Sendable {
+@safe package final class Container: @unchecked Sendable {
     // Sendable: immutable, but for atomics and monitors.
     package let pack: PackReference
     /// The whole container, mapped for reading: `pack.containerSize` bytes. Only chunks that are present hold
@@ -44,19 +44,19 @@ package final class Container: @unchecked Sendable {
         }
         let address =
             if let opened {
-                mmap(nil, length, PROT_READ, MAP_SHARED, opened.disk.data.rawValue, 0)
+                unsafe mmap(nil, length, PROT_READ, MAP_SHARED, opened.disk.data.rawValue, 0)
             } else {
                 // Nobody reads it; it keeps `bytes` a valid pointer.
-                mmap(nil, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                unsafe mmap(nil, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
             }
-        guard let address, address != MAP_FAILED else {
+        guard let address = unsafe address, unsafe address != MAP_FAILED else {
             throw CacheError(
                 .exhausted, "the container cannot be mapped", object: pack.key.text, cause: Errno.last,
                 remedy: "Raise vm.max_map_count, or use fewer packs at a time")
         }
         self.pack = pack
         self.context = context
-        bytes = UnsafeRawPointer(address)
+        unsafe bytes = UnsafeRawPointer(address)
         disk = opened?.disk
         bitmap = opened?.bitmap ?? PresenceBitmap(count: Int(pack.chunkCount))
         trustedCount = Atomic(bitmap.countTrusted())
@@ -77,7 +77,7 @@ package final class Container: @unchecked Sendable {
     package var hasDisk: Bool { disk != nil }
 
     deinit {
-        munmap(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize))
+        unsafe munmap(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize))
         let descriptor = lent.load(ordering: .acquiring)
         if descriptor >= 0 { Glibc.close(descriptor) }
     }
@@ -153,7 +153,7 @@ package final class Container: @unchecked Sendable {
             return false
         }
         do throws(Errno) {
-            try disk.write(plain, at: offset)
+            try unsafe disk.write(plain, at: offset)
         } catch {
             context.counters.readThroughs.count()
             context.noticeDiskTrouble(error)

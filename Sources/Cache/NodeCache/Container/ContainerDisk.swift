@@ -52,12 +52,12 @@ final class ContainerDisk: Sendable {
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-        try context.files.write(data, bytes, at: offset)
+        try unsafe context.files.write(data, bytes, at: offset)
     }
 
     /// Whether `buffer` could be filled from the container's `offset` on.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
-        (try? context.files.read(data, into: buffer, at: offset)) == buffer.count
+        unsafe (try? context.files.read(data, into: buffer, at: offset)) == buffer.count
     }
 
     /// Writes the words of the chunks around `chunk` as they are in `bitmap` now, or leaves that to the thread that
@@ -75,7 +75,7 @@ final class ContainerDisk: Sendable {
     /// Keeps the footer for later lives of the cache. It was verified, and is verified again when it is read.
     func persistFooter(_ bytes: UnsafeRawBufferPointer, _ bitmap: PresenceBitmap) {
         do throws(Errno) {
-            try context.files.write(map, bytes, at: UInt64(ContainerMap.footerOffset(pack)))
+            try unsafe context.files.write(map, bytes, at: UInt64(ContainerMap.footerOffset(pack)))
         } catch { return context.noticeDiskTrouble(error) }
         let leads = ledger.withLock { ledger in
             ledger.isChanged = true
@@ -88,7 +88,7 @@ final class ContainerDisk: Sendable {
     }
 
     func readFooter(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
-        (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack))))
+        unsafe (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack))))
             == buffer.count
     }
 
@@ -103,7 +103,7 @@ final class ContainerDisk: Sendable {
             pairs.appendLittleEndian(pair.present)
             pairs.appendLittleEndian(pair.trusted)
         }
-        header.checksum = pairs.withUnsafeBytes { header.checksum(over: $0) }
+        header.checksum = unsafe pairs.withUnsafeBytes { unsafe header.checksum(over: $0) }
         do throws(Errno) {
             try context.files.sync(data)
             try write(pairs, at: ContainerMap.headerLength)
@@ -160,8 +160,8 @@ final class ContainerDisk: Sendable {
     }
 
     private func write(_ bytes: [UInt8], at offset: Int) throws(Errno) {
-        let outcome = bytes.withUnsafeBytes { bytes in
-            Result { () throws(Errno) in try context.files.write(map, bytes, at: UInt64(offset)) }
+        let outcome = unsafe bytes.withUnsafeBytes { bytes in
+            Result { () throws(Errno) in try unsafe context.files.write(map, bytes, at: UInt64(offset)) }
         }
         try outcome.get()
     }

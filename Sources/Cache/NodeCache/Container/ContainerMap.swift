@@ -29,7 +29,7 @@ struct ContainerMap {
     func encoded() -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Self.headerLength)
-        bytes.append(contentsOf: UnsafeBufferPointer(start: Self.magic.utf8Start, count: 8))
+        unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: Self.magic.utf8Start, count: 8))
         bytes.appendLittleEndian(Self.version)
         bytes.appendLittleEndian(UInt32((isClean ? 1 : 0) | (hasFooter ? 2 : 0)))
         bytes.append(contentsOf: bootID.bytes)
@@ -49,30 +49,30 @@ struct ContainerMap {
     /// The checksum that goes with these words.
     func checksum(over pairs: UnsafeRawBufferPointer) -> UInt64 {
         var bytes = Array(encoded().prefix(Self.checksumOffset))
-        bytes.append(contentsOf: pairs)
-        return bytes.withUnsafeBytes { Checksum.of($0) }
+        unsafe bytes.append(contentsOf: pairs)
+        return unsafe bytes.withUnsafeBytes { unsafe Checksum.of($0) }
     }
 
     /// Nil when the bytes are no map that this version wrote.
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= Self.headerLength, let start = bytes.baseAddress else { return nil }
-        for index in 0..<8 where bytes[index] != Self.magic.utf8Start[index] { return nil }
-        guard start.littleEndian(8, as: UInt32.self) == Self.version,
-            let id = PackID(hex: Hex.encode(Array(bytes[32..<48]))),
-            let layout = PackLayout(rawValue: start.littleEndian(104, as: UInt32.self))
+        for index in 0..<8 where unsafe bytes[index] != Self.magic.utf8Start[index] { return nil }
+        guard unsafe start.littleEndian(8, as: UInt32.self) == Self.version,
+            let id = unsafe PackID(hex: Hex.encode(Array(bytes[32..<48]))),
+            let layout = unsafe PackLayout(rawValue: start.littleEndian(104, as: UInt32.self))
         else { return nil }
-        let flags = start.littleEndian(12, as: UInt32.self)
+        let flags = unsafe start.littleEndian(12, as: UInt32.self)
         guard flags <= 3 else { return nil }
         isClean = flags & 1 != 0
         hasFooter = flags & 2 != 0
-        bootID = BootID(Array(bytes[16..<32]))
-        pack = PackReference(
+        bootID = unsafe BootID(Array(bytes[16..<32]))
+        pack = unsafe PackReference(
             id: id, footerHash: ContentHash(loading: start + 48),
             objectSize: start.littleEndian(80, as: UInt64.self),
             containerSize: start.littleEndian(88, as: UInt64.self),
             footerLength: start.littleEndian(96, as: UInt32.self),
             chunkCount: start.littleEndian(100, as: UInt32.self), layout: layout)
-        checksum = start.littleEndian(Self.checksumOffset, as: UInt64.self)
+        checksum = unsafe start.littleEndian(Self.checksumOffset, as: UInt64.self)
     }
 
     init(pack: PackReference, bootID: BootID, isClean: Bool, hasFooter: Bool) {

@@ -77,26 +77,27 @@ struct ContainerOpening {
         guard let file = try openRegular(mapPath) else { return nil }
         let length = ContainerMap.footerOffset(pack)
         var bytes = [UInt8](repeating: 0, count: length)
-        let outcome = bytes.withUnsafeMutableBytes { buffer in
-            Result { () throws(Errno) in try context.files.read(file, into: buffer, at: 0) }
+        let outcome = unsafe bytes.withUnsafeMutableBytes { buffer in
+            Result { () throws(Errno) in try unsafe context.files.read(file, into: buffer, at: 0) }
         }
         // A map that cannot be read is a map that is not there.
         guard case .success(length) = outcome,
-            let header = bytes.withUnsafeBytes({ ContainerMap($0) }), header.pack == pack
+            let header = unsafe bytes.withUnsafeBytes({ unsafe ContainerMap($0) }), header.pack == pack
         else { return nil }
-        let isWhole = bytes.withUnsafeBytes { bytes in
-            header.checksum(over: UnsafeRawBufferPointer(rebasing: bytes[ContainerMap.headerLength...]))
+        let isWhole = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe header.checksum(
+                over: UnsafeRawBufferPointer(rebasing: bytes[ContainerMap.headerLength...]))
                 == header.checksum
         }
         // A bit without a footer was set on a manifest's word for the chunk's place.
         let keepsTrust =
             !context.options.distrust && header.hasFooter
             && (header.isClean ? isWhole : header.bootID == context.bootID)
-        bytes.withUnsafeBytes { bytes in
+        unsafe bytes.withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return }
             for index in 0..<bitmap.pairCount {
                 let offset = ContainerMap.pairOffset(index)
-                bitmap.load(
+                unsafe bitmap.load(
                     index, present: start.littleEndian(offset, as: UInt64.self),
                     trusted: keepsTrust ? start.littleEndian(offset + 8, as: UInt64.self) : 0)
             }
@@ -135,9 +136,9 @@ struct ContainerOpening {
     ) throws(Errno) {
         // A noncopyable parameter cannot be captured, so the array's pointer comes out here.
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
-        defer { copy.deallocate() }
-        copy.copyBytes(from: bytes)
-        try context.files.write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
+        defer { unsafe copy.deallocate() }
+        unsafe copy.copyBytes(from: bytes)
+        try unsafe context.files.write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
     }
 
     /// Nil when there is nothing at the path, or something that is no file of ours.

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// Lives on the heap, not in a mapped file: a hole in a file on a full disk, or a page on a failing one,
 /// would raise SIGBUS at a bit. ContainerDisk writes the words through.
-final class PresenceBitmap: @unchecked Sendable {
+@safe final class PresenceBitmap: @unchecked Sendable {
     // Sendable: atomics.
     let count: Int
     /// Pairs of words, present then trusted, of 64 chunks each.
@@ -19,20 +19,20 @@ final class PresenceBitmap: @unchecked Sendable {
     init(count: Int) {
         self.count = count
         let total = Self.pairCount(chunks: count) * 2
-        words = .allocate(capacity: total)
-        for index in 0..<total { (words + index).initialize(to: Atomic(0)) }
+        unsafe words = .allocate(capacity: total)
+        for index in 0..<total { unsafe (words + index).initialize(to: Atomic(0)) }
     }
 
     deinit {
-        words.deinitialize(count: pairCount * 2)
-        words.deallocate()
+        unsafe words.deinitialize(count: pairCount * 2)
+        unsafe words.deallocate()
     }
 
     /// False for a chunk that the pack does not have, since the index comes from outside.
     @inline(__always)
     func isTrusted(_ chunk: Int) -> Bool {
         guard chunk >= 0, chunk < count else { return false }
-        return words[(chunk >> 6) * 2 + 1].load(ordering: .acquiring) & (1 << UInt64(chunk & 63)) != 0
+        return unsafe words[(chunk >> 6) * 2 + 1].load(ordering: .acquiring) & (1 << UInt64(chunk & 63)) != 0
     }
 
     @inline(__always)
@@ -43,7 +43,7 @@ final class PresenceBitmap: @unchecked Sendable {
             let first = chunk & 63
             let taken = min(64 - first, chunks.upperBound - chunk)
             let mask = (taken == 64 ? UInt64.max : (1 << UInt64(taken)) - 1) << UInt64(first)
-            if words[(chunk >> 6) * 2 + 1].load(ordering: .acquiring) & mask != mask { return false }
+            if unsafe words[(chunk >> 6) * 2 + 1].load(ordering: .acquiring) & mask != mask { return false }
             chunk += taken
         }
         return true
@@ -51,42 +51,42 @@ final class PresenceBitmap: @unchecked Sendable {
 
     func isPresent(_ chunk: Int) -> Bool {
         guard chunk >= 0, chunk < count else { return false }
-        return words[(chunk >> 6) * 2].load(ordering: .acquiring) & (1 << UInt64(chunk & 63)) != 0
+        return unsafe words[(chunk >> 6) * 2].load(ordering: .acquiring) & (1 << UInt64(chunk & 63)) != 0
     }
 
     /// Sets both bits; whether the trusted one was clear before.
     func set(_ chunk: Int) -> Bool {
         let (pair, bit) = ((chunk >> 6) * 2, UInt64(1) << UInt64(chunk & 63))
-        words[pair].bitwiseOr(bit, ordering: .releasing)
-        return words[pair + 1].bitwiseOr(bit, ordering: .acquiringAndReleasing).oldValue & bit == 0
+        unsafe words[pair].bitwiseOr(bit, ordering: .releasing)
+        return unsafe words[pair + 1].bitwiseOr(bit, ordering: .acquiringAndReleasing).oldValue & bit == 0
     }
 
     /// Clears both bits; whether the trusted one was set before.
     func clear(_ chunk: Int) -> Bool {
         let (pair, bit) = ((chunk >> 6) * 2, UInt64(1) << UInt64(chunk & 63))
         let wasTrusted =
-            words[pair + 1].bitwiseAnd(~bit, ordering: .acquiringAndReleasing).oldValue & bit != 0
-        words[pair].bitwiseAnd(~bit, ordering: .releasing)
+            unsafe words[pair + 1].bitwiseAnd(~bit, ordering: .acquiringAndReleasing).oldValue & bit != 0
+        unsafe words[pair].bitwiseAnd(~bit, ordering: .releasing)
         return wasTrusted
     }
 
     /// Keeps a chunk present but not trusted; whether it was trusted before.
     func distrust(_ chunk: Int) -> Bool {
         let (pair, bit) = ((chunk >> 6) * 2, UInt64(1) << UInt64(chunk & 63))
-        return words[pair + 1].bitwiseAnd(~bit, ordering: .acquiringAndReleasing).oldValue & bit != 0
+        return unsafe words[pair + 1].bitwiseAnd(~bit, ordering: .acquiringAndReleasing).oldValue & bit != 0
     }
 
     /// The two words of 64 chunks, as they are now.
     func pair(_ index: Int) -> (present: UInt64, trusted: UInt64) {
-        (words[index * 2].load(ordering: .acquiring), words[index * 2 + 1].load(ordering: .acquiring))
+        unsafe (words[index * 2].load(ordering: .acquiring), words[index * 2 + 1].load(ordering: .acquiring))
     }
 
     /// Fills 64 chunks from a file. Bits beyond the last chunk, and trust in absent ones, are dropped.
     func load(_ index: Int, present: UInt64, trusted: UInt64) {
         let last = count - index * 64
         let mask = last >= 64 ? UInt64.max : (1 << UInt64(max(0, last))) - 1
-        words[index * 2].store(present & mask, ordering: .relaxed)
-        words[index * 2 + 1].store(trusted & present & mask, ordering: .releasing)
+        unsafe words[index * 2].store(present & mask, ordering: .relaxed)
+        unsafe words[index * 2 + 1].store(trusted & present & mask, ordering: .releasing)
     }
 
     /// Counts trusted chunks, word by word.

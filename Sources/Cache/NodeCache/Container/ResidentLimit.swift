@@ -32,6 +32,6 @@ extension Container {
     /// Drops this process's page table entries of the mapping (MADV_DONTNEED on a shared file mapping).
     func forgetResidentPages() {
         guard isTouched.exchange(false, ordering: .relaxed) else { return }
-        madvise(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize), MADV_DONTNEED)
+        unsafe madvise(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize), MADV_DONTNEED)
     }
 }

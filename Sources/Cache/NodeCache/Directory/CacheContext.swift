@@ -74,8 +74,8 @@ struct BootID: Hashable, Sendable {
         var digits: [UInt8] = []
         var text = [UInt8](repeating: 0, count: 64)
         if let file = try? FileDescriptor.open("/proc/sys/kernel/random/boot_id", O_RDONLY),
-            let count = try? text.withUnsafeMutableBytes({ buffer in
-                Result { () throws(Errno) in try file.read(into: buffer, at: 0) }
+            let count = try? unsafe text.withUnsafeMutableBytes({ buffer in
+                Result { () throws(Errno) in try unsafe file.read(into: buffer, at: 0) }
             }).get()
         {
             digits = text.prefix(count).compactMap(Self.digit)

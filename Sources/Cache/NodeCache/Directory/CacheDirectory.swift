@@ -101,8 +101,8 @@ func readFile(_ path: ByteString, limit: Int, _ files: any FileSystem) throws(Er
     guard try files.status(of: file).kind == .regular else { throw .invalid }
     var bytes = [UInt8](repeating: 0, count: limit)
     // Arrays' withUnsafeMutableBytes has no typed throws, so the result crosses as a value.
-    let outcome = bytes.withUnsafeMutableBytes { buffer in
-        Result { () throws(Errno) in try files.read(file, into: buffer, at: 0) }
+    let outcome = unsafe bytes.withUnsafeMutableBytes { buffer in
+        Result { () throws(Errno) in try unsafe files.read(file, into: buffer, at: 0) }
     }
     return Array(bytes.prefix(try outcome.get()))
 }
@@ -114,8 +114,8 @@ func replaceFile(
     let temporary = ByteString(path.bytes + Array(".\(suffix).tmp".utf8))
     do throws(Errno) {
         let file = try files.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
-        let outcome = bytes.withUnsafeBytes { bytes in
-            Result { () throws(Errno) in try files.write(file, bytes, at: 0) }
+        let outcome = unsafe bytes.withUnsafeBytes { bytes in
+            Result { () throws(Errno) in try unsafe files.write(file, bytes, at: 0) }
         }
         try outcome.get()
         try files.rename(temporary, path)

@@ -25,7 +25,8 @@ struct CacheLock: ~Copyable, Sendable {
         // Only for the message above: a full disk does not matter.
         let pid = Array("\(getpid())\n".utf8)
         try? files.truncate(file, to: 0)
-        _ = pid.withUnsafeBytes { bytes in Result { () throws(Errno) in try files.write(file, bytes, at: 0) }
+        _ = unsafe pid.withUnsafeBytes { bytes in
+            Result { () throws(Errno) in try unsafe files.write(file, bytes, at: 0) }
         }
         return CacheLock(file: file)
     }
@@ -43,7 +44,9 @@ struct CacheLock: ~Copyable, Sendable {
     private static func owner(_ file: borrowing FileDescriptor, _ files: any FileSystem) -> String {
         var text = [UInt8](repeating: 0, count: 16)
         let descriptor = file.rawValue
-        let count = text.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
+        let count = unsafe text.withUnsafeMutableBytes {
+            unsafe pread(descriptor, $0.baseAddress, $0.count, 0)
+        }
         let digits = text.prefix(max(0, count)).prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
         return digits.isEmpty ? "another process" : "process \(String(decoding: digits, as: UTF8.self))"
     }

@@ -2,13 +2,13 @@
 /// checked the length of what it points to.
 extension UnsafeRawPointer {
     func littleEndian<Value: FixedWidthInteger>(_ offset: Int, as type: Value.Type) -> Value {
-        Value(littleEndian: loadUnaligned(fromByteOffset: offset, as: type))
+        unsafe Value(littleEndian: loadUnaligned(fromByteOffset: offset, as: type))
     }
 }
 
 extension [UInt8] {
     mutating func appendLittleEndian(_ value: some FixedWidthInteger) {
-        Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
+        unsafe Swift.withUnsafeBytes(of: value.littleEndian) { unsafe append(contentsOf: $0) }
     }
 }
 
@@ -21,12 +21,13 @@ enum Checksum {
         var offset = 0
         while offset + 8 <= bytes.count {
             sum =
-                (sum ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x0000_0100_0000_01B3
+                unsafe (sum ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+                &* 0x0000_0100_0000_01B3
             sum ^= sum >> 29
             offset += 8
         }
         while offset < bytes.count {
-            sum = (sum ^ UInt64(bytes[offset])) &* 0x0000_0100_0000_01B3
+            sum = unsafe (sum ^ UInt64(bytes[offset])) &* 0x0000_0100_0000_01B3
             offset += 1
         }
         return sum ^ (sum >> 32)

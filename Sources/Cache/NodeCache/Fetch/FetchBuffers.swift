@@ -11,28 +11,28 @@ final class FetchBuffers {
     let decoder = FrameDecoder()
 
     /// The bytes of a range of the store object.
-    func raw(_ count: Int) -> UnsafeMutableRawBufferPointer { raw.prefix(count) }
+    func raw(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe raw.prefix(count) }
     /// A single frame that is read again.
-    func retry(_ count: Int) -> UnsafeMutableRawBufferPointer { retry.prefix(count) }
+    func retry(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe retry.prefix(count) }
     /// A chunk's decompressed bytes.
-    func plain(_ count: Int) -> UnsafeMutableRawBufferPointer { plain.prefix(count) }
+    func plain(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe plain.prefix(count) }
     /// The plain bytes of a prefix frame's base.
-    func base(_ count: Int) -> UnsafeMutableRawBufferPointer { base.prefix(count) }
+    func base(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe base.prefix(count) }
 }
 
 /// Memory that grows to what was asked for and stays.
-private struct GrowingBuffer: ~Copyable {
-    private var memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+@safe private struct GrowingBuffer: ~Copyable {
+    private var memory = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
-    deinit { memory.deallocate() }
+    deinit { unsafe memory.deallocate() }
 
     mutating func prefix(_ count: Int) -> UnsafeMutableRawBufferPointer {
-        if memory.count < count {
-            memory.deallocate()
+        if unsafe memory.count < count {
+            unsafe memory.deallocate()
             // Page-aligned, so that the kernel copies whole pages.
-            memory = .allocate(byteCount: max(count, 64 << 10), alignment: 4096)
+            unsafe memory = .allocate(byteCount: max(count, 64 << 10), alignment: 4096)
         }
-        return UnsafeMutableRawBufferPointer(rebasing: memory[..<count])
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: memory[..<count])
     }
 }
 
@@ -46,9 +46,9 @@ final class FetchBufferPool: Sendable {
 
     func with<Value>(_ body: (FetchBuffers) -> Value) -> Value {
         nonisolated(unsafe) var taken: FetchBuffers?
-        idle.withLock { taken = $0.buffers.popLast() }
-        nonisolated(unsafe) let buffers = taken ?? FetchBuffers()
-        defer { idle.withLock { $0.buffers.append(buffers) } }
-        return body(buffers)
+        idle.withLock { unsafe taken = unsafe $0.buffers.popLast() }
+        nonisolated(unsafe) let buffers = unsafe taken ?? FetchBuffers()
+        defer { idle.withLock { unsafe $0.buffers.append(buffers) } }
+        return unsafe body(buffers)
     }
 }

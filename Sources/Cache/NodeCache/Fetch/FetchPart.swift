@@ -25,7 +25,7 @@ package struct FetchedParts: Sendable {
     /// The plain bytes of chunk `chunk` (its index in the pack) of part `part`: in memory, or in the
     /// container's mapping. Empty when the request had no such chunk.
     package func bytes(part: Int, chunk: Int) -> UnsafeRawBufferPointer {
-        request.bytes(part: part, chunk: chunk)
+        unsafe request.bytes(part: part, chunk: chunk)
     }
 }
 

@@ -4,7 +4,7 @@ import System
 
 /// One call of `fetch`: a slot for each chunk, filled by whichever threads fetch them, and a completion that
 /// the last of them calls.
-final class FetchRequest: @unchecked Sendable {
+@safe final class FetchRequest: @unchecked Sendable {
     // Sendable: each slot is written by the one thread that settles its chunk, before it counts `remaining`
     // down; whoever counts to zero reads them all.
     let parts: [FetchPart]
@@ -19,7 +19,7 @@ final class FetchRequest: @unchecked Sendable {
     /// Whether memory must outlive the call of `settle`.
     private let keepsMemory: Bool
 
-    private enum Slot {
+    @safe private enum Slot {
         case waiting
         /// Read from the container.
         case container
@@ -31,7 +31,7 @@ final class FetchRequest: @unchecked Sendable {
     }
 
     /// What became of a chunk.
-    enum Outcome {
+    @safe enum Outcome {
         /// It is in the container; its bytes are in memory too, for the length of the call.
         case stored(UnsafeRawBufferPointer)
         /// The disk did not take it: its bytes are valid for the length of the call.
@@ -63,20 +63,20 @@ final class FetchRequest: @unchecked Sendable {
             next += part.chunks.count
         }
         self.starts = starts
-        slots = .allocate(capacity: max(1, entries.count))
-        slots.initialize(repeating: .waiting, count: entries.count)
+        unsafe slots = .allocate(capacity: max(1, entries.count))
+        unsafe slots.initialize(repeating: .waiting, count: entries.count)
     }
 
     deinit {
         for index in 0..<entries.count {
-            if case .owned(let copy) = slots[index] { copy.deallocate() }
+            if case .owned(let copy) = unsafe slots[index] { unsafe copy.deallocate() }
         }
-        slots.deinitialize(count: entries.count)
-        slots.deallocate()
+        unsafe slots.deinitialize(count: entries.count)
+        unsafe slots.deallocate()
     }
 
     /// A chunk that was there already.
-    func settleReady(_ slot: Int) { slots[slot] = .container }
+    func settleReady(_ slot: Int) { unsafe slots[slot] = .container }
 
     /// A chunk that somebody will settle. Before `arm` only.
     func expect() { remaining.wrappingAdd(1, ordering: .relaxed) }
@@ -86,16 +86,18 @@ final class FetchRequest: @unchecked Sendable {
 
     func settle(_ slot: Int, _ outcome: Outcome) {
         switch outcome {
-        case .stored: slots[slot] = .container
+        case .stored: unsafe slots[slot] = .container
         // Always a copy: whoever counts down last may be another thread, which still reads after this one has gone on.
-        case .memory(let plain): slots[slot] = .owned(copy(plain))
+        case .memory(let plain): unsafe slots[slot] = unsafe .owned(copy(plain))
         case .failed(let error):
-            slots[slot] = .failed(error)
+            unsafe slots[slot] = .failed(error)
             failure.withLock { $0 = $0 ?? error }
         }
         countDown {
             // Nobody else is left, so memory that is at hand will do: it saves the mapping's page faults.
-            if case .stored(let plain) = outcome, !keepsMemory { slots[slot] = .borrowed(plain) }
+            if case .stored(let plain) = outcome, !keepsMemory {
+                unsafe slots[slot] = unsafe .borrowed(plain)
+            }
         }
     }
 
@@ -110,33 +112,33 @@ final class FetchRequest: @unchecked Sendable {
     }
 
     func bytes(part: Int, chunk: Int) -> UnsafeRawBufferPointer {
-        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
-        guard parts.indices.contains(part), parts[part].chunks.contains(chunk) else { return nothing }
+        let nothing = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        guard parts.indices.contains(part), parts[part].chunks.contains(chunk) else { return unsafe nothing }
         let slot = starts[part] + chunk - parts[part].chunks.lowerBound
-        switch slots[slot] {
-        case .waiting, .failed: return nothing
+        switch unsafe slots[slot] {
+        case .waiting, .failed: return unsafe nothing
         case .container:
             let entry = entries[slot]
-            return UnsafeRawBufferPointer(
+            return unsafe UnsafeRawBufferPointer(
                 start: parts[part].container.bytes + Int(entry.containerOffset), count: Int(entry.plainLength)
             )
-        case .borrowed(let plain): return plain
+        case .borrowed(let plain): return unsafe plain
         case .owned(let plain): return UnsafeRawBufferPointer(plain)
         }
     }
 
     /// How a slot ended, for a request that keeps its memory.
-    enum Ending {
+    @safe enum Ending {
         case container
         case memory(UnsafeRawBufferPointer)
         case failed(CacheError)
     }
 
     func ending(_ slot: Int) -> Ending {
-        switch slots[slot] {
+        switch unsafe slots[slot] {
         case .container: .container
-        case .owned(let plain): .memory(UnsafeRawBufferPointer(plain))
-        case .borrowed(let plain): .memory(plain)
+        case .owned(let plain): unsafe .memory(UnsafeRawBufferPointer(plain))
+        case .borrowed(let plain): unsafe .memory(plain)
         case .failed(let error): .failed(error)
         case .waiting: .failed(CacheError(.inputOutput, "the fetch ended early"))
         }
@@ -144,7 +146,7 @@ final class FetchRequest: @unchecked Sendable {
 
     private func copy(_ plain: UnsafeRawBufferPointer) -> UnsafeMutableRawBufferPointer {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
-        copy.copyMemory(from: plain)
-        return copy
+        unsafe copy.copyMemory(from: plain)
+        return unsafe copy
     }
 }

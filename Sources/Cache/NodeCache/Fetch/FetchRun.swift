@@ -18,7 +18,7 @@ struct FetchRun {
     private var context: CacheContext { scheduler.context }
 
     /// A prefix frame that waits for its base, in memory of its own.
-    private struct Waiting {
+    @safe private struct Waiting {
         let run: FetchRun
         let claim: FetchClaim
         let base: PrefixBase
@@ -77,25 +77,25 @@ struct FetchRun {
             return true
         }
         context.counters.recheckedChunks.count()
-        let plain = buffers.plain(Int(claim.entry.plainLength))
-        guard disk.read(into: plain, at: claim.entry.containerOffset),
-            buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == claim.entry.hash
+        let plain = unsafe buffers.plain(Int(claim.entry.plainLength))
+        guard unsafe disk.read(into: plain, at: claim.entry.containerOffset),
+            unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == claim.entry.hash
         else {
             context.counters.rejectedChunks.count()
             container.reject(claim.chunk)
             return false
         }
         container.trust(claim.chunk)
-        scheduler.finish(container, claim.chunk, .stored(UnsafeRawBufferPointer(plain)))
+        unsafe scheduler.finish(container, claim.chunk, .stored(UnsafeRawBufferPointer(plain)))
         return true
     }
 
     // MARK: - Ranges
 
     private func fetch(_ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [Waiting]) {
-        let raw = buffers.raw(range.count)
+        let raw = unsafe buffers.raw(range.count)
         do throws(CacheError) {
-            try read(range.bytes, into: raw)
+            try unsafe read(range.bytes, into: raw)
         } catch {
             // A pack that was cut short still has its first frames, and one bad sector spares the others.
             let worthRetry = error.code == .damaged || error.code == .inputOutput
@@ -103,8 +103,8 @@ struct FetchRun {
                 for index in range.claims.indices {
                     fetch(FetchPlan.range(range.claims[index...index]), buffers, &waiting)
                 }
-            } else if worthRetry, (try? read(range.bytes, into: raw)) != nil {
-                deliver(range, UnsafeRawBufferPointer(raw), buffers, &waiting)
+            } else if worthRetry, unsafe (try? read(range.bytes, into: raw)) != nil {
+                unsafe deliver(range, UnsafeRawBufferPointer(raw), buffers, &waiting)
             } else {
                 for claim in range.claims {
                     var failure = error
@@ -114,7 +114,7 @@ struct FetchRun {
             }
             return
         }
-        deliver(range, UnsafeRawBufferPointer(raw), buffers, &waiting)
+        unsafe deliver(range, UnsafeRawBufferPointer(raw), buffers, &waiting)
     }
 
     private func deliver(
@@ -122,19 +122,19 @@ struct FetchRun {
         _ waiting: inout [Waiting]
     ) {
         for claim in range.claims {
-            let frame = UnsafeRawBufferPointer(rebasing: raw[range.place(of: claim)])
+            let frame = unsafe UnsafeRawBufferPointer(rebasing: raw[range.place(of: claim)])
             guard claim.entry.codec == .zstdPrefix else {
-                deliver(claim, frame, base: nil, buffers)
+                unsafe deliver(claim, frame, base: nil, buffers)
                 continue
             }
             do throws(CacheError) {
                 let base = try PrefixBase(of: claim, in: container, scheduler.registry)
-                if base.container.isPresent(base.chunk), let plain = base.read(buffers) {
-                    deliver(claim, frame, base: (base, plain), buffers)
+                if base.container.isPresent(base.chunk), let plain = unsafe base.read(buffers) {
+                    unsafe deliver(claim, frame, base: (base, plain), buffers)
                 } else {
                     let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: frame.count, alignment: 64)
-                    copy.copyMemory(from: frame)
-                    waiting.append(Waiting(run: self, claim: claim, base: base, frame: copy))
+                    unsafe copy.copyMemory(from: frame)
+                    unsafe waiting.append(Waiting(run: self, claim: claim, base: base, frame: copy))
                 }
             } catch {
                 scheduler.finish(container, claim.chunk, .failed(error))
@@ -161,7 +161,7 @@ struct FetchRun {
             let bases = scheduler.fetchBases(parts, group.map(\.base.entry))
             for (slot, item) in group.enumerated() {
                 item.run.finish(item, bases.ending(slot), buffers)
-                item.frame.deallocate()
+                unsafe item.frame.deallocate()
             }
         }
     }
@@ -174,17 +174,20 @@ struct FetchRun {
             scheduler.finish(container, waiting.claim.chunk, .failed(error))
         }
         switch base {
-        case .memory(let bytes): plain = bytes
+        case .memory(let bytes): unsafe plain = unsafe bytes
         // The disk may take a chunk and not give it back.
         case .container:
-            if let read = waiting.base.read(buffers) {
-                plain = read
+            if let read = unsafe waiting.base.read(buffers) {
+                unsafe plain = unsafe read
             } else {
-                do throws(CacheError) { plain = try fresh(waiting.base, buffers) } catch { return fail(error) }
+                do throws(CacheError) { unsafe plain = try unsafe fresh(waiting.base, buffers) } catch {
+                    return fail(error)
+                }
             }
         case .failed(let error): return fail(error)
         }
-        deliver(waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
+        unsafe deliver(
+            waiting.claim, UnsafeRawBufferPointer(waiting.frame), base: (waiting.base, plain), buffers)
     }
 
     // MARK: - Frames
@@ -195,11 +198,11 @@ struct FetchRun {
     ) {
         let plain: UnsafeRawBufferPointer
         do throws(CodecError) {
-            plain = try decode(claim, frame, base: base?.1, buffers)
+            unsafe plain = try unsafe decode(claim, frame, base: base?.1, buffers)
         } catch {
             context.counters.failedChunks.count()
             do throws(CacheError) {
-                plain = try decodeAgain(claim, base?.0, buffers)
+                unsafe plain = try unsafe decodeAgain(claim, base?.0, buffers)
             } catch {
                 scheduler.finish(container, claim.chunk, .failed(error))
                 return
@@ -212,8 +215,8 @@ struct FetchRun {
         }
         // Without a footer the bytes are right, their place is not known to be.
         let mayStore = container.disk == nil || container.footerLoader.known != nil
-        let isStored = mayStore && container.store(claim.chunk, at: claim.entry.containerOffset, plain)
-        scheduler.finish(container, claim.chunk, isStored ? .stored(plain) : .memory(plain))
+        let isStored = unsafe mayStore && container.store(claim.chunk, at: claim.entry.containerOffset, plain)
+        unsafe scheduler.finish(container, claim.chunk, isStored ? .stored(plain) : .memory(plain))
     }
 
     /// The chunk's plain bytes, verified: in the frame itself when it is not compressed.
@@ -225,25 +228,25 @@ struct FetchRun {
         let expected = FrameHeader(
             index: UInt32(claim.chunk), storedLength: entry.storedLength, plainLength: entry.plainLength,
             codec: entry.codec)
-        guard FrameHeader(frame) == expected else {
+        guard unsafe FrameHeader(frame) == expected else {
             throw CodecError("the frame's header is not the one listed")
         }
-        let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
+        let payload = unsafe UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
         let plain: UnsafeRawBufferPointer
         if entry.codec == .none {
             guard entry.storedLength == entry.plainLength else {
                 throw CodecError("stored and plain length differ")
             }
-            plain = payload
+            unsafe plain = unsafe payload
         } else {
-            let buffer = buffers.plain(Int(entry.plainLength))
-            try buffers.decoder.decode(entry.codec, payload, prefix: base, into: buffer)
-            plain = UnsafeRawBufferPointer(buffer)
+            let buffer = unsafe buffers.plain(Int(entry.plainLength))
+            try unsafe buffers.decoder.decode(entry.codec, payload, prefix: base, into: buffer)
+            unsafe plain = UnsafeRawBufferPointer(buffer)
         }
-        guard buffers.hasher.hash(.chunk, plain) == entry.hash else {
+        guard unsafe buffers.hasher.hash(.chunk, plain) == entry.hash else {
             throw CodecError("the bytes do not match their hash")
         }
-        return plain
+        return unsafe plain
     }
 
     /// Bytes may be hurt on the way: reads the frame, and its base, anew, and only then calls the pack damaged.
@@ -254,12 +257,12 @@ struct FetchRun {
         if let base {
             // Perhaps the base rotted on this disk.
             base.container.distrust(base.chunk)
-            basePlain = try fresh(base, buffers)
+            unsafe basePlain = unsafe try fresh(base, buffers)
         }
-        let frame = buffers.retry(claim.entry.frameLength)
-        try read(claim.entry.frame, into: frame)
+        let frame = unsafe buffers.retry(claim.entry.frameLength)
+        try unsafe read(claim.entry.frame, into: frame)
         do throws(CodecError) {
-            return try decode(claim, UnsafeRawBufferPointer(frame), base: basePlain, buffers)
+            return try unsafe decode(claim, UnsafeRawBufferPointer(frame), base: basePlain, buffers)
         } catch {
             context.counters.failedChunks.count()
             throw damaged(claim.chunk, error)
@@ -271,13 +274,13 @@ struct FetchRun {
         -> UnsafeRawBufferPointer
     {
         let run = FetchRun(scheduler, base.container)
-        let frame = buffers.retry(base.entry.frameLength)
-        try run.read(base.entry.frame, into: frame)
+        let frame = unsafe buffers.retry(base.entry.frameLength)
+        try unsafe run.read(base.entry.frame, into: frame)
         do throws(CodecError) {
             let claim = FetchClaim(chunk: base.chunk, entry: base.entry)
-            let plain = try run.decode(claim, UnsafeRawBufferPointer(frame), base: nil, buffers)
-            let kept = buffers.base(plain.count)
-            kept.copyMemory(from: plain)
+            let plain = try unsafe run.decode(claim, UnsafeRawBufferPointer(frame), base: nil, buffers)
+            let kept = unsafe buffers.base(plain.count)
+            unsafe kept.copyMemory(from: plain)
             return UnsafeRawBufferPointer(kept)
         } catch { throw run.damaged(base.chunk, error) }
     }
@@ -290,7 +293,7 @@ struct FetchRun {
         }
         context.counters.fetchRequests.count()
         do throws(ObjectStoreError) {
-            try origin.read(container.pack.key, from: bytes.lowerBound, into: buffer)
+            try unsafe origin.read(container.pack.key, from: bytes.lowerBound, into: buffer)
         } catch { throw CacheError(error) }
         context.counters.fetchedBytes.count(buffer.count)
     }

@@ -31,9 +31,9 @@ struct PrefixBase {
 
     /// Its plain bytes out of the container. Nil when the disk does not give them; the chunk is then forgotten.
     func read(_ buffers: FetchBuffers) -> UnsafeRawBufferPointer? {
-        let plain = buffers.base(Int(entry.plainLength))
+        let plain = unsafe buffers.base(Int(entry.plainLength))
         // pread and not the mapping: a failing disk must be an error here, not a SIGBUS.
-        guard let disk = container.disk, disk.read(into: plain, at: entry.containerOffset) else {
+        guard let disk = container.disk, unsafe disk.read(into: plain, at: entry.containerOffset) else {
             container.reject(chunk)
             return nil
         }

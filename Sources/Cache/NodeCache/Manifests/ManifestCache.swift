@@ -21,7 +21,8 @@ struct ManifestCache: ManifestSource {
         let image = try fetch { () throws(StoreError) in
             try StoreManifestSource(objects: objects).root(id)
         }
-        return keep(.manifestRoot, id, path, image.bytes, UnsafeBufferPointer(start: nil, count: 0)) ?? image
+        return unsafe keep(.manifestRoot, id, path, image.bytes, UnsafeBufferPointer(start: nil, count: 0))
+            ?? image
     }
 
     func shard(_ id: ContentHash, length: UInt32?) throws(StoreError) -> any ShardImage {
@@ -30,8 +31,8 @@ struct ManifestCache: ManifestSource {
         let image = try fetch { () throws(StoreError) in
             try StoreManifestSource(objects: objects).shard(id, length: length)
         }
-        let slots = UnsafeBufferPointer(start: image.slots, count: image.slotCount)
-        return keep(.manifestShard, id, path, image.bytes, slots) ?? image
+        let slots = unsafe UnsafeBufferPointer(start: image.slots, count: image.slotCount)
+        return unsafe keep(.manifestShard, id, path, image.bytes, slots) ?? image
     }
 
     private func open(_ kind: ObjectKind, _ id: ContentHash, _ path: ByteString) -> MappedImage? {
@@ -53,7 +54,7 @@ struct ManifestCache: ManifestSource {
     ) -> MappedImage? {
         guard context.hasDisk else { return nil }
         do throws(Errno) {
-            let bytes = ManifestFile.encode(kind, image, slots: slots)
+            let bytes = unsafe ManifestFile.encode(kind, image, slots: slots)
             // rename(2) replaces a damaged file, but not a directory that somebody put there.
             try replaceFile(path, bytes, suffix: context.uniqueSuffix(), context.files)
         } catch {

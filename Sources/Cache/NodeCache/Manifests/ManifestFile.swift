@@ -18,15 +18,15 @@ enum ManifestFile {
     ) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(image.count + 8 + slots.count * 8 + trailerLength)
-        bytes.append(contentsOf: image)
+        unsafe bytes.append(contentsOf: image)
         bytes.append(contentsOf: repeatElement(0, count: padded(image.count) - image.count))
-        bytes.append(contentsOf: UnsafeRawBufferPointer(slots))
-        bytes.append(contentsOf: UnsafeBufferPointer(start: magic.utf8Start, count: 8))
+        unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(slots))
+        unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: magic.utf8Start, count: 8))
         bytes.appendLittleEndian(version)
         bytes.appendLittleEndian(UInt32(kind.rawValue))
         bytes.appendLittleEndian(UInt64(image.count))
         bytes.appendLittleEndian(UInt64(slots.count))
-        bytes.append(contentsOf: ContentHash.of(.manifestShard, UnsafeRawBufferPointer(slots)).bytes)
+        unsafe bytes.append(contentsOf: ContentHash.of(.manifestShard, UnsafeRawBufferPointer(slots)).bytes)
         return bytes
     }
 
@@ -41,15 +41,16 @@ enum ManifestFile {
         else { return nil }
         // Brings the pages in with an error, not a SIGBUS, where the disk fails (MADV_POPULATE_READ is 22).
         // Kernels before 5.14 do not know it (EINVAL).
-        if madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), length, 22) != 0,
+        if unsafe madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), length, 22) != 0,
             Errno.last != .invalid
         {
             return nil
         }
-        guard let parts = parts(kind, region.bytes), ContentHash.of(kind, parts.image) == id else {
+        guard let parts = unsafe parts(kind, region.bytes), unsafe ContentHash.of(kind, parts.image) == id
+        else {
             return nil
         }
-        return MappedImage(region, parts.image, parts.slots)
+        return unsafe MappedImage(region, parts.image, parts.slots)
     }
 
     private static func padded(_ count: Int) -> Int { (count + 7) & ~7 }
@@ -58,30 +59,30 @@ enum ManifestFile {
         _ kind: ObjectKind, _ bytes: UnsafeRawBufferPointer
     ) -> (image: UnsafeRawBufferPointer, slots: UnsafeBufferPointer<UInt64>)? {
         guard let start = bytes.baseAddress else { return nil }
-        let trailer = start + (bytes.count - trailerLength)
-        for index in 0..<8 where trailer.load(fromByteOffset: index, as: UInt8.self) != magic.utf8Start[index]
-        {
+        let trailer = unsafe start + (bytes.count - trailerLength)
+        for index in 0..<8
+        where unsafe trailer.load(fromByteOffset: index, as: UInt8.self) != magic.utf8Start[index] {
             return nil
         }
-        guard trailer.littleEndian(8, as: UInt32.self) == version,
-            trailer.littleEndian(12, as: UInt32.self) == UInt32(kind.rawValue),
-            let imageLength = Int(exactly: trailer.littleEndian(16, as: UInt64.self)),
+        guard unsafe trailer.littleEndian(8, as: UInt32.self) == version,
+            unsafe trailer.littleEndian(12, as: UInt32.self) == UInt32(kind.rawValue),
+            let imageLength = unsafe Int(exactly: trailer.littleEndian(16, as: UInt64.self)),
             imageLength <= bytes.count,
-            let slotCount = Int(exactly: trailer.littleEndian(24, as: UInt64.self)),
+            let slotCount = unsafe Int(exactly: trailer.littleEndian(24, as: UInt64.self)),
             slotCount <= bytes.count / 8,
             padded(imageLength) + slotCount * 8 + trailerLength == bytes.count,
             // The lookup masks with the count, and ends at an empty slot.
             kind != .manifestShard || (slotCount > 0 && slotCount & (slotCount - 1) == 0)
         else { return nil }
-        let slots = UnsafeBufferPointer(
+        let slots = unsafe UnsafeBufferPointer(
             start: (start + padded(imageLength)).assumingMemoryBound(to: UInt64.self), count: slotCount)
         guard
-            ContentHash.of(.manifestShard, UnsafeRawBufferPointer(slots))
+            unsafe ContentHash.of(.manifestShard, UnsafeRawBufferPointer(slots))
                 == ContentHash(loading: trailer + 32)
         else {
             return nil
         }
-        return (UnsafeRawBufferPointer(start: start, count: imageLength), slots)
+        return unsafe (UnsafeRawBufferPointer(start: start, count: imageLength), slots)
     }
 }
 
@@ -91,22 +92,22 @@ final class MappedImage: ShardImage, Sendable {
     private let image: Span
     private let table: Table
 
-    private struct Span: @unchecked Sendable { let bytes: UnsafeRawBufferPointer }
-    private struct Table: @unchecked Sendable { let slots: UnsafeBufferPointer<UInt64> }
+    @safe private struct Span: @unchecked Sendable { let bytes: UnsafeRawBufferPointer }
+    @safe private struct Table: @unchecked Sendable { let slots: UnsafeBufferPointer<UInt64> }
 
     init(
         _ region: consuming MappedRegion, _ image: UnsafeRawBufferPointer,
         _ slots: UnsafeBufferPointer<UInt64>
     ) {
         self.region = region
-        self.image = Span(bytes: image)
-        table = Table(slots: slots)
+        self.image = unsafe Span(bytes: image)
+        table = unsafe Table(slots: slots)
     }
 
-    var bytes: UnsafeRawBufferPointer { image.bytes }
+    var bytes: UnsafeRawBufferPointer { unsafe image.bytes }
     var slots: UnsafePointer<UInt64> {
         // A root has no slots and nobody asks for them; any valid pointer will do then.
-        table.slots.baseAddress ?? UnsafePointer(bitPattern: 8).unsafelyUnwrapped
+        unsafe table.slots.baseAddress ?? UnsafePointer(bitPattern: 8).unsafelyUnwrapped
     }
-    var slotCount: Int { table.slots.count }
+    var slotCount: Int { unsafe table.slots.count }
 }

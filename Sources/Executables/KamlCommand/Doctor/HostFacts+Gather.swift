@@ -16,7 +16,7 @@ extension HostFacts {
         }
         facts.allowsOtherUsers = lines(of: "/etc/fuse.conf").contains("user_allow_other")
         var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
+        if unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
             facts.descriptorLimit = UInt64(limit.rlim_cur)
             facts.descriptorHardLimit = UInt64(limit.rlim_max)
         }
@@ -28,9 +28,9 @@ extension HostFacts {
 
     static func kernelRelease() -> String {
         var name = utsname()
-        guard uname(&name) == 0 else { return "" }
-        return withUnsafeBytes(of: name.release) { bytes in
-            String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        guard unsafe uname(&name) == 0 else { return "" }
+        return unsafe withUnsafeBytes(of: name.release) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
     }
 
@@ -52,10 +52,10 @@ extension HostFacts {
     }
 
     private static func helper() -> ByteString? {
-        let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+        let path = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? "/usr/bin:/bin"
         for directory in path.split(separator: ":").map(String.init) + ["/usr/bin", "/bin"] {
             let candidate = ByteString(directory).appending("fusermount3")
-            if candidate.withCString({ Glibc.access($0, X_OK) }) == 0 { return candidate }
+            if unsafe candidate.withCString({ unsafe Glibc.access($0, X_OK) }) == 0 { return candidate }
         }
         return nil
     }
@@ -63,7 +63,9 @@ extension HostFacts {
     private static func lines(of path: ByteString) -> [String] {
         guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return [] }
         var bytes = [UInt8](repeating: 0, count: 64 << 10)
-        let count = bytes.withUnsafeMutableBytes { buffer in (try? file.read(into: buffer, at: 0)) ?? 0 }
+        let count = unsafe bytes.withUnsafeMutableBytes { buffer in
+            unsafe (try? file.read(into: buffer, at: 0)) ?? 0
+        }
         return String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n").map(String.init)
     }
 
@@ -72,8 +74,8 @@ extension HostFacts {
         var directory = path
         while true {
             var figures = kaml_file_system()
-            if directory.withCString({ kaml_file_system_of($0, &figures) }) == 0 {
-                let writable = directory.withCString { Glibc.access($0, W_OK | X_OK) } == 0
+            if unsafe directory.withCString({ unsafe kaml_file_system_of($0, &figures) }) == 0 {
+                let writable = unsafe directory.withCString { unsafe Glibc.access($0, W_OK | X_OK) } == 0
                 return Disk(
                     path: directory, type: figures.type, totalBytes: figures.blocks * figures.block_size,
                     freeBytes: figures.available_blocks * figures.block_size, totalInodes: figures.inodes,

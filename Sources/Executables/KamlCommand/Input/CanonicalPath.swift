@@ -5,10 +5,10 @@ package import System
 package enum CanonicalPath {
     /// The path itself where it cannot be resolved, such as that of a mount whose process is gone.
     package static func of(_ path: ByteString) -> ByteString {
-        path.withCString { path in
-            guard let resolved = realpath(path, nil) else { return nil }
-            defer { free(resolved) }
-            return ByteString(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
+        unsafe path.withCString { path in
+            guard let resolved = unsafe realpath(path, nil) else { return nil }
+            defer { unsafe free(resolved) }
+            return unsafe ByteString(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
         } ?? path
     }
 
@@ -34,7 +34,7 @@ package enum CanonicalPath {
 
     private static func identity(_ path: ByteString) -> Identity? {
         var status = stat()
-        guard path.withCString({ stat($0, &status) }) == 0 else { return nil }
+        guard unsafe path.withCString({ unsafe stat($0, &status) }) == 0 else { return nil }
         return Identity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 }

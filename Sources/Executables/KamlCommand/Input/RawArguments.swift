@@ -12,15 +12,15 @@ package enum RawArguments {
     /// All arguments, the program's name first.
     package static var all: [ByteString] {
         (0..<Int(CommandLine.argc)).compactMap { index in
-            CommandLine.unsafeArgv[index].map {
-                ByteString(Array(UnsafeRawBufferPointer(start: $0, count: length($0))))
+            unsafe CommandLine.unsafeArgv[index].map {
+                unsafe ByteString(Array(UnsafeRawBufferPointer(start: $0, count: length($0))))
             }
         }
     }
 
     private static func length(_ text: UnsafeMutablePointer<Int8>) -> Int {
         var count = 0
-        while text[count] != 0 { count += 1 }
+        while unsafe text[count] != 0 { count += 1 }
         return count
     }
 

@@ -19,27 +19,27 @@ package enum StorePlace {
     }
 
     package static func environment(_ name: String) -> String? {
-        guard let value = getenv(name), value.pointee != 0 else { return nil }
-        return String(cString: value)
+        guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+        return unsafe String(cString: value)
     }
 
     /// `user@host` for the log.
     package static var author: String {
         var host = [CChar](repeating: 0, count: 256)
-        _ = gethostname(&host, host.count - 1)
+        _ = unsafe gethostname(&host, host.count - 1)
         let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return "\(user)@\(name)"
     }
 
     private static var user: String {
-        var record = passwd()
+        var record = unsafe passwd()
         var found: UnsafeMutablePointer<passwd>?
         var buffer = [CChar](repeating: 0, count: 16 << 10)
-        let status = getpwuid_r(geteuid(), &record, &buffer, buffer.count, &found)
-        guard status == 0, found != nil, let name = record.pw_name else {
+        let status = unsafe getpwuid_r(geteuid(), &record, &buffer, buffer.count, &found)
+        guard status == 0, unsafe found != nil, let name = unsafe record.pw_name else {
             return environment("USER") ?? "uid\(geteuid())"
         }
-        return String(cString: name)
+        return unsafe String(cString: name)
     }
 }
 
@@ -65,10 +65,11 @@ package enum CachePlace {
     /// Below the working directory unless absolute.
     package static func absolute(_ path: ByteString) throws -> ByteString {
         if path.bytes.first == UInt8(ascii: "/") { return path }
-        guard let current = getcwd(nil, 0) else {
+        guard let current = unsafe getcwd(nil, 0) else {
             throw Failure("cannot tell the working directory", Errno.last)
         }
-        defer { free(current) }
-        return ByteString(UnsafeRawBufferPointer(start: current, count: strlen(current))).appending(path)
+        defer { unsafe free(current) }
+        return unsafe ByteString(UnsafeRawBufferPointer(start: current, count: strlen(current))).appending(
+            path)
     }
 }

@@ -16,29 +16,29 @@ package struct BackgroundProcess: ~Copyable {
     /// `arguments` without the program's name.
     package static func start(_ arguments: [ByteString], log: ByteString) throws -> BackgroundProcess {
         var ends: [Int32] = [-1, -1]
-        guard Glibc.pipe(&ends) == 0 else { throw Failure("cannot make a pipe", Errno.last) }
+        guard unsafe Glibc.pipe(&ends) == 0 else { throw Failure("cannot make a pipe", Errno.last) }
         let reading = FileDescriptor(owning: ends[0])
         let writing = FileDescriptor(owning: ends[1])
         // No other thread starts a process meanwhile, so nobody inherits the ends in between.
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        var actions = posix_spawn_file_actions_t()
+        var actions = unsafe posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawnattr_init(&attributes)
+        unsafe posix_spawn_file_actions_init(&actions)
+        unsafe posix_spawnattr_init(&attributes)
         defer {
-            posix_spawn_file_actions_destroy(&actions)
-            posix_spawnattr_destroy(&attributes)
+            unsafe posix_spawn_file_actions_destroy(&actions)
+            unsafe posix_spawnattr_destroy(&attributes)
         }
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        _ = log.withCString {
-            posix_spawn_file_actions_addopen(
+        unsafe posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        _ = unsafe log.withCString {
+            unsafe posix_spawn_file_actions_addopen(
                 &actions, STDOUT_FILENO, $0, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         }
-        posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, writing.rawValue, readyDescriptor)
-        posix_spawnattr_setflags(&attributes, setSession)
+        unsafe posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
+        unsafe posix_spawn_file_actions_adddup2(&actions, writing.rawValue, readyDescriptor)
+        unsafe posix_spawnattr_setflags(&attributes, setSession)
         var identifier = pid_t()
-        let status = spawn(&identifier, "/proc/self/exe", &actions, &attributes, ["kaml"] + arguments)
+        let status = unsafe spawn(&identifier, "/proc/self/exe", &actions, &attributes, ["kaml"] + arguments)
         guard status == 0 else { throw Failure("cannot start the mount's process", Errno(rawValue: status)) }
         return BackgroundProcess(identifier: identifier, pipe: reading)
     }
@@ -55,8 +55,8 @@ package struct BackgroundProcess: ~Copyable {
         _ identifier: inout pid_t, _ program: String, _ actions: inout posix_spawn_file_actions_t,
         _ attributes: inout posix_spawnattr_t, _ arguments: [ByteString]
     ) -> Int32 {
-        let copies = arguments.map { argument in argument.withCString { strdup($0) } }
-        defer { for copy in copies { free(copy) } }
-        return posix_spawn(&identifier, program, &actions, &attributes, copies + [nil], environ)
+        let copies = unsafe arguments.map { argument in unsafe argument.withCString { unsafe strdup($0) } }
+        defer { for unsafecopy in unsafe copies { unsafe free(copy) } }
+        return unsafe posix_spawn(&identifier, program, &actions, &attributes, copies + [nil], environ)
     }
 }

@@ -18,7 +18,7 @@ package enum CacheDirectoryCheck {
                 throw Failure("cannot make the cache directory \(directory)", error, hint: hint)
             }
         }
-        guard directory.withCString({ access($0, R_OK | W_OK | X_OK) }) == 0 else {
+        guard unsafe directory.withCString({ unsafe access($0, R_OK | W_OK | X_OK) }) == 0 else {
             throw Failure("the cache directory \(directory) cannot be written", Errno.last, hint: hint)
         }
         let names: [ByteString]

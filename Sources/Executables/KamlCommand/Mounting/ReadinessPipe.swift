@@ -34,7 +34,7 @@ package enum ReadinessMessage: Sendable, Hashable {
     package func send(to descriptor: Int32) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            let count = unsafe rest.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno != EINTR { break }
             rest = rest.dropFirst(max(0, count))
         }
@@ -46,7 +46,7 @@ package enum ReadinessMessage: Sendable, Hashable {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
-            let count = read(descriptor.rawValue, &buffer, buffer.count)
+            let count = unsafe read(descriptor.rawValue, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
             if count <= 0 { return ReadinessMessage(bytes) }
             bytes.append(contentsOf: buffer[..<count])

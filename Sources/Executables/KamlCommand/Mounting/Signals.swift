@@ -4,7 +4,7 @@ import System
 /// The signals that ask a serving process to end, taken by one thread instead of handlers.
 package enum EndSignals {
     /// Must be called before any other thread starts, since threads inherit what is blocked.
-    package static func block() { with { pthread_sigmask(SIG_BLOCK, $0, nil) } }
+    package static func block() { unsafe with { unsafe pthread_sigmask(SIG_BLOCK, $0, nil) } }
 
     /// Starts a thread that calls `body` with each signal's number and how many came so far, from 1.
     package static func handle(
@@ -14,7 +14,7 @@ package enum EndSignals {
             var count = 0
             while true {
                 var number: Int32 = 0
-                guard with({ sigwait($0, &number) }) == 0 else { return }
+                guard unsafe with({ unsafe sigwait($0, &number) }) == 0 else { return }
                 count += 1
                 body(number, count)
             }
@@ -25,8 +25,8 @@ package enum EndSignals {
     @discardableResult
     private static func with(_ body: (UnsafePointer<sigset_t>) -> Int32) -> Int32 {
         var set = sigset_t()
-        sigemptyset(&set)
-        for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, number) }
-        return body(&set)
+        unsafe sigemptyset(&set)
+        for number in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaddset(&set, number) }
+        return unsafe body(&set)
     }
 }

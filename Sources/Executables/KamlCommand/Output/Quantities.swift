@@ -90,12 +90,13 @@ package enum TimeText {
     /// `2026-11-23 03:29:31` by the machine's time zone, for tables.
     package static func local(_ time: Timestamp) -> String {
         var seconds = time_t(time.seconds)
-        var parts = tm()
-        guard localtime_r(&seconds, &parts) != nil else { return utc(time) }
+        var parts = unsafe tm()
+        guard unsafe localtime_r(&seconds, &parts) != nil else { return utc(time) }
         let date =
-            "\(padded(Int64(parts.tm_year) + 1900, 4))-\(padded(Int64(parts.tm_mon) + 1, 2))-\(padded(Int64(parts.tm_mday), 2))"
-        return date
-            + " \(padded(Int64(parts.tm_hour), 2)):\(padded(Int64(parts.tm_min), 2)):\(padded(Int64(parts.tm_sec), 2))"
+            unsafe "\(padded(Int64(parts.tm_year) + 1900, 4))-\(padded(Int64(parts.tm_mon) + 1, 2))-\(padded(Int64(parts.tm_mday), 2))"
+        let clock =
+            unsafe "\(padded(Int64(parts.tm_hour), 2)):\(padded(Int64(parts.tm_min), 2)):\(padded(Int64(parts.tm_sec), 2))"
+        return "\(date) \(clock)"
     }
 
     /// Days since 1970 as year, month, day (Howard Hinnant's `civil_from_days`; exact for all of Int64's use).

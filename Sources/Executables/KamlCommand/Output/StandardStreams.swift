@@ -26,21 +26,21 @@ package final class StandardOutput {
     /// Writes large runs without a copy.
     package func write(_ bytes: UnsafeRawBufferPointer) {
         flush()
-        send(bytes)
+        unsafe send(bytes)
     }
 
     package func flush() {
         guard !buffer.isEmpty else { return }
-        buffer.withUnsafeBytes { send($0) }
+        unsafe buffer.withUnsafeBytes { unsafe send($0) }
         buffer.removeAll(keepingCapacity: true)
     }
 
     private func send(_ bytes: UnsafeRawBufferPointer) {
-        var rest = bytes
-        while !rest.isEmpty {
-            let count = Glibc.write(STDOUT_FILENO, rest.baseAddress, rest.count)
+        var rest = unsafe bytes
+        while unsafe !rest.isEmpty {
+            let count = unsafe Glibc.write(STDOUT_FILENO, rest.baseAddress, rest.count)
             if count >= 0 {
-                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+                unsafe rest = unsafe UnsafeRawBufferPointer(rebasing: rest[count...])
             } else if errno != EINTR {
                 Self.fail(Errno.last)
             }
@@ -64,14 +64,16 @@ package enum StandardError {
     /// Columns of the terminal; 80 when it does not say.
     package static var columns: Int {
         var size = winsize()
-        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        guard unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
 
     package static func write(_ text: String) {
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            let count = unsafe rest.withUnsafeBytes {
+                unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count)
+            }
             if count < 0 {
                 if errno == EINTR { continue }
                 return

@@ -88,7 +88,7 @@ enum Interruption {
     static func endLineOnInterrupt() {
         signal(SIGINT) { number in
             var newline = UInt8(ascii: "\n")
-            write(STDERR_FILENO, &newline, 1)
+            unsafe write(STDERR_FILENO, &newline, 1)
             signal(number, SIG_DFL)
             raise(number)
         }

@@ -10,7 +10,7 @@ package struct Versions: Report {
     package init() {}
 
     private var libraries: [(name: String, version: String)] {
-        [
+        unsafe [
             ("libfuse", String(cString: fuse_pkgversion())),
             ("libzstd", String(cString: ZSTD_versionString())),
             ("libcrypto", String(cString: OpenSSL_version(OPENSSL_VERSION_STRING))), ("swift", Self.swift),

@@ -61,7 +61,8 @@ struct ExportCommand: AnsweringCommand {
         if result.failedFiles > 0 {
             throw Failure(
                 .damaged, "\(CountText.of(result.failedFiles, "file was", "files were")) not written",
-                why: result.failures.first?.description, hint: "`kaml check --read-data` tells all that is damaged")
+                why: result.failures.first?.description,
+                hint: "`kaml check --read-data` tells all that is damaged")
         }
     }
 }

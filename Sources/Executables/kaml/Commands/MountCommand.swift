@@ -153,14 +153,15 @@ struct MountCommand: AnsweringCommand {
         // Named by the path as it was given, so before the working directory changes.
         let log = readyDescriptor == nil ? nil : log(in: options.cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
-        chdir("/")
+        unsafe chdir("/")
         let mount = try Self.mount(options, objects)
         let ending = MountEnding(mount)
         try EndSignals.handle { signal, count in ending.asked(by: signal, count) }
         let report = MountReport(
             name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: options.mountPoint,
             process: getpid(), cacheDirectory: options.cacheDirectory,
-            log: log, profile: mount.profile == .passthrough ? "large" : "small", passesThrough: mount.passesThrough)
+            log: log, profile: mount.profile == .passthrough ? "large" : "small",
+            passesThrough: mount.passesThrough)
         // In the background this is the first line of the mount in its log.
         if readyDescriptor != nil { StandardError.write("kaml: " + report.render()) }
         ready(report)

@@ -71,7 +71,7 @@ struct CatCommand: ParsableCommand {
             do throws(StoreError) {
                 try reader.read(entry) { piece in
                     switch piece {
-                    case .bytes(let bytes): output.write(bytes)
+                    case .bytes(let bytes): unsafe output.write(bytes)
                     case .hole(var count):
                         while count > 0 {
                             let part = min(count, UInt64(zeros.count))

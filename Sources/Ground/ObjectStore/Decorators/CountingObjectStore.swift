@@ -62,7 +62,7 @@ package final class CountingObjectStore: ObjectStore {
         _ key: ObjectKey, from offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(ObjectStoreError) {
         try reads.counting { () throws(ObjectStoreError) in
-            (try store.read(key, from: offset, into: buffer), buffer.count)
+            unsafe (try store.read(key, from: offset, into: buffer), buffer.count)
         }
     }
 
@@ -79,7 +79,7 @@ package final class CountingObjectStore: ObjectStore {
         _ key: ObjectKey, _ bytes: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> CreateOutcome {
         try creates.counting { () throws(ObjectStoreError) in
-            (try store.createIfAbsent(key, bytes), bytes.count)
+            unsafe (try store.createIfAbsent(key, bytes), bytes.count)
         }
     }
 
@@ -110,7 +110,7 @@ private final class CountingObjectWriter: ObjectWriter {
 
     var bytesWritten: UInt64 { writer.bytesWritten }
 
-    func append(_ bytes: UnsafeRawBufferPointer) throws(ObjectStoreError) { try writer.append(bytes) }
+    func append(_ bytes: UnsafeRawBufferPointer) throws(ObjectStoreError) { try unsafe writer.append(bytes) }
 
     func publish() throws(ObjectStoreError) -> CreateOutcome {
         let bytes = Int(clamping: writer.bytesWritten)

@@ -60,7 +60,7 @@ package final class FileObjectStore: ObjectStore {
     ) throws(ObjectStoreError) {
         let count: Int
         do throws(Errno) {
-            count = try readOpen(key, from: offset, into: buffer)
+            count = try unsafe readOpen(key, from: offset, into: buffer)
         } catch {
             throw failure(error, .read, key.text)
         }
@@ -78,13 +78,13 @@ package final class FileObjectStore: ObjectStore {
     ) throws(Errno) -> Int {
         if let kept = openFiles.find(key) {
             do throws(Errno) {
-                return try files.read(kept.descriptor, into: buffer, at: offset)
+                return try unsafe files.read(kept.descriptor, into: buffer, at: offset)
             } catch {
                 openFiles.drop(key)
             }
         }
         let file = OpenFile(try files.open(path(of: key), O_RDONLY))
-        let count = try files.read(file.descriptor, into: buffer, at: offset)
+        let count = try unsafe files.read(file.descriptor, into: buffer, at: offset)
         openFiles.keep(file, as: key)
         return count
     }
@@ -97,8 +97,8 @@ package final class FileObjectStore: ObjectStore {
                 throw .fileTooLarge
             }
             var bytes = [UInt8](repeating: 0, count: count)
-            let filled = bytes.withUnsafeMutableBytes { buffer in
-                Result { () throws(Errno) in try files.read(file, into: buffer, at: 0) }
+            let filled = unsafe bytes.withUnsafeMutableBytes { buffer in
+                Result { () throws(Errno) in try unsafe files.read(file, into: buffer, at: 0) }
             }
             // An object never shrinks; one that did is told by its reader's checksum.
             bytes.removeLast(count - (try filled.get()))
@@ -120,7 +120,7 @@ package final class FileObjectStore: ObjectStore {
             return .exists
         }
         let writer = try FileObjectWriter(self, key, operation: .create)
-        try writer.append(bytes)
+        try unsafe writer.append(bytes)
         return try writer.publish()
     }
 

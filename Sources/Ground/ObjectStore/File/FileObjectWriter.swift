@@ -41,11 +41,11 @@ final class FileObjectWriter: ObjectWriter, @unchecked Sendable {
 
     func append(_ bytes: UnsafeRawBufferPointer) throws(ObjectStoreError) {
         if bytes.count < Self.bufferBytes / 4 {
-            gathered.append(contentsOf: bytes)
+            unsafe gathered.append(contentsOf: bytes)
             if gathered.count >= Self.bufferBytes { try flush() }
         } else {
             try flush()
-            try write(bytes)
+            try unsafe write(bytes)
         }
     }
 
@@ -76,8 +76,8 @@ final class FileObjectWriter: ObjectWriter, @unchecked Sendable {
         guard !gathered.isEmpty else { return }
         let pending = gathered
         gathered.removeAll(keepingCapacity: false)
-        let outcome = pending.withUnsafeBytes { bytes in
-            Result { () throws(ObjectStoreError) in try write(bytes) }
+        let outcome = unsafe pending.withUnsafeBytes { bytes in
+            Result { () throws(ObjectStoreError) in try unsafe write(bytes) }
         }
         try outcome.get()
     }
@@ -85,7 +85,7 @@ final class FileObjectWriter: ObjectWriter, @unchecked Sendable {
     private func write(_ bytes: UnsafeRawBufferPointer) throws(ObjectStoreError) {
         let file = try openFile()
         do throws(Errno) {
-            try store.files.write(file.descriptor, bytes, at: flushed)
+            try unsafe store.files.write(file.descriptor, bytes, at: flushed)
         } catch {
             throw store.failure(error, operation, key.text)
         }

@@ -2,7 +2,7 @@ import Chunking
 import ObjectStore
 
 /// One thread's buffers and decoder: reads a run of frames at once, then judges each frame on its own.
-final class FrameChecker {
+@safe final class FrameChecker {
     private let store: any ObjectStore
     private var window: UnsafeMutableRawBufferPointer
     private var filled = 0
@@ -15,27 +15,27 @@ final class FrameChecker {
     init(_ footers: PackFooters, bases: PlainChunkCache) {
         store = footers.store
         chunks = ChunkReader(footers, bases: bases)
-        window = .allocate(byteCount: 1 << 20, alignment: 64)
-        plain = .allocate(byteCount: Int(PackFormat.limits.plainLength), alignment: 64)
+        unsafe window = .allocate(byteCount: 1 << 20, alignment: 64)
+        unsafe plain = .allocate(byteCount: Int(PackFormat.limits.plainLength), alignment: 64)
     }
 
     deinit {
-        window.deallocate()
-        plain.deallocate()
+        unsafe window.deallocate()
+        unsafe plain.deallocate()
     }
 
     /// Reads a range of a pack; says what is wrong with it when that fails. Throws when the store is gone.
     func readWindow(_ pack: PackReference, _ range: Range<UInt64>) throws(StoreError) -> CheckReport.Problem?
     {
         let count = Int(range.upperBound - range.lowerBound)
-        if window.count < count {
-            window.deallocate()
-            window = .allocate(byteCount: count, alignment: 64)
+        if unsafe window.count < count {
+            unsafe window.deallocate()
+            unsafe window = .allocate(byteCount: count, alignment: 64)
         }
         filled = count
-        let buffer = UnsafeMutableRawBufferPointer(rebasing: window[..<count])
+        let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: window[..<count])
         do throws(ObjectStoreError) {
-            try store.read(pack.key, from: range.lowerBound, into: buffer)
+            try unsafe store.read(pack.key, from: range.lowerBound, into: buffer)
             return nil
         } catch {
             if error.code == .unavailable { throw StoreError(error) }
@@ -48,33 +48,34 @@ final class FrameChecker {
         of index: Int, in footer: PackFooter, windowStart: UInt64
     ) throws(StoreError) -> CheckReport.Problem? {
         let entry = footer[index]
-        let read = UnsafeRawBufferPointer(rebasing: window[..<filled])
-        guard let frame = read.part(at: Int(entry.frameOffset - windowStart), count: entry.frame.count) else {
+        let read = unsafe UnsafeRawBufferPointer(rebasing: window[..<filled])
+        guard let frame = unsafe read.part(at: Int(entry.frameOffset - windowStart), count: entry.frame.count)
+        else {
             return .corrupt("lies outside the pack")
         }
         let expected = FrameHeader(
             index: UInt32(index), storedLength: entry.storedLength, plainLength: entry.plainLength,
             codec: entry.codec)
-        guard FrameHeader(frame) == expected else { return .corrupt("has a damaged frame header") }
-        let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
-        guard let wanted = entry.base else { return problem(of: entry, payload, base: nil) }
+        guard unsafe FrameHeader(frame) == expected else { return .corrupt("has a damaged frame header") }
+        let payload = unsafe UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
+        guard let wanted = entry.base else { return unsafe problem(of: entry, payload, base: nil) }
         guard let pack = footer.basePack(wanted.pack) else { return .corrupt("names a base out of range") }
         let base: PlainChunk
         do throws(StoreError) { base = try chunks.plain(pack, wanted.chunk) } catch {
             if error.code == .unavailable { throw error }
             return .corrupt("needs chunk \(wanted.chunk) of \(pack.key), which cannot be read")
         }
-        return problem(of: entry, payload, base: base.bytes)
+        return unsafe problem(of: entry, payload, base: base.bytes)
     }
 
     private func problem(
         of entry: ChunkEntry, _ payload: UnsafeRawBufferPointer, base: UnsafeRawBufferPointer?
     ) -> CheckReport.Problem? {
-        let target = UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(entry.plainLength)])
+        let target = unsafe UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(entry.plainLength)])
         do throws(CodecError) {
-            try decoder.decode(entry.codec, payload, prefix: base, into: target)
+            try unsafe decoder.decode(entry.codec, payload, prefix: base, into: target)
         } catch { return .corrupt("cannot be decompressed (\(error))") }
-        let hash = hasher.hash(.chunk, UnsafeRawBufferPointer(target))
+        let hash = unsafe hasher.hash(.chunk, UnsafeRawBufferPointer(target))
         return hash == entry.hash ? nil : .corrupt("does not match its hash")
     }
 }

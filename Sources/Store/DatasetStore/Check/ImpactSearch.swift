@@ -30,7 +30,7 @@ struct ImpactSearch {
             let record = view.record(local)
             let causes = data.causes(of: record, in: view)
             guard !causes.isEmpty else { continue }
-            let keyPath = ManifestEntry.keyPath(
+            let keyPath = unsafe ManifestEntry.keyPath(
                 directory: ByteString(view.directoryPath(record.directory)), name: ByteString(record.name))
             for object in causes {
                 found[object, default: 0] += 1
@@ -48,8 +48,8 @@ struct ImpactSearch {
         let object = ManifestFormat.key(of: shard.id).text
         counts[object, default: 0] += Int(shard.entryCount)
         guard shards.updateValue([:], forKey: shard.id) == nil else { return }
-        let first = snapshot.root.firstKey(index)
-        let keyPath = ManifestEntry.keyPath(
+        let first = unsafe snapshot.root.firstKey(index)
+        let keyPath = unsafe ManifestEntry.keyPath(
             directory: ByteString(first.directory), name: ByteString(first.name))
         note(ManifestEntry.displayPath(keyPath: keyPath), object)
         paths[object]?.count += Int(shard.entryCount) - 1

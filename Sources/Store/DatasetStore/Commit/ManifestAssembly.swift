@@ -43,7 +43,7 @@ struct ManifestAssembly: ~Copyable {
             let arena = tree.arenas[directory.arena]
             var ordinal = directory.firstOrdinal
             for position in directory.first..<(directory.first + directory.count) {
-                let node = arena.nodes[position]
+                let node = unsafe arena.nodes[position]
                 var outcome: ReadOutcome?
                 if nextSmall < comparison.smallReads.count,
                     UInt64(comparison.smallReads[nextSmall]) == ordinal
@@ -56,7 +56,7 @@ struct ManifestAssembly: ~Copyable {
                     outcome = results.large[nextLarge]
                     nextLarge += 1
                 }
-                let name = ByteString(arena.name(node))
+                let name = unsafe ByteString(arena.name(node))
                 if let entry = try entry(directory, name, node, ordinal, outcome, results) {
                     try addBases(of: entry)
                     try writer.append(entry)
@@ -113,7 +113,7 @@ struct ManifestAssembly: ~Copyable {
                 let found = try parent.place(ofOrdinal: UInt64(comparison.parentOrdinals[Int(ordinal)]))
             else { throw StoreError(.inputOutput, "an entry of the parent is gone") }
             let place = try parent.resolve(found)
-            var known = place.shard.pointee.view.entry(place.index)
+            var known = unsafe place.shard.pointee.view.entry(place.index)
             known.directory = directory.keyPath
             known.name = name
             known.linkCount = links
@@ -211,7 +211,8 @@ struct ManifestAssembly: ~Copyable {
         if packsWithoutBases.contains(pack.id) { return }
         let found = try footers.with(pack) { footer -> [PackReference]? in
             if footer.baseCount == 0 { return nil }
-            return (Int(first)..<max(Int(first), min(Int(first) + Int(count), footer.chunkCount))).compactMap {
+            return (Int(first)..<max(Int(first), min(Int(first) + Int(count), footer.chunkCount))).compactMap
+            {
                 footer[$0].base.flatMap { footer.basePack($0.pack) }
             }
         }

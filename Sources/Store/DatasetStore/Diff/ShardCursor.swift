@@ -27,9 +27,9 @@ struct ShardCursor {
 
     /// Compares the keys of two cursors that are not at their ends. The first key of a shard is in the root.
     mutating func compareKey(with other: inout ShardCursor) throws(StoreError) -> Int {
-        let (left, right) = (try key(), try other.key())
-        let order = KeyOrder.compare(left.directory, right.directory)
-        return order != 0 ? order : KeyOrder.compare(left.name, right.name)
+        let (left, right) = unsafe (try key(), try other.key())
+        let order = unsafe KeyOrder.compare(left.directory, right.directory)
+        return unsafe order != 0 ? order : KeyOrder.compare(left.name, right.name)
     }
 
     /// The entry here, which stays valid until the cursor leaves its shard.
@@ -41,9 +41,9 @@ struct ShardCursor {
     private mutating func key() throws(StoreError) -> (
         directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
     ) {
-        if loaded == nil, index == 0 { return snapshot.root.firstKey(shard) }
+        if loaded == nil, index == 0 { return unsafe snapshot.root.firstKey(shard) }
         let (view, record) = try record()
-        return (view.directoryPath(record.directory), record.name)
+        return unsafe (view.directoryPath(record.directory), record.name)
     }
 
     private mutating func load() throws(StoreError) -> ShardView {

@@ -121,7 +121,7 @@ package struct SnapshotDiff {
     }
 
     private static func keyPath(_ view: ShardView, _ record: RecordView) -> ByteString {
-        ManifestEntry.keyPath(
+        unsafe ManifestEntry.keyPath(
             directory: ByteString(view.directoryPath(record.directory)), name: ByteString(record.name))
     }
 }

@@ -138,7 +138,7 @@ package final class SnapshotExport: Sendable {
                 switch piece {
                 case .bytes(let bytes):
                     do throws(Errno) {
-                        try Self.write(bytes, at: offset, to: file, skippingZeros: job.entry.hasHoles)
+                        try unsafe Self.write(bytes, at: offset, to: file, skippingZeros: job.entry.hasHoles)
                     } catch {
                         throw StoreError(error, "cannot write", path)
                     }
@@ -174,7 +174,7 @@ package final class SnapshotExport: Sendable {
         _ bytes: UnsafeRawBufferPointer, at offset: UInt64, to file: borrowing FileDescriptor,
         skippingZeros: Bool
     ) throws(Errno) {
-        guard skippingZeros else { return try file.write(bytes, at: offset) }
+        guard skippingZeros else { return try unsafe file.write(bytes, at: offset) }
         let block = 4096
         var start = 0
         while start < bytes.count {
@@ -183,11 +183,12 @@ package final class SnapshotExport: Sendable {
             func next(_ position: Int) -> Int {
                 min(bytes.count, position + block - Int((offset + UInt64(position)) % UInt64(block)))
             }
-            while end < bytes.count, !isZero(UnsafeRawBufferPointer(rebasing: bytes[end..<next(end)])) {
+            while end < bytes.count, unsafe !isZero(UnsafeRawBufferPointer(rebasing: bytes[end..<next(end)]))
+            {
                 end = next(end)
             }
             if end > start {
-                try file.write(
+                try unsafe file.write(
                     UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: offset + UInt64(start))
             }
             start = end < bytes.count ? next(end) : end

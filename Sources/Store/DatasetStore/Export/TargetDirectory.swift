@@ -48,22 +48,24 @@ final class TargetDirectory: Sendable {
 
     /// Makes a directory; one that is there stays when files may be replaced.
     func makeDirectory(_ name: ByteString, overwrites: Bool) throws(StoreError) {
-        try making(name, overwrites: overwrites, keepsDirectory: true) { name in
-            mkdirat(descriptor.rawValue, name, 0o700)
+        try unsafe making(name, overwrites: overwrites, keepsDirectory: true) { name in
+            unsafe mkdirat(descriptor.rawValue, name, 0o700)
         }
     }
 
     func makeSymlink(_ name: ByteString, to target: ByteString, overwrites: Bool) throws(StoreError) {
-        try target.withCString { target throws(StoreError) in
-            try making(name, overwrites: overwrites) { name in symlinkat(target, descriptor.rawValue, name) }
+        try unsafe target.withCString { target throws(StoreError) in
+            try unsafe making(name, overwrites: overwrites) { name in
+                unsafe symlinkat(target, descriptor.rawValue, name)
+            }
         }
     }
 
     /// A new file for writing; never one that was there, which may have other names elsewhere.
     func makeFile(_ name: ByteString, overwrites: Bool) throws(StoreError) -> FileDescriptor {
         var opened: Int32 = -1
-        try making(name, overwrites: overwrites) { name in
-            opened = openat(
+        try unsafe making(name, overwrites: overwrites) { name in
+            opened = unsafe openat(
                 descriptor.rawValue, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(0o600)
             )
             return opened
@@ -74,29 +76,30 @@ final class TargetDirectory: Sendable {
     func makeLink(_ name: ByteString, to other: TargetDirectory, _ otherName: ByteString, overwrites: Bool)
         throws(StoreError)
     {
-        try otherName.withCString { otherName throws(StoreError) in
-            try making(name, overwrites: overwrites) { name in
-                linkat(other.descriptor.rawValue, otherName, descriptor.rawValue, name, 0)
+        try unsafe otherName.withCString { otherName throws(StoreError) in
+            try unsafe making(name, overwrites: overwrites) { name in
+                unsafe linkat(other.descriptor.rawValue, otherName, descriptor.rawValue, name, 0)
             }
         }
     }
 
     func remove(_ name: ByteString) {
-        name.withCString { _ = unlinkat(descriptor.rawValue, $0, 0) }
+        unsafe name.withCString { _ = unsafe unlinkat(descriptor.rawValue, $0, 0) }
     }
 
     /// Owner and time of a symlink itself.
     func setSymlinkAttributes(_ name: ByteString, _ entry: ManifestEntry, restoresOwner: Bool)
         throws(StoreError)
     {
-        let failed = name.withCString { name in
+        let failed = unsafe name.withCString { name in
             if restoresOwner,
-                fchownat(descriptor.rawValue, name, entry.userID, entry.groupID, AT_SYMLINK_NOFOLLOW) < 0
+                unsafe fchownat(descriptor.rawValue, name, entry.userID, entry.groupID, AT_SYMLINK_NOFOLLOW)
+                    < 0
             {
                 return true
             }
             var times = Self.times(entry.modified)
-            return utimensat(descriptor.rawValue, name, &times, AT_SYMLINK_NOFOLLOW) < 0
+            return unsafe utimensat(descriptor.rawValue, name, &times, AT_SYMLINK_NOFOLLOW) < 0
         }
         if failed { throw StoreError(Errno.last, "cannot set the attributes of", path.appending(name)) }
     }
@@ -116,9 +119,9 @@ final class TargetDirectory: Sendable {
         do throws(Errno) {
             let descriptor = file.rawValue
             for attribute in entry.attributes {
-                let status = attribute.name.withCString { name in
-                    attribute.value.withUnsafeBytes {
-                        kaml_fsetxattr(descriptor, name, $0.baseAddress, $0.count)
+                let status = unsafe attribute.name.withCString { name in
+                    unsafe attribute.value.withUnsafeBytes {
+                        unsafe kaml_fsetxattr(descriptor, name, $0.baseAddress, $0.count)
                     }
                 }
                 if status < 0 { lost += 1 }
@@ -129,7 +132,7 @@ final class TargetDirectory: Sendable {
             let bits: UInt32 = options.restoresSpecialBits ? 0o7777 : 0o1777
             _ = try retryingOnInterrupt { fchmod(descriptor, entry.mode & bits) }
             var times = times(entry.modified)
-            _ = try retryingOnInterrupt { futimens(descriptor, &times) }
+            _ = try retryingOnInterrupt { unsafe futimens(descriptor, &times) }
         } catch { throw StoreError(error, "cannot set the attributes of", path) }
         return lost
     }
@@ -149,14 +152,17 @@ final class TargetDirectory: Sendable {
         _ make: (UnsafePointer<CChar>) -> Int32
     ) throws(StoreError) {
         do throws(Errno) {
-            try name.withCString { name throws(Errno) in
-                do throws(Errno) { _ = try retryingOnInterrupt { make(name) } } catch .alreadyExists {
+            try unsafe name.withCString { name throws(Errno) in
+                do throws(Errno) { _ = try retryingOnInterrupt { unsafe make(name) } } catch .alreadyExists {
                     guard overwrites else { throw .alreadyExists }
-                    let isDirectory = try FileStatus.of(name, in: descriptor.rawValue).kind == .directory
+                    let isDirectory =
+                        try unsafe FileStatus.of(name, in: descriptor.rawValue).kind == .directory
                     if isDirectory, keepsDirectory { return }
                     // A directory that is not empty stays in the way: nobody asked for its contents to go.
-                    if unlinkat(descriptor.rawValue, name, isDirectory ? AT_REMOVEDIR : 0) < 0 { throw .last }
-                    _ = try retryingOnInterrupt { make(name) }
+                    if unsafe unlinkat(descriptor.rawValue, name, isDirectory ? AT_REMOVEDIR : 0) < 0 {
+                        throw .last
+                    }
+                    _ = try retryingOnInterrupt { unsafe make(name) }
                 }
             }
         } catch { throw StoreError(error, "cannot make", path.appending(name)) }

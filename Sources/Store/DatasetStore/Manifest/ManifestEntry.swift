@@ -74,7 +74,8 @@ package struct ManifestEntry: Sendable, Hashable {
             package var chunkCount: UInt32
             /// Where the run starts in the pack's container; it is contiguous there.
             package var containerOffset: UInt64
-            package init(pack: PackReference, firstChunk: UInt32, chunkCount: UInt32, containerOffset: UInt64) {
+            package init(pack: PackReference, firstChunk: UInt32, chunkCount: UInt32, containerOffset: UInt64)
+            {
                 self.pack = pack
                 self.firstChunk = firstChunk
                 self.chunkCount = chunkCount

@@ -56,14 +56,14 @@ enum KeyHash {
         let count = bytes.count
         if let base = bytes.baseAddress {
             while offset + 8 <= count {
-                hash = mix(hash, base.u64(offset))
+                hash = unsafe mix(hash, base.u64(offset))
                 offset += 8
             }
             if offset < count {
                 var word: UInt64 = 0
                 var shift: UInt64 = 0
                 while offset < count {
-                    word |= UInt64(base.u8(offset)) << shift
+                    unsafe word |= UInt64(base.u8(offset)) << shift
                     shift += 8
                     offset += 1
                 }

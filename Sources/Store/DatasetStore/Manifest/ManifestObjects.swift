@@ -28,7 +28,9 @@ package struct ManifestObjects: Sendable {
         var base: [UInt8]?
         if object.codec == .zstdPrefix {
             let parent = try envelope(kind, object.base)
-            guard parent.codec != .zstdPrefix else { throw damaged(id, "has a base that needs a base itself") }
+            guard parent.codec != .zstdPrefix else {
+                throw damaged(id, "has a base that needs a base itself")
+            }
             base = try plain(of: parent, kind, object.base, base: nil)
         }
         return try plain(of: object, kind, id, base: base)
@@ -77,24 +79,32 @@ package struct ManifestObjects: Sendable {
     private func envelope(_ kind: ObjectKind, _ id: ContentHash) throws(StoreError) -> Envelope {
         let bytes: [UInt8]
         do throws(ObjectStoreError) {
-            bytes = try store.readAll(ManifestFormat.key(of: id), limit: Int(limit(kind)) + ManifestFormat.envelopeLength)
+            bytes = try store.readAll(
+                ManifestFormat.key(of: id), limit: Int(limit(kind)) + ManifestFormat.envelopeLength)
         } catch { throw StoreError(error) }
         return try parse(kind, id, bytes)
     }
 
-    private func parse(_ kind: ObjectKind, _ id: ContentHash, _ bytes: [UInt8]) throws(StoreError) -> Envelope {
+    private func parse(_ kind: ObjectKind, _ id: ContentHash, _ bytes: [UInt8]) throws(StoreError) -> Envelope
+    {
         enum Problem: Error { case damaged(String), version(UInt16) }
-        let parsed = bytes.withUnsafeBytes { raw -> Result<Envelope, Problem> in
+        let parsed = unsafe bytes.withUnsafeBytes { raw -> Result<Envelope, Problem> in
             guard raw.count >= ManifestFormat.envelopeLength, let start = raw.baseAddress,
-                raw.startsWith(ManifestFormat.envelopeMagic)
+                unsafe raw.startsWith(ManifestFormat.envelopeMagic)
             else { return .failure(.damaged("is not a manifest object")) }
-            guard start.u16(8) == ManifestFormat.version else { return .failure(.version(start.u16(8))) }
-            guard start.u8(10) == kind.rawValue else { return .failure(.damaged("is of another kind")) }
-            guard let codec = Codec(rawValue: start.u8(11)), ContentHash(loading: start + 32) == id,
-                start.u32(12) == 0, start.u64(24) == 0, start.u64(16) > 0, start.u64(16) <= limit(kind),
-                codec == .zstdPrefix || ContentHash(loading: start + 64) == .zero
+            guard unsafe start.u16(8) == ManifestFormat.version else {
+                return unsafe .failure(.version(start.u16(8)))
+            }
+            guard unsafe start.u8(10) == kind.rawValue else {
+                return .failure(.damaged("is of another kind"))
+            }
+            guard let codec = unsafe Codec(rawValue: start.u8(11)),
+                unsafe ContentHash(loading: start + 32) == id,
+                unsafe start.u32(12) == 0, unsafe start.u64(24) == 0, unsafe start.u64(16) > 0,
+                unsafe start.u64(16) <= limit(kind),
+                unsafe codec == .zstdPrefix || ContentHash(loading: start + 64) == .zero
             else { return .failure(.damaged("has a damaged envelope")) }
-            return .success(
+            return unsafe .success(
                 Envelope(
                     codec: codec, plainLength: Int(start.u64(16)), base: ContentHash(loading: start + 64),
                     bytes: bytes))
@@ -120,17 +130,18 @@ package struct ManifestObjects: Sendable {
             : UInt64(object.plainLength) <= payload * ManifestFormat.maximumRatio
         guard isPossible else { throw damaged(id, "is too short for its plain length") }
         var image = [UInt8](repeating: 0, count: object.plainLength)
-        let decoded = image.withUnsafeMutableBytes { image -> Result<Void, CodecError> in
-            object.bytes.withUnsafeBytes { bytes in
-                let payload = UnsafeRawBufferPointer(rebasing: bytes[ManifestFormat.envelopeLength...])
+        let decoded = unsafe image.withUnsafeMutableBytes { image -> Result<Void, CodecError> in
+            unsafe object.bytes.withUnsafeBytes { bytes in
+                let payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[ManifestFormat.envelopeLength...])
                 func decode(_ prefix: UnsafeRawBufferPointer?) -> Result<Void, CodecError> {
                     let decoder = FrameDecoder()
                     do throws(CodecError) {
-                        return .success(try decoder.decode(object.codec, payload, prefix: prefix, into: image))
+                        return unsafe .success(
+                            try decoder.decode(object.codec, payload, prefix: prefix, into: image))
                     } catch { return .failure(error) }
                 }
                 guard let base else { return decode(nil) }
-                return base.withUnsafeBytes { decode($0) }
+                return unsafe base.withUnsafeBytes { unsafe decode($0) }
             }
         }
         if case .failure(let error) = decoded { throw damaged(id, "cannot be decompressed", cause: error) }
@@ -148,7 +159,7 @@ package struct ManifestObjects: Sendable {
             let object = try envelope(kind, similar)
             let id = object.codec == .zstdPrefix ? object.base : similar
             return (id, try image(kind, id))
-        } catch where error.code == .damaged || error.code == .notFound {
+        } catch  where error.code == .damaged || error.code == .notFound {
             // Without a base the image is stored whole; `kaml check` is there to report the damage.
             return nil
         }
@@ -160,22 +171,24 @@ package struct ManifestObjects: Sendable {
     ) -> [UInt8] {
         var codec = Codec.none
         var payload = image
-        image.withUnsafeBytes { plain in
-            if let alone = encoder.compress(plain) {
+        unsafe image.withUnsafeBytes { plain in
+            if let alone = unsafe encoder.compress(plain) {
                 codec = .zstd
-                payload = Array(alone)
+                payload = unsafe Array(alone)
             }
-            base?.image.withUnsafeBytes { prefix in
+            unsafe base?.image.withUnsafeBytes { prefix in
                 // A difference costs a second read, so it must be well below the whole.
-                if let difference = encoder.compress(plain, prefix: prefix), difference.count < payload.count / 4 * 3 {
+                if let difference = unsafe encoder.compress(plain, prefix: prefix),
+                    difference.count < payload.count / 4 * 3
+                {
                     codec = .zstdPrefix
-                    payload = Array(difference)
+                    payload = unsafe Array(difference)
                 }
             }
         }
         var object = ByteBuilder()
         object.reserve(ManifestFormat.envelopeLength + payload.count)
-        object.raw(UnsafeRawBufferPointer(start: ManifestFormat.envelopeMagic.utf8Start, count: 8))
+        unsafe object.raw(UnsafeRawBufferPointer(start: ManifestFormat.envelopeMagic.utf8Start, count: 8))
         object.u16(ManifestFormat.version)
         object.u8(kind.rawValue)
         object.u8(codec.rawValue)

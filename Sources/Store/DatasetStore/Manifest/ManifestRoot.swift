@@ -50,7 +50,7 @@ package struct ShardReference: Sendable, Hashable {
 }
 
 /// A validated root, read in place. The view borrows its bytes.
-package struct RootView: @unchecked Sendable {
+@safe package struct RootView: @unchecked Sendable {
     // Sendable: reads immutable memory only.
     package let statistics: SnapshotStatistics
     package let shardCount: Int
@@ -67,51 +67,54 @@ package struct RootView: @unchecked Sendable {
                 object: ManifestFormat.key(of: id).text, remedy: "Run `kaml check`; use another snapshot")
         }
         guard bytes.count >= ManifestFormat.rootHeaderLength, let start = bytes.baseAddress,
-            bytes.startsWith(ManifestFormat.rootMagic)
+            unsafe bytes.startsWith(ManifestFormat.rootMagic)
         else { throw damaged("is not a root") }
-        guard start.u16(8) == ManifestFormat.version else {
+        guard unsafe start.u16(8) == ManifestFormat.version else {
             throw StoreError(
-                .unsupported, "the snapshot has manifest format version \(start.u16(8))", snapshot: id.hex,
+                .unsupported, unsafe "the snapshot has manifest format version \(start.u16(8))",
+                snapshot: id.hex,
                 remedy: "Update kaml")
         }
-        guard start.u16(10) == 0, start.u32(20) == 0, start.u64(104) == 0, bytes.areZero(116..<128) else {
+        guard unsafe start.u16(10) == 0, unsafe start.u32(20) == 0, unsafe start.u64(104) == 0,
+            unsafe bytes.areZero(116..<128)
+        else {
             throw damaged("has bits in a zero field")
         }
-        shardCount = Int(start.u32(12))
-        packCount = Int(start.u32(16))
-        let blobLength = Int(start.u32(112))
+        shardCount = unsafe Int(start.u32(12))
+        packCount = unsafe Int(start.u32(16))
+        let blobLength = unsafe Int(start.u32(112))
         let expected =
             ManifestFormat.rootHeaderLength + shardCount * ManifestFormat.shardReferenceLength
             + packCount * PackReference.byteCount + blobLength
         guard shardCount > 0, expected == bytes.count else { throw damaged("has a wrong length") }
         var statistics = SnapshotStatistics()
-        statistics.entries = start.u64(24)
-        statistics.files = start.u64(32)
-        statistics.directories = start.u64(40)
-        statistics.symlinks = start.u64(48)
-        statistics.hardLinks = start.u64(56)
-        statistics.bytes = start.u64(64)
-        statistics.smallFiles = start.u64(72)
-        statistics.smallBytes = start.u64(80)
-        statistics.largeFiles = start.u64(88)
-        statistics.largeBytes = start.u64(96)
+        statistics.entries = unsafe start.u64(24)
+        statistics.files = unsafe start.u64(32)
+        statistics.directories = unsafe start.u64(40)
+        statistics.symlinks = unsafe start.u64(48)
+        statistics.hardLinks = unsafe start.u64(56)
+        statistics.bytes = unsafe start.u64(64)
+        statistics.smallFiles = unsafe start.u64(72)
+        statistics.smallBytes = unsafe start.u64(80)
+        statistics.largeFiles = unsafe start.u64(88)
+        statistics.largeBytes = unsafe start.u64(96)
         self.statistics = statistics
-        shards = start + ManifestFormat.rootHeaderLength
-        packTable = shards + shardCount * ManifestFormat.shardReferenceLength
-        blob = packTable + packCount * PackReference.byteCount
+        unsafe shards = unsafe start + ManifestFormat.rootHeaderLength
+        unsafe packTable = unsafe shards + shardCount * ManifestFormat.shardReferenceLength
+        unsafe blob = unsafe packTable + packCount * PackReference.byteCount
         if let problem = firstProblem(blobLength: blobLength) { throw damaged(problem) }
     }
 
     package func shard(_ index: Int) -> ShardReference {
-        let entry = shards + index * ManifestFormat.shardReferenceLength
-        return ShardReference(
+        let entry = unsafe shards + index * ManifestFormat.shardReferenceLength
+        return unsafe ShardReference(
             id: ContentHash(loading: entry), firstOrdinal: entry.u64(32), entryCount: entry.u32(40),
             plainLength: entry.u32(44))
     }
 
     /// Every pack that the snapshot's files and their bases lie in, by id.
     package func pack(_ index: Int) -> PackReference {
-        guard let pack = PackReference(loading: packTable + index * PackReference.byteCount) else {
+        guard let pack = unsafe PackReference(loading: packTable + index * PackReference.byteCount) else {
             preconditionFailure("validated when the root was opened")
         }
         return pack
@@ -133,7 +136,7 @@ package struct RootView: @unchecked Sendable {
 
     @inline(__always)
     func firstOrdinal(_ index: Int) -> UInt64 {
-        (shards + index * ManifestFormat.shardReferenceLength).u64(32)
+        unsafe (shards + index * ManifestFormat.shardReferenceLength).u64(32)
     }
 
     /// The shard whose range of keys takes in (directory, name).
@@ -143,8 +146,12 @@ package struct RootView: @unchecked Sendable {
         var high = shardCount
         while high - low > 1 {
             let middle = (low + high) / 2
-            let key = firstKey(middle)
-            if KeyOrder.precedes(directory, name, key.directory, key.name) { high = middle } else { low = middle }
+            let key = unsafe firstKey(middle)
+            if unsafe KeyOrder.precedes(directory, name, key.directory, key.name) {
+                high = middle
+            } else {
+                low = middle
+            }
         }
         return low
     }
@@ -152,10 +159,10 @@ package struct RootView: @unchecked Sendable {
     /// The first entry of a shard.
     @inline(__always)
     func firstKey(_ index: Int) -> (directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer) {
-        let entry = shards + index * ManifestFormat.shardReferenceLength
-        let start = blob + Int(entry.u32(48))
-        let pathLength = Int(entry.u16(52))
-        return (
+        let entry = unsafe shards + index * ManifestFormat.shardReferenceLength
+        let start = unsafe blob + Int(entry.u32(48))
+        let pathLength = unsafe Int(entry.u16(52))
+        return unsafe (
             UnsafeRawBufferPointer(start: start, count: pathLength),
             UnsafeRawBufferPointer(start: start + pathLength, count: Int(entry.u16(54)))
         )
@@ -164,26 +171,27 @@ package struct RootView: @unchecked Sendable {
     private func firstProblem(blobLength: Int) -> String? {
         var next: UInt64 = 0
         for index in 0..<shardCount {
-            let entry = shards + index * ManifestFormat.shardReferenceLength
+            let entry = unsafe shards + index * ManifestFormat.shardReferenceLength
             let shard = shard(index)
             guard shard.firstOrdinal == next, shard.entryCount > 0,
                 shard.entryCount <= UInt32(ManifestFormat.shardMaximum),
                 UInt64(shard.plainLength) <= ManifestFormat.maximumShardLength
             else { return "has a shard out of range" }
             next += UInt64(shard.entryCount)
-            guard entry.u64(56) == 0 else { return "has bits in a zero field" }
-            guard Int(entry.u32(48)) + Int(entry.u16(52)) + Int(entry.u16(54)) <= blobLength else {
+            guard unsafe entry.u64(56) == 0 else { return "has bits in a zero field" }
+            guard unsafe Int(entry.u32(48)) + Int(entry.u16(52)) + Int(entry.u16(54)) <= blobLength else {
                 return "has a key out of range"
             }
             if index > 0 {
-                let (left, right) = (firstKey(index - 1), firstKey(index))
-                guard KeyOrder.precedes(left.directory, left.name, right.directory, right.name) else {
+                let (left, right) = unsafe (firstKey(index - 1), firstKey(index))
+                guard unsafe KeyOrder.precedes(left.directory, left.name, right.directory, right.name) else {
                     return "has shards out of order"
                 }
             }
         }
         guard next == statistics.entries else { return "has a wrong count of entries" }
-        for index in 0..<packCount where PackReference(loading: packTable + index * PackReference.byteCount) == nil {
+        for index in 0..<packCount
+        where unsafe PackReference(loading: packTable + index * PackReference.byteCount) == nil {
             return "names a pack with lengths out of range"
         }
         return nil

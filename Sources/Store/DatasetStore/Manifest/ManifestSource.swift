@@ -39,13 +39,13 @@ package struct StoreManifestSource: ManifestSource {
 
     package func shard(_ id: ContentHash, length: UInt32?) throws(StoreError) -> any ShardImage {
         let image = HeapImage(try objects.image(.manifestShard, id, length: length))
-        image.makeTable(for: try ShardView(image.bytes, id: id))
+        unsafe image.makeTable(for: try ShardView(image.bytes, id: id))
         return image
     }
 }
 
 /// An image on the heap, outside Swift's arrays so that its address holds.
-final class HeapImage: ShardImage, @unchecked Sendable {
+@safe final class HeapImage: ShardImage, @unchecked Sendable {
     // Sendable: written only before anybody else has it.
     let bytes: UnsafeRawBufferPointer
     private(set) var slots: UnsafePointer<UInt64>
@@ -53,23 +53,23 @@ final class HeapImage: ShardImage, @unchecked Sendable {
 
     init(_ image: [UInt8]) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: image.count, alignment: 64)
-        copy.copyBytes(from: image)
-        bytes = UnsafeRawBufferPointer(copy)
-        slots = UnsafePointer(UnsafeMutablePointer<UInt64>.allocate(capacity: 1))
+        unsafe copy.copyBytes(from: image)
+        unsafe bytes = UnsafeRawBufferPointer(copy)
+        unsafe slots = unsafe UnsafePointer(UnsafeMutablePointer<UInt64>.allocate(capacity: 1))
     }
 
     func makeTable(for view: ShardView) {
-        slots.deallocate()
+        unsafe slots.deallocate()
         let table = ShardLookupTable.make(for: view)
         let copy = UnsafeMutablePointer<UInt64>.allocate(capacity: table.count)
-        copy.initialize(from: table, count: table.count)
-        slots = UnsafePointer(copy)
+        unsafe copy.initialize(from: table, count: table.count)
+        unsafe slots = unsafe UnsafePointer(copy)
         slotCount = table.count
     }
 
     deinit {
-        bytes.deallocate()
-        slots.deallocate()
+        unsafe bytes.deallocate()
+        unsafe slots.deallocate()
     }
 }
 
@@ -88,9 +88,9 @@ package enum ShardLookupTable {
         var slots = [UInt64](repeating: 0, count: slotCount(forEntries: view.count))
         let mask = slots.count - 1
         for directory in 0..<view.directoryCount {
-            let seed = KeyHash.hash(view.directoryPath(directory), seed: 0)
+            let seed = unsafe KeyHash.hash(view.directoryPath(directory), seed: 0)
             for index in view.directoryRecords(directory) {
-                let hash = KeyHash.hash(view.record(index).name, seed: seed)
+                let hash = unsafe KeyHash.hash(view.record(index).name, seed: seed)
                 var slot = Int(truncatingIfNeeded: hash) & mask
                 while slots[slot] != 0 { slot = (slot + 1) & mask }
                 slots[slot] = (hash >> 32) << 32 | UInt64(index + 1)

@@ -42,7 +42,8 @@ package struct ManifestWriter: ~Copyable {
         }
         shard.append(entry)
         let isBoundary = Self.keyHash(entry).isMultiple(of: ManifestFormat.shardDivisor)
-        if (isBoundary && shard.count >= ManifestFormat.shardMinimum) || shard.count == ManifestFormat.shardMaximum
+        if (isBoundary && shard.count >= ManifestFormat.shardMinimum)
+            || shard.count == ManifestFormat.shardMaximum
             || shard.imageLength >= ManifestFormat.shardTargetLength
         {
             try endShard()
@@ -71,7 +72,8 @@ package struct ManifestWriter: ~Copyable {
             let ordered =
                 last.directory == entry.directory ? last.name < entry.name : last.directory < entry.directory
             guard ordered else { throw StoreError(.invalidInput, "entries are out of order", path: path) }
-            guard !entry.name.isEmpty, entry.name.count <= ManifestFormat.maximumNameLength, entry.name != ".",
+            guard !entry.name.isEmpty, entry.name.count <= ManifestFormat.maximumNameLength,
+                entry.name != ".",
                 entry.name != "..", !entry.name.bytes.contains(0), !entry.name.bytes.contains(0x2F)
             else { throw StoreError(.invalidInput, "this name cannot be stored", path: path) }
         } else {
@@ -81,12 +83,14 @@ package struct ManifestWriter: ~Copyable {
         }
         guard entry.directory.count + 1 + entry.name.count <= ManifestFormat.maximumPathLength else {
             throw StoreError(
-                .invalidInput, "the path is longer than \(ManifestFormat.maximumPathLength) bytes", path: path,
+                .invalidInput, "the path is longer than \(ManifestFormat.maximumPathLength) bytes",
+                path: path,
                 remedy: "Shorten the directory names")
         }
         if !entry.attributes.isEmpty, !Self.fit(entry.attributes) {
             throw StoreError(
-                .invalidInput, "the extended attributes are more or longer than a snapshot can hold", path: path,
+                .invalidInput, "the extended attributes are more or longer than a snapshot can hold",
+                path: path,
                 remedy: "Remove some of them with setfattr -x")
         }
     }
@@ -109,7 +113,9 @@ package struct ManifestWriter: ~Copyable {
         _ what: String, _ image: [UInt8], limit: UInt64, first: (directory: ByteString, name: ByteString),
         _ open: (UnsafeRawBufferPointer) throws(StoreError) -> Void
     ) throws(StoreError) {
-        let outcome = image.withUnsafeBytes { bytes in Swift.Result { () throws(StoreError) in try open(bytes) } }
+        let outcome = unsafe image.withUnsafeBytes { bytes in
+            Swift.Result { () throws(StoreError) in try unsafe open(bytes) }
+        }
         let problem: String
         switch outcome {
         case .success where UInt64(image.count) <= limit: return
@@ -124,9 +130,9 @@ package struct ManifestWriter: ~Copyable {
     }
 
     private static func keyHash(_ entry: ManifestEntry) -> UInt64 {
-        entry.directory.bytes.withUnsafeBytes { directory in
-            entry.name.bytes.withUnsafeBytes { name in
-                KeyHash.hash(name, seed: KeyHash.hash(directory, seed: 0))
+        unsafe entry.directory.bytes.withUnsafeBytes { directory in
+            unsafe entry.name.bytes.withUnsafeBytes { name in
+                unsafe KeyHash.hash(name, seed: KeyHash.hash(directory, seed: 0))
             }
         }
     }
@@ -135,11 +141,14 @@ package struct ManifestWriter: ~Copyable {
         let key = shard.firstKey
         let count = UInt32(shard.count)
         let image = shard.finish()
-        try Self.validate("manifest shard", image, limit: ManifestFormat.maximumShardLength, first: key) {
-            bytes throws(StoreError) in _ = try ShardView(bytes, id: .zero)
+        try unsafe Self.validate(
+            "manifest shard", image, limit: ManifestFormat.maximumShardLength, first: key
+        ) {
+            bytes throws(StoreError) in _ = try unsafe ShardView(bytes, id: .zero)
         }
         let stored = try objects.put(
-            .manifestShard, image, similar: parent?.shardID(directory: key.directory.bytes, name: key.name.bytes),
+            .manifestShard, image,
+            similar: parent?.shardID(directory: key.directory.bytes, name: key.name.bytes),
             encoder: &encoder)
         storedLength += stored.storedLength
         let first = shards.last.map { $0.reference.firstOrdinal + UInt64($0.reference.entryCount) } ?? 0
@@ -177,7 +186,7 @@ package struct ManifestWriter: ~Copyable {
             blob.raw(shard.name.bytes)
         }
         var root = ByteBuilder()
-        root.raw(UnsafeRawBufferPointer(start: ManifestFormat.rootMagic.utf8Start, count: 8))
+        unsafe root.raw(UnsafeRawBufferPointer(start: ManifestFormat.rootMagic.utf8Start, count: 8))
         root.u16(ManifestFormat.version)
         root.u16(0)
         root.u32(UInt32(shards.count))
@@ -193,9 +202,9 @@ package struct ManifestWriter: ~Copyable {
         root.raw(references.bytes)
         for pack in packs.values.sorted(by: { $0.id < $1.id }) { pack.append(to: &root) }
         root.raw(blob.bytes)
-        try Self.validate(
+        try unsafe Self.validate(
             "manifest root", root.bytes, limit: ManifestFormat.maximumRootLength, first: ("", "")
-        ) { bytes throws(StoreError) in _ = try RootView(bytes, id: .zero) }
+        ) { bytes throws(StoreError) in _ = try unsafe RootView(bytes, id: .zero) }
         return root.bytes
     }
 }

@@ -71,7 +71,7 @@ struct ShardBuilder {
         image.reserve(
             ManifestFormat.shardHeaderLength + records.count + directories.count
                 + packs.count * PackReference.byteCount + extents.count + blob.count)
-        image.raw(UnsafeRawBufferPointer(start: ManifestFormat.shardMagic.utf8Start, count: 8))
+        unsafe image.raw(UnsafeRawBufferPointer(start: ManifestFormat.shardMagic.utf8Start, count: 8))
         image.u16(ManifestFormat.version)
         image.u16(0)
         image.u32(UInt32(count))
@@ -113,11 +113,14 @@ struct ShardBuilder {
         switch entry.contents {
         case .directory: return Fields(kind: .directory)
         case .empty: return Fields(kind: .empty)
-        case .symlink(let target): return Fields(kind: .symlink, a: inBlob(target.bytes), b: UInt32(target.count))
-        case .hardLink(let target): return Fields(kind: .hardLink, a: inBlob(target.bytes), b: UInt32(target.count))
+        case .symlink(let target):
+            return Fields(kind: .symlink, a: inBlob(target.bytes), b: UInt32(target.count))
+        case .hardLink(let target):
+            return Fields(kind: .hardLink, a: inBlob(target.bytes), b: UInt32(target.count))
         case .chunk(let file):
             return Fields(
-                kind: .chunk, hash: file.entry.hash, codec: file.entry.codec, a: index(of: file.pack), b: file.chunk,
+                kind: .chunk, hash: file.entry.hash, codec: file.entry.codec, a: index(of: file.pack),
+                b: file.chunk,
                 c: file.entry.storedLength, d: UInt32(file.entry.frameOffset),
                 e: UInt32(file.entry.containerOffset / PackFormat.slotAlignment))
         case .extents(let hash, let list):

@@ -4,7 +4,7 @@ import Glibc
 
 @inline(__always)
 func memoryCompare(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Int {
-    Int(memcmp(a, b, count))
+    unsafe Int(memcmp(a, b, count))
 }
 
 extension ShardView {
@@ -18,16 +18,18 @@ extension ShardView {
                 remedy: "Run `kaml check` to see which snapshots it hurts")
         }
         guard bytes.count >= ManifestFormat.shardHeaderLength, let start = bytes.baseAddress,
-            bytes.startsWith(ManifestFormat.shardMagic)
+            unsafe bytes.startsWith(ManifestFormat.shardMagic)
         else { throw damaged("is not a shard") }
-        guard start.u16(8) == ManifestFormat.version else {
+        guard unsafe start.u16(8) == ManifestFormat.version else {
             throw StoreError(
-                .unsupported, "the manifest shard has format version \(start.u16(8))",
+                .unsupported, unsafe "the manifest shard has format version \(start.u16(8))",
                 object: ManifestFormat.key(of: id).text, remedy: "Update kaml")
         }
-        guard start.u16(10) == 0, bytes.areZero(32..<64) else { throw damaged("has bits in a zero field") }
-        let counts = (Int(start.u32(12)), Int(start.u32(16)), Int(start.u32(20)), Int(start.u32(24)))
-        let blobLength = Int(start.u32(28))
+        guard unsafe start.u16(10) == 0, unsafe bytes.areZero(32..<64) else {
+            throw damaged("has bits in a zero field")
+        }
+        let counts = unsafe (Int(start.u32(12)), Int(start.u32(16)), Int(start.u32(20)), Int(start.u32(24)))
+        let blobLength = unsafe Int(start.u32(28))
         guard counts.0 > 0, counts.0 <= ManifestFormat.shardMaximum, counts.1 > 0, counts.1 <= counts.0 else {
             throw damaged("has a count out of range")
         }
@@ -40,15 +42,15 @@ extension ShardView {
         offset += counts.3 * ManifestFormat.extentLength
         // Counts are u32, so no sum of products above can overflow Int.
         guard offset + blobLength == bytes.count else { throw damaged("has a wrong length") }
-        base = start
+        unsafe base = unsafe start
         count = counts.0
         directoryCount = counts.1
         packCount = counts.2
         extentCount = counts.3
-        self.directories = start + directories
-        self.packs = start + packs
-        self.extents = start + extents
-        blob = start + offset
+        unsafe self.directories = unsafe start + directories
+        unsafe self.packs = unsafe start + packs
+        unsafe self.extents = unsafe start + extents
+        unsafe blob = unsafe start + offset
         self.blobLength = blobLength
         if let problem = firstProblem() { throw damaged(problem) }
     }
@@ -59,7 +61,7 @@ extension ShardView {
 
     private func firstProblem() -> String? {
         for index in 0..<packCount {
-            guard PackReference(loading: packs + index * PackReference.byteCount) != nil else {
+            guard unsafe PackReference(loading: packs + index * PackReference.byteCount) != nil else {
                 return "names a pack with lengths out of range"
             }
         }
@@ -69,15 +71,16 @@ extension ShardView {
     private func directoryProblem() -> String? {
         var next = 0
         for index in 0..<directoryCount {
-            let entry = directories + index * ManifestFormat.directoryLength
-            guard inBlob(entry.u32(0), Int(entry.u32(4))), Int(entry.u32(4)) <= ManifestFormat.maximumPathLength
+            let entry = unsafe directories + index * ManifestFormat.directoryLength
+            guard unsafe inBlob(entry.u32(0), Int(entry.u32(4))),
+                unsafe Int(entry.u32(4)) <= ManifestFormat.maximumPathLength
             else { return "has a directory path out of range" }
             let records = directoryRecords(index)
             guard records.lowerBound == next, !records.isEmpty, records.upperBound <= count else {
                 return "has a directory whose entries are not in a row"
             }
             next = records.upperBound
-            if index > 0, KeyOrder.compare(directoryPath(index - 1), directoryPath(index)) >= 0 {
+            if index > 0, unsafe KeyOrder.compare(directoryPath(index - 1), directoryPath(index)) >= 0 {
                 return "has directories out of order"
             }
         }
@@ -87,16 +90,20 @@ extension ShardView {
     private func recordProblem() -> String? {
         for directory in 0..<directoryCount {
             let records = directoryRecords(directory)
-            let isRoot = directoryPath(directory).isEmpty
+            let isRoot = unsafe directoryPath(directory).isEmpty
             for index in records {
                 let record = record(index)
-                guard inBlob(record.base.u32(64), Int(record.base.u8(68))), record.directory == directory else {
+                guard unsafe inBlob(record.base.u32(64), Int(record.base.u8(68))),
+                    record.directory == directory
+                else {
                     return "has a name out of range"
                 }
-                guard Self.isValidName(record.name, mayBeEmpty: isRoot && index == 0) else {
+                guard unsafe Self.isValidName(record.name, mayBeEmpty: isRoot && index == 0) else {
                     return "has a name that no file can have"
                 }
-                if index > records.lowerBound, KeyOrder.compare(self.record(index - 1).name, record.name) >= 0 {
+                if index > records.lowerBound,
+                    unsafe KeyOrder.compare(self.record(index - 1).name, record.name) >= 0
+                {
                     return "has names out of order or twice"
                 }
                 if let problem = contentsProblem(record) { return problem }
@@ -106,19 +113,22 @@ extension ShardView {
     }
 
     private static func isValidName(_ name: UnsafeRawBufferPointer, mayBeEmpty: Bool) -> Bool {
-        guard let start = name.baseAddress, !name.isEmpty else { return mayBeEmpty }
-        if start.u8(0) == UInt8(ascii: ".") {
+        guard let start = name.baseAddress, unsafe !name.isEmpty else { return mayBeEmpty }
+        if unsafe start.u8(0) == UInt8(ascii: ".") {
             if name.count == 1 { return false }
-            if name.count == 2, start.u8(1) == UInt8(ascii: ".") { return false }
+            if name.count == 2, unsafe start.u8(1) == UInt8(ascii: ".") { return false }
         }
-        return memchr(start, 0, name.count) == nil && memchr(start, 0x2F, name.count) == nil
+        return unsafe memchr(start, 0, name.count) == nil && memchr(start, 0x2F, name.count) == nil
     }
 
     private func contentsProblem(_ record: RecordView) -> String? {
-        guard let kind = EntryKind(rawValue: record.base.u8(69)) else { return "has an unknown kind of entry" }
+        guard let kind = unsafe EntryKind(rawValue: record.base.u8(69)) else {
+            return "has an unknown kind of entry"
+        }
         let type = record.mode & UInt32(S_IFMT)
-        guard record.mode <= 0o177777, record.base.u32(48) < 1_000_000_000, record.size <= UInt64(Int64.max),
-            record.linkCount > 0, record.base.u8(71) == 0
+        guard record.mode <= 0o177777, unsafe record.base.u32(48) < 1_000_000_000,
+            record.size <= UInt64(Int64.max),
+            record.linkCount > 0, unsafe record.base.u8(71) == 0
         else { return "has attributes out of range" }
         if record.hasAttributes, !attributesAreValid(at: record.attributesOffset) {
             return "has extended attributes out of range"
@@ -129,7 +139,8 @@ extension ShardView {
         case .empty:
             guard type == UInt32(S_IFREG), record.size == 0 else { return "has an empty file with a size" }
         case .chunk:
-            guard type == UInt32(S_IFREG), record.pack < packCount, Codec(rawValue: record.base.u8(70)) != nil
+            guard type == UInt32(S_IFREG), record.pack < packCount,
+                unsafe Codec(rawValue: record.base.u8(70)) != nil
             else { return "has a file with no pack" }
             let pack = pack(record.pack)
             guard record.size > 0, record.size <= UInt64(PackFormat.limits.plainLength),
@@ -142,8 +153,9 @@ extension ShardView {
             guard type == UInt32(S_IFREG) else { return "has extents of something that is no file" }
             return extentsProblem(record)
         case .symlink, .hardLink:
-            guard inBlob(record.base.u32(76), Int(record.base.u32(80))), record.target.count > 0,
-                record.target.count <= ManifestFormat.maximumPathLength
+            guard unsafe inBlob(record.base.u32(76), Int(record.base.u32(80))),
+                unsafe record.target.count > 0,
+                unsafe record.target.count <= ManifestFormat.maximumPathLength
             else { return "has a link target out of range" }
             guard (kind == .symlink) == (type == UInt32(S_IFLNK)), type != UInt32(S_IFDIR) else {
                 return "has a link with another type"
@@ -153,15 +165,15 @@ extension ShardView {
     }
 
     private func extentsProblem(_ record: RecordView) -> String? {
-        let first = Int(record.base.u32(76))
-        let number = Int(record.base.u32(80))
+        let first = unsafe Int(record.base.u32(76))
+        let number = unsafe Int(record.base.u32(80))
         guard number > 0, first <= extentCount, number <= extentCount - first else {
             return "has extents out of range"
         }
         var next: UInt64 = 0
         for index in first..<(first + number) {
             let extent = extent(index)
-            guard extent.base.u32(28) == 0 else { return "has bits in a zero field of an extent" }
+            guard unsafe extent.base.u32(28) == 0 else { return "has bits in a zero field of an extent" }
             guard extent.fileOffset == next, extent.length > 0, extent.length <= record.size - next else {
                 return "has extents that overlap, leave a gap or exceed the file"
             }
@@ -186,10 +198,12 @@ extension ShardView {
     private func attributesAreValid(at offset: Int) -> Bool {
         guard offset + 2 <= blobLength else { return false }
         var position = offset + 2
-        for _ in 0..<Int((blob + offset).u16(0)) {
+        for _ in unsafe 0..<Int((blob + offset).u16(0)) {
             guard position + 5 <= blobLength else { return false }
-            let length = Int((blob + position).u8(0)) + Int((blob + position).u32(1))
-            guard length <= blobLength - position - 5, (blob + position).u8(0) > 0 else { return false }
+            let length = unsafe Int((blob + position).u8(0)) + Int((blob + position).u32(1))
+            guard length <= blobLength - position - 5, unsafe (blob + position).u8(0) > 0 else {
+                return false
+            }
             position += 5 + length
         }
         return true

@@ -5,7 +5,7 @@ package import System
 ///
 /// It borrows its bytes; `ShardImage` keeps them alive. Indices are trusted, since `init` has checked every
 /// record and callers get indices from the shard itself.
-package struct ShardView: @unchecked Sendable {
+@safe package struct ShardView: @unchecked Sendable {
     // Sendable: reads immutable memory only.
     let base: UnsafeRawPointer
     package let count: Int
@@ -20,38 +20,40 @@ package struct ShardView: @unchecked Sendable {
 
     @inline(__always)
     package func record(_ index: Int) -> RecordView {
-        RecordView(
+        unsafe RecordView(
             base: base + ManifestFormat.shardHeaderLength + index * ManifestFormat.recordLength, blob: blob)
     }
 
     /// The parent path (components joined by NUL) of the entries of one directory group.
     @inline(__always)
     package func directoryPath(_ index: Int) -> UnsafeRawBufferPointer {
-        let entry = directories + index * ManifestFormat.directoryLength
-        return UnsafeRawBufferPointer(start: blob + Int(entry.u32(0)), count: Int(entry.u32(4)))
+        let entry = unsafe directories + index * ManifestFormat.directoryLength
+        return unsafe UnsafeRawBufferPointer(start: blob + Int(entry.u32(0)), count: Int(entry.u32(4)))
     }
 
     /// The records of one directory group.
     @inline(__always)
     package func directoryRecords(_ index: Int) -> Range<Int> {
-        let entry = directories + index * ManifestFormat.directoryLength
-        let first = Int(entry.u32(8))
-        return first..<(first + Int(entry.u32(12)))
+        let entry = unsafe directories + index * ManifestFormat.directoryLength
+        let first = unsafe Int(entry.u32(8))
+        return unsafe first..<(first + Int(entry.u32(12)))
     }
 
     package func pack(_ index: Int) -> PackReference {
-        guard let pack = PackReference(loading: packs + index * PackReference.byteCount) else {
+        guard let pack = unsafe PackReference(loading: packs + index * PackReference.byteCount) else {
             preconditionFailure("validated when the shard was opened")
         }
         return pack
     }
 
     @inline(__always)
-    package func packID(_ index: Int) -> PackID { PackID(loading: packs + index * PackReference.byteCount) }
+    package func packID(_ index: Int) -> PackID {
+        unsafe PackID(loading: packs + index * PackReference.byteCount)
+    }
 
     @inline(__always)
     package func extent(_ index: Int) -> ExtentView {
-        ExtentView(base: extents + index * ManifestFormat.extentLength)
+        unsafe ExtentView(base: extents + index * ManifestFormat.extentLength)
     }
 
     /// The first record not before (directory, name) in sort order; `count` when there is none.
@@ -61,7 +63,7 @@ package struct ShardView: @unchecked Sendable {
         while low < high {
             let middle = (low + high) / 2
             let record = record(middle)
-            if KeyOrder.precedes(directoryPath(record.directory), record.name, directory, name) {
+            if unsafe KeyOrder.precedes(directoryPath(record.directory), record.name, directory, name) {
                 low = middle + 1
             } else {
                 high = middle
@@ -73,7 +75,7 @@ package struct ShardView: @unchecked Sendable {
     /// A copy of a record as a value, for tools.
     package func entry(_ index: Int) -> ManifestEntry {
         let record = record(index)
-        return ManifestEntry(
+        return unsafe ManifestEntry(
             directory: ByteString(directoryPath(record.directory)), name: ByteString(record.name),
             mode: record.mode, userID: record.userID, groupID: record.groupID, modified: record.modified,
             size: record.size, linkCount: record.linkCount, contents: contents(of: record),
@@ -84,8 +86,8 @@ package struct ShardView: @unchecked Sendable {
         switch record.kind {
         case .directory: return .directory
         case .empty: return .empty
-        case .symlink: return .symlink(target: ByteString(record.target))
-        case .hardLink: return .hardLink(target: ByteString(record.target))
+        case .symlink: return unsafe .symlink(target: ByteString(record.target))
+        case .hardLink: return unsafe .hardLink(target: ByteString(record.target))
         case .chunk:
             let pack = pack(record.pack)
             return .chunk(.init(pack: pack, chunk: record.chunk, entry: record.chunkEntry))
@@ -105,86 +107,90 @@ package struct ShardView: @unchecked Sendable {
 }
 
 /// One record of a shard, in place. 104 bytes, see the article "StoreFormat".
-package struct RecordView {
+@safe package struct RecordView {
     let base: UnsafeRawPointer
     let blob: UnsafeRawPointer
 
     /// Of a chunk file its chunk's hash, of a large file its file hash; zero otherwise.
-    package var hash: ContentHash { ContentHash(loading: base) }
-    @inline(__always) package var size: UInt64 { base.u64(32) }
+    package var hash: ContentHash { unsafe ContentHash(loading: base) }
+    @inline(__always) package var size: UInt64 { unsafe base.u64(32) }
     @inline(__always) package var modified: Timestamp {
-        Timestamp(seconds: Int64(bitPattern: base.u64(40)), nanoseconds: base.u32(48))
+        unsafe Timestamp(seconds: Int64(bitPattern: base.u64(40)), nanoseconds: base.u32(48))
     }
-    @inline(__always) package var mode: UInt32 { base.u32(52) }
-    @inline(__always) package var userID: UInt32 { base.u32(56) }
-    @inline(__always) package var groupID: UInt32 { base.u32(60) }
+    @inline(__always) package var mode: UInt32 { unsafe base.u32(52) }
+    @inline(__always) package var userID: UInt32 { unsafe base.u32(56) }
+    @inline(__always) package var groupID: UInt32 { unsafe base.u32(60) }
     @inline(__always) package var name: UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: blob + Int(base.u32(64)), count: Int(base.u8(68)))
+        unsafe UnsafeRawBufferPointer(start: blob + Int(base.u32(64)), count: Int(base.u8(68)))
     }
-    @inline(__always) package var kind: EntryKind { EntryKind(rawValue: base.u8(69)) ?? .empty }
-    @inline(__always) package var directory: Int { Int(base.u32(72)) }
-    @inline(__always) package var linkCount: UInt32 { base.u32(100) }
+    @inline(__always) package var kind: EntryKind { unsafe EntryKind(rawValue: base.u8(69)) ?? .empty }
+    @inline(__always) package var directory: Int { unsafe Int(base.u32(72)) }
+    @inline(__always) package var linkCount: UInt32 { unsafe base.u32(100) }
 
     /// Of `.chunk`: index in the shard's pack table, chunk in the pack, place in pack and container.
-    @inline(__always) package var pack: Int { Int(base.u32(76)) }
-    @inline(__always) package var chunk: UInt32 { base.u32(80) }
-    @inline(__always) package var storedLength: UInt32 { base.u32(84) }
-    @inline(__always) package var frameOffset: UInt32 { base.u32(88) }
-    @inline(__always) package var containerOffset: UInt64 { UInt64(base.u32(92)) * PackFormat.slotAlignment }
-    package var codec: Codec { Codec(rawValue: base.u8(70)) ?? .none }
+    @inline(__always) package var pack: Int { unsafe Int(base.u32(76)) }
+    @inline(__always) package var chunk: UInt32 { unsafe base.u32(80) }
+    @inline(__always) package var storedLength: UInt32 { unsafe base.u32(84) }
+    @inline(__always) package var frameOffset: UInt32 { unsafe base.u32(88) }
+    @inline(__always) package var containerOffset: UInt64 {
+        unsafe UInt64(base.u32(92)) * PackFormat.slotAlignment
+    }
+    package var codec: Codec { unsafe Codec(rawValue: base.u8(70)) ?? .none }
 
     /// Of `.chunk`: the chunk as the pack's footer lists it, without the base of a prefix frame.
     package var chunkEntry: ChunkEntry {
         ChunkEntry(
             hash: hash, frameOffset: UInt64(frameOffset), containerOffset: containerOffset,
-            storedLength: storedLength, plainLength: UInt32(truncatingIfNeeded: size), codec: codec, base: nil)
+            storedLength: storedLength, plainLength: UInt32(truncatingIfNeeded: size), codec: codec, base: nil
+        )
     }
 
     /// Of `.extents`: indices in the shard's extent table.
     @inline(__always) package var extents: Range<Int> {
-        let first = Int(base.u32(76))
-        return first..<(first + Int(base.u32(80)))
+        let first = unsafe Int(base.u32(76))
+        return unsafe first..<(first + Int(base.u32(80)))
     }
 
     /// Of `.symlink` and `.hardLink`.
     package var target: UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: blob + Int(base.u32(76)), count: Int(base.u32(80)))
+        unsafe UnsafeRawBufferPointer(start: blob + Int(base.u32(76)), count: Int(base.u32(80)))
     }
 
-    @inline(__always) var attributesOffset: Int { Int(base.u32(96)) }
+    @inline(__always) var attributesOffset: Int { unsafe Int(base.u32(96)) }
     package var hasAttributes: Bool { attributesOffset != 0 }
 
     package var attributes: [ExtendedAttribute] {
         guard hasAttributes else { return [] }
         var list: [ExtendedAttribute] = []
-        var cursor = blob + attributesOffset
-        let count = Int(cursor.u16(0))
-        cursor += 2
+        var cursor = unsafe blob + attributesOffset
+        let count = unsafe Int(cursor.u16(0))
+        unsafe cursor += 2
         for _ in 0..<count {
-            let nameLength = Int(cursor.u8(0))
-            let valueLength = Int(cursor.u32(1))
-            let name = ByteString(UnsafeRawBufferPointer(start: cursor + 5, count: nameLength))
-            let value = Array(UnsafeRawBufferPointer(start: cursor + 5 + nameLength, count: valueLength))
+            let nameLength = unsafe Int(cursor.u8(0))
+            let valueLength = unsafe Int(cursor.u32(1))
+            let name = unsafe ByteString(UnsafeRawBufferPointer(start: cursor + 5, count: nameLength))
+            let value = unsafe Array(
+                UnsafeRawBufferPointer(start: cursor + 5 + nameLength, count: valueLength))
             list.append(ExtendedAttribute(name: name, value: value))
-            cursor += 5 + nameLength + valueLength
+            unsafe cursor += 5 + nameLength + valueLength
         }
         return list
     }
 }
 
 /// One extent of a large file, in place.
-package struct ExtentView {
+@safe package struct ExtentView {
     let base: UnsafeRawPointer
-    @inline(__always) package var fileOffset: UInt64 { base.u64(0) }
-    @inline(__always) package var length: UInt64 { base.u64(8) }
+    @inline(__always) package var fileOffset: UInt64 { unsafe base.u64(0) }
+    @inline(__always) package var length: UInt64 { unsafe base.u64(8) }
     /// Index in the shard's pack table; nil for a hole.
     @inline(__always) package var pack: Int? {
-        let index = base.u32(16)
+        let index = unsafe base.u32(16)
         return index == UInt32.max ? nil : Int(index)
     }
-    @inline(__always) package var firstChunk: UInt32 { base.u32(20) }
-    @inline(__always) package var chunkCount: UInt32 { base.u32(24) }
-    @inline(__always) package var containerOffset: UInt64 { base.u64(32) }
+    @inline(__always) package var firstChunk: UInt32 { unsafe base.u32(20) }
+    @inline(__always) package var chunkCount: UInt32 { unsafe base.u32(24) }
+    @inline(__always) package var containerOffset: UInt64 { unsafe base.u64(32) }
 }
 
 /// The order of entries: by parent path, then by name, as unsigned bytes, a prefix first.
@@ -193,7 +199,7 @@ enum KeyOrder {
     static func compare(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
         let common = min(left.count, right.count)
         if common > 0, let a = left.baseAddress, let b = right.baseAddress {
-            let order = memoryCompare(a, b, common)
+            let order = unsafe memoryCompare(a, b, common)
             if order != 0 { return order }
         }
         return left.count - right.count
@@ -204,7 +210,7 @@ enum KeyOrder {
         _ directory: UnsafeRawBufferPointer, _ name: UnsafeRawBufferPointer,
         _ otherDirectory: UnsafeRawBufferPointer, _ otherName: UnsafeRawBufferPointer
     ) -> Bool {
-        let order = compare(directory, otherDirectory)
-        return order != 0 ? order < 0 : compare(name, otherName) < 0
+        let order = unsafe compare(directory, otherDirectory)
+        return unsafe order != 0 ? order < 0 : compare(name, otherName) < 0
     }
 }

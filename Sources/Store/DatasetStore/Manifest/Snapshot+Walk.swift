@@ -18,8 +18,8 @@ extension Snapshot {
     }
 
     private func firstShard(of path: ByteString) -> Int {
-        path.bytes.withUnsafeBytes { path in
-            root.shardIndex(directory: path, name: UnsafeRawBufferPointer(start: nil, count: 0))
+        unsafe path.bytes.withUnsafeBytes { path in
+            unsafe root.shardIndex(directory: path, name: UnsafeRawBufferPointer(start: nil, count: 0))
         }
     }
 
@@ -28,14 +28,14 @@ extension Snapshot {
         _ view: ShardView, below path: ByteString, _ body: (ShardView, Int) throws(StoreError) -> Void
     ) throws(StoreError) -> Bool {
         for group in 0..<view.directoryCount {
-            let directory = view.directoryPath(group)
-            switch Self.place(of: directory, below: path) {
+            let directory = unsafe view.directoryPath(group)
+            switch unsafe Self.place(of: directory, below: path) {
             case .before: continue
             case .after: return true
             case .inside: break
             }
             for index in view.directoryRecords(group)
-            where !(directory.isEmpty && view.record(index).name.isEmpty) {
+            where unsafe !(directory.isEmpty && view.record(index).name.isEmpty) {
                 try body(view, index)
             }
         }
@@ -47,13 +47,13 @@ extension Snapshot {
     /// NUL sorts below all else, so a directory and all below it are one run.
     private static func place(of directory: UnsafeRawBufferPointer, below path: ByteString) -> Relation {
         if path.isEmpty { return .inside }
-        return path.bytes.withUnsafeBytes { path in
+        return unsafe path.bytes.withUnsafeBytes { path in
             if directory.count >= path.count,
-                UnsafeRawBufferPointer(rebasing: directory[..<path.count]).elementsEqual(path)
+                unsafe UnsafeRawBufferPointer(rebasing: directory[..<path.count]).elementsEqual(path)
             {
-                return directory.count == path.count || directory[path.count] == 0 ? .inside : .after
+                return unsafe directory.count == path.count || directory[path.count] == 0 ? .inside : .after
             }
-            return KeyOrder.compare(directory, path) < 0 ? .before : .after
+            return unsafe KeyOrder.compare(directory, path) < 0 ? .before : .after
         }
     }
 
@@ -76,7 +76,7 @@ extension Snapshot {
             throw StoreError(
                 .notFound, "there is no such path in the snapshot", snapshot: id.hex, path: path.description)
         }
-        return found.shard.pointee.view.entry(found.index)
+        return unsafe found.shard.pointee.view.entry(found.index)
     }
 
     /// The entry that a hard link stands for; other entries stand for themselves.
@@ -86,28 +86,30 @@ extension Snapshot {
             return entry
         }
         let target = try resolve(place)
-        return target.shard.pointee.view.entry(target.index)
+        return unsafe target.shard.pointee.view.entry(target.index)
     }
 
     /// The entries of one directory, in the order of their names.
     package func entries(of directory: ManifestEntry) throws(StoreError) -> [ManifestEntry] {
         let path = directory.keyPath
-        let outcome = path.bytes.withUnsafeBytes { path in
-            Result { () throws(StoreError) in try children(of: path) }
+        let outcome = unsafe path.bytes.withUnsafeBytes { path in
+            Result { () throws(StoreError) in try unsafe children(of: path) }
         }
         var entries: [ManifestEntry] = []
         for ordinal in try outcome.get() {
             // The root is an entry of the empty path as well, but not of itself.
-            guard let place = try place(ofOrdinal: ordinal), !place.record.name.isEmpty else { continue }
-            entries.append(place.shard.pointee.view.entry(place.index))
+            guard let place = try place(ofOrdinal: ordinal), unsafe !place.record.name.isEmpty else {
+                continue
+            }
+            unsafe entries.append(place.shard.pointee.view.entry(place.index))
         }
         return entries
     }
 
     private func place(directory: [UInt8], name: [UInt8]) throws(StoreError) -> Place? {
-        let outcome = directory.withUnsafeBytes { directory in
-            name.withUnsafeBytes { name in
-                Result { () throws(StoreError) in try place(directory: directory, name: name) }
+        let outcome = unsafe directory.withUnsafeBytes { directory in
+            unsafe name.withUnsafeBytes { name in
+                Result { () throws(StoreError) in try unsafe place(directory: directory, name: name) }
             }
         }
         return try outcome.get()

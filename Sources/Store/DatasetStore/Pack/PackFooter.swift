@@ -25,7 +25,8 @@ package struct ChunkEntry: Sendable, Hashable {
     }
 
     package init(
-        hash: ContentHash, frameOffset: UInt64, containerOffset: UInt64, storedLength: UInt32, plainLength: UInt32,
+        hash: ContentHash, frameOffset: UInt64, containerOffset: UInt64, storedLength: UInt32,
+        plainLength: UInt32,
         codec: Codec, base: Base?
     ) {
         self.hash = hash
@@ -46,7 +47,7 @@ package struct ChunkEntry: Sendable, Hashable {
 /// A validated footer: chunk entries by index, without a copy.
 ///
 /// The view borrows `bytes`; whoever makes it keeps them alive and unchanged.
-package struct PackFooter: @unchecked Sendable {
+@safe package struct PackFooter: @unchecked Sendable {
     // Sendable: reads immutable memory only.
     package let pack: PackReference
     private let base: UnsafeRawPointer
@@ -63,33 +64,39 @@ package struct PackFooter: @unchecked Sendable {
         let trailer = PackFormat.trailerLength
         guard bytes.count == Int(pack.footerLength), let start = bytes.baseAddress,
             bytes.count >= PackFormat.footerHeaderLength + trailer,
-            let body = bytes.part(at: 0, count: bytes.count - trailer),
-            let tail = bytes.part(at: bytes.count - trailer, count: trailer), let end = tail.baseAddress
+            let body = unsafe bytes.part(at: 0, count: bytes.count - trailer),
+            let tail = unsafe bytes.part(at: bytes.count - trailer, count: trailer),
+            let end = tail.baseAddress
         else { throw damaged("is truncated") }
-        guard tail.part(at: 40, count: 8)?.startsWith(PackFormat.trailerMagic) == true,
-            ContentHash(loading: end) == pack.footerHash, end.u32(32) == pack.footerLength, end.u32(36) == 0,
-            ContentHash.of(.packFooter, body) == pack.footerHash
+        guard unsafe tail.part(at: 40, count: 8)?.startsWith(PackFormat.trailerMagic) == true,
+            unsafe ContentHash(loading: end) == pack.footerHash, unsafe end.u32(32) == pack.footerLength,
+            unsafe end.u32(36) == 0,
+            unsafe ContentHash.of(.packFooter, body) == pack.footerHash
         else { throw damaged("does not match its hash") }
-        guard body.startsWith(PackFormat.footerMagic) else { throw damaged("has no footer magic") }
-        guard start.u16(8) == PackFormat.version else {
+        guard unsafe body.startsWith(PackFormat.footerMagic) else { throw damaged("has no footer magic") }
+        guard unsafe start.u16(8) == PackFormat.version else {
             throw StoreError(
-                .unsupported, "the pack has format version \(start.u16(8)), this kaml reads \(PackFormat.version)",
+                .unsupported,
+                unsafe "the pack has format version \(start.u16(8)), this kaml reads \(PackFormat.version)",
                 object: pack.key.text, remedy: "Update kaml")
         }
-        let baseCount = start.u32(16)
-        guard PackLayout(rawValue: UInt32(start.u16(10))) == pack.layout, start.u32(12) == pack.chunkCount,
-            baseCount <= PackFormat.limits.baseCount, start.u64(24) == pack.containerSize,
-            start.u64(32) == pack.objectSize - UInt64(pack.footerLength), PackID(loading: start + 40) == pack.id,
-            start.u32(20) == 0, start.u64(56) == 0
+        let baseCount = unsafe start.u32(16)
+        guard unsafe PackLayout(rawValue: UInt32(start.u16(10))) == pack.layout,
+            unsafe start.u32(12) == pack.chunkCount,
+            baseCount <= PackFormat.limits.baseCount, unsafe start.u64(24) == pack.containerSize,
+            unsafe start.u64(32) == pack.objectSize - UInt64(pack.footerLength),
+            unsafe PackID(loading: start + 40) == pack.id,
+            unsafe start.u32(20) == 0, unsafe start.u64(56) == 0
         else { throw damaged("contradicts the reference to it") }
         let expected =
-            PackFormat.footerHeaderLength + Int(pack.chunkCount) * PackFormat.chunkEntryLength + Int(baseCount)
+            PackFormat.footerHeaderLength + Int(pack.chunkCount) * PackFormat.chunkEntryLength + Int(
+                baseCount)
             * PackReference.byteCount
         guard body.count == expected else { throw damaged("has a wrong length") }
         self.pack = pack
-        self.base = start
+        unsafe self.base = unsafe start
         self.baseCount = Int(baseCount)
-        if let problem = firstProblem(frameEnd: start.u64(32)) { throw damaged(problem) }
+        if let problem = unsafe firstProblem(frameEnd: start.u64(32)) { throw damaged(problem) }
     }
 
     package subscript(index: Int) -> ChunkEntry {
@@ -103,8 +110,12 @@ package struct PackFooter: @unchecked Sendable {
         var high = chunkCount
         while low < high {
             let middle = (low + high) / 2
-            let entry = base + PackFormat.footerHeaderLength + middle * PackFormat.chunkEntryLength
-            if entry.u64(40) + UInt64(entry.u32(52)) <= containerOffset { low = middle + 1 } else { high = middle }
+            let entry = unsafe base + PackFormat.footerHeaderLength + middle * PackFormat.chunkEntryLength
+            if unsafe entry.u64(40) + UInt64(entry.u32(52)) <= containerOffset {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         return low
     }
@@ -112,20 +123,20 @@ package struct PackFooter: @unchecked Sendable {
     /// A pack that holds bases of this pack's prefix frames.
     package func basePack(_ index: UInt16) -> PackReference? {
         guard Int(index) < baseCount else { return nil }
-        return PackReference(loading: baseTable + Int(index) * PackReference.byteCount)
+        return unsafe PackReference(loading: baseTable + Int(index) * PackReference.byteCount)
     }
 
     package var basePacks: [PackReference] { (0..<baseCount).compactMap { basePack(UInt16($0)) } }
 
     private var baseTable: UnsafeRawPointer {
-        base + PackFormat.footerHeaderLength + chunkCount * PackFormat.chunkEntryLength
+        unsafe base + PackFormat.footerHeaderLength + chunkCount * PackFormat.chunkEntryLength
     }
 
     private func entry(_ index: Int) -> ChunkEntry {
-        let entry = base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
-        let codec = Codec(rawValue: entry.u8(56)) ?? .none
-        let basePack = entry.u16(58)
-        return ChunkEntry(
+        let entry = unsafe base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
+        let codec = unsafe Codec(rawValue: entry.u8(56)) ?? .none
+        let basePack = unsafe entry.u16(58)
+        return unsafe ChunkEntry(
             hash: ContentHash(loading: entry), frameOffset: entry.u64(32), containerOffset: entry.u64(40),
             storedLength: entry.u32(48), plainLength: entry.u32(52), codec: codec,
             base: codec == .zstdPrefix ? .init(pack: basePack, chunk: entry.u32(60)) : nil)
@@ -136,9 +147,11 @@ package struct PackFooter: @unchecked Sendable {
         var nextFrame = UInt64(PackFormat.headerLength)
         var nextPlain: UInt64 = 0
         for index in 0..<chunkCount {
-            let raw = base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
-            guard let codec = Codec(rawValue: raw.u8(56)) else { return "names an unknown codec" }
-            guard raw.u8(57) == 0, codec == .zstdPrefix || (raw.u16(58) == UInt16.max && raw.u32(60) == 0) else {
+            let raw = unsafe base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
+            guard let codec = unsafe Codec(rawValue: raw.u8(56)) else { return "names an unknown codec" }
+            guard unsafe raw.u8(57) == 0,
+                unsafe codec == .zstdPrefix || (raw.u16(58) == UInt16.max && raw.u32(60) == 0)
+            else {
                 return "has bits in a zero field"
             }
             let entry = entry(index)
@@ -184,20 +197,21 @@ package struct FrameHeader: Sendable, Hashable {
     /// Nil when `bytes` does not start with a frame.
     package init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= PackFormat.frameHeaderLength, let start = bytes.baseAddress,
-            bytes.startsWith(PackFormat.frameMagic), let codec = Codec(rawValue: start.u8(20)),
-            start.u8(21) == 0, start.u16(22) == 0
+            unsafe bytes.startsWith(PackFormat.frameMagic), let codec = unsafe Codec(rawValue: start.u8(20)),
+            unsafe start.u8(21) == 0, unsafe start.u16(22) == 0
         else { return nil }
-        index = start.u32(8)
-        storedLength = start.u32(12)
-        plainLength = start.u32(16)
+        index = unsafe start.u32(8)
+        storedLength = unsafe start.u32(12)
+        plainLength = unsafe start.u32(16)
         self.codec = codec
-        guard plainLength > 0, plainLength <= PackFormat.limits.plainLength, storedLength <= plainLength else {
+        guard plainLength > 0, plainLength <= PackFormat.limits.plainLength, storedLength <= plainLength
+        else {
             return nil
         }
     }
 
     func append(to builder: inout ByteBuilder) {
-        builder.raw(UnsafeRawBufferPointer(start: PackFormat.frameMagic.utf8Start, count: 8))
+        unsafe builder.raw(UnsafeRawBufferPointer(start: PackFormat.frameMagic.utf8Start, count: 8))
         builder.u32(index)
         builder.u32(storedLength)
         builder.u32(plainLength)

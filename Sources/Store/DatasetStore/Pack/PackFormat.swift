@@ -45,7 +45,7 @@ package enum PackFormat {
     /// The first bytes of a pack.
     static func header(of id: PackID) -> [UInt8] {
         var header = ByteBuilder()
-        header.raw(UnsafeRawBufferPointer(start: headerMagic.utf8Start, count: 8))
+        unsafe header.raw(UnsafeRawBufferPointer(start: headerMagic.utf8Start, count: 8))
         header.u16(version)
         header.u16(0)
         header.u32(0)

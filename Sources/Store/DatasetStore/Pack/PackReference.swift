@@ -16,8 +16,8 @@ package struct PackID: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     package init(random: some RandomSource) {
         let bytes = random.bytes(Self.byteCount)
-        self = bytes.withUnsafeBytes { bytes in
-            PackID(
+        self = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe PackID(
                 high: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
                 low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
         }
@@ -25,22 +25,22 @@ package struct PackID: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     /// Reads 16 bytes; the caller has checked the bounds.
     init(loading bytes: UnsafeRawPointer) {
-        high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
-        low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        high = unsafe UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
+        low = unsafe UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
     }
 
     /// Exactly 32 hexadecimal digits, or nil.
     package init?(hex: String) {
         guard let bytes = Hex.decode(hex), bytes.count == Self.byteCount else { return nil }
-        self = bytes.withUnsafeBytes { bytes in
-            PackID(
+        self = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe PackID(
                 high: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
                 low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
         }
     }
 
     package var bytes: [UInt8] {
-        withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { Array($0) }
+        unsafe withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { unsafe Array($0) }
     }
 
     package var description: String { Hex.encode(bytes) }
@@ -83,13 +83,15 @@ package struct PackReference: Hashable, Sendable {
 
     /// Nil when a field is out of the format's range. `bytes` holds at least 80 bytes.
     init?(loading bytes: UnsafeRawPointer) {
-        guard let layout = PackLayout(rawValue: bytes.u32(72)), bytes.u32(76) == 0 else { return nil }
-        id = PackID(loading: bytes)
-        footerHash = ContentHash(loading: bytes + 16)
-        objectSize = bytes.u64(48)
-        containerSize = bytes.u64(56)
-        footerLength = bytes.u32(64)
-        chunkCount = bytes.u32(68)
+        guard let layout = unsafe PackLayout(rawValue: bytes.u32(72)), unsafe bytes.u32(76) == 0 else {
+            return nil
+        }
+        id = unsafe PackID(loading: bytes)
+        footerHash = unsafe ContentHash(loading: bytes + 16)
+        objectSize = unsafe bytes.u64(48)
+        containerSize = unsafe bytes.u64(56)
+        footerLength = unsafe bytes.u32(64)
+        chunkCount = unsafe bytes.u32(68)
         self.layout = layout
         guard isWithinLimits else { return nil }
     }

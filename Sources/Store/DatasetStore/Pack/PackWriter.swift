@@ -2,7 +2,7 @@ package import Chunking
 package import ObjectStore
 
 /// A chunk that is ready to be stored: named, and encoded or not.
-package struct EncodedChunk {
+@safe package struct EncodedChunk {
     package var hash: ContentHash
     package var plainLength: Int
     package var codec: Codec
@@ -18,7 +18,7 @@ package struct EncodedChunk {
         self.hash = hash
         self.plainLength = plainLength
         self.codec = codec
-        self.payload = payload
+        unsafe self.payload = unsafe payload
         self.base = base
     }
 }
@@ -57,20 +57,24 @@ package final class PackWriter {
 
     /// Appends a chunk and returns its entry. In a pack of layout `.file`, `fileOffset` is where its plain
     /// bytes lie in the file, in rising order; in `.slots` it is nil.
-    package func append(_ chunk: EncodedChunk, fileOffset: UInt64? = nil) throws(ObjectStoreError) -> ChunkEntry {
-        let header = FrameHeader(
-            index: chunkCount, storedLength: UInt32(chunk.payload.count), plainLength: UInt32(chunk.plainLength),
+    package func append(_ chunk: EncodedChunk, fileOffset: UInt64? = nil) throws(ObjectStoreError)
+        -> ChunkEntry
+    {
+        let header = unsafe FrameHeader(
+            index: chunkCount, storedLength: UInt32(chunk.payload.count),
+            plainLength: UInt32(chunk.plainLength),
             codec: chunk.codec)
         var base: ChunkEntry.Base?
         if let wanted = chunk.base { base = .init(pack: index(of: wanted.pack), chunk: wanted.chunk) }
         let entry = ChunkEntry(
             hash: chunk.hash, frameOffset: length, containerOffset: fileOffset ?? nextSlot,
-            storedLength: header.storedLength, plainLength: header.plainLength, codec: chunk.codec, base: base)
+            storedLength: header.storedLength, plainLength: header.plainLength, codec: chunk.codec, base: base
+        )
         frameHeader = ByteBuilder()
         header.append(to: &frameHeader)
         try append(frameHeader.bytes)
-        try object.append(chunk.payload)
-        length += UInt64(chunk.payload.count)
+        try unsafe object.append(chunk.payload)
+        unsafe length += UInt64(chunk.payload.count)
         record(entry)
         return entry
     }
@@ -87,7 +91,7 @@ package final class PackWriter {
         let container = max(containerSize, fileSize ?? 0)
         var footer = ByteBuilder()
         footer.reserve(PackFormat.footerHeaderLength + entries.count + bases.count * PackReference.byteCount)
-        footer.raw(UnsafeRawBufferPointer(start: PackFormat.footerMagic.utf8Start, count: 8))
+        unsafe footer.raw(UnsafeRawBufferPointer(start: PackFormat.footerMagic.utf8Start, count: 8))
         footer.u16(PackFormat.version)
         footer.u16(UInt16(layout.rawValue))
         footer.u32(chunkCount)
@@ -104,7 +108,7 @@ package final class PackWriter {
         footer.raw(hash.bytes)
         footer.u32(footerLength)
         footer.u32(0)
-        footer.raw(UnsafeRawBufferPointer(start: PackFormat.trailerMagic.utf8Start, count: 8))
+        unsafe footer.raw(UnsafeRawBufferPointer(start: PackFormat.trailerMagic.utf8Start, count: 8))
         let reference = PackReference(
             id: id, footerHash: hash, objectSize: length + UInt64(footer.count), containerSize: container,
             footerLength: footerLength, chunkCount: chunkCount, layout: layout)
@@ -113,7 +117,9 @@ package final class PackWriter {
             object.abandon()
             throw ObjectStoreError(
                 .inputOutput, .publish, key: PackFormat.key(of: id).text, location: location,
-                detail: "a pack of \(chunkCount) chunks and \(reference.objectSize) bytes is beyond the format's limits")
+                detail:
+                    "a pack of \(chunkCount) chunks and \(reference.objectSize) bytes is beyond the format's limits"
+            )
         }
         try append(footer.bytes)
         _ = try object.publish()
@@ -125,8 +131,10 @@ package final class PackWriter {
 
     private func append(_ bytes: [UInt8]) throws(ObjectStoreError) {
         length += UInt64(bytes.count)
-        let outcome = bytes.withUnsafeBytes { bytes -> Result<Void, ObjectStoreError> in
-            do throws(ObjectStoreError) { return .success(try object.append(bytes)) } catch { return .failure(error) }
+        let outcome = unsafe bytes.withUnsafeBytes { bytes -> Result<Void, ObjectStoreError> in
+            do throws(ObjectStoreError) { return unsafe .success(try object.append(bytes)) } catch {
+                return .failure(error)
+            }
         }
         try outcome.get()
     }

@@ -2,7 +2,7 @@ import Chunking
 import ObjectStore
 
 /// Reads chunks straight from a store and verifies them. One a thread: it owns a decoder and buffers.
-package struct ChunkReader: ~Copyable {
+@safe package struct ChunkReader: ~Copyable {
     private let store: any ObjectStore
     package let footers: PackFooters
     private let bases: PlainChunkCache
@@ -18,18 +18,18 @@ package struct ChunkReader: ~Copyable {
         store = footers.store
         self.footers = footers
         self.bases = bases
-        frames = .allocate(byteCount: 256 << 10, alignment: 64)
+        unsafe frames = .allocate(byteCount: 256 << 10, alignment: 64)
     }
 
-    deinit { frames.deallocate() }
+    deinit { unsafe frames.deallocate() }
 
     /// One chunk's plain bytes. `plain` has exactly `entry.plainLength` bytes. The base of a prefix frame
     /// is looked up in the footer when the entry, coming from a manifest, does not name it.
     package mutating func read(
         _ entry: ChunkEntry, chunk: UInt32, of pack: PackReference, into plain: UnsafeMutableRawBufferPointer
     ) throws(StoreError) {
-        let frame = try load(entry.frame, of: pack)
-        try decode(entry, chunk, of: pack, frame: frame, into: plain)
+        let frame = try unsafe load(entry.frame, of: pack)
+        try unsafe decode(entry, chunk, of: pack, frame: frame, into: plain)
     }
 
     /// A run of neighbouring chunks of a pack, each given to `body` as it is verified.
@@ -44,7 +44,7 @@ package struct ChunkReader: ~Copyable {
         var next = chunks.lowerBound
         let plain = UnsafeMutableRawBufferPointer.allocate(
             byteCount: Int(PackFormat.limits.plainLength), alignment: 64)
-        defer { plain.deallocate() }
+        defer { unsafe plain.deallocate() }
         while next < chunks.upperBound {
             let first = footer.footer[Int(next)]
             var end = next + 1
@@ -52,17 +52,17 @@ package struct ChunkReader: ~Copyable {
                 footer.footer[Int(end)].frame.upperBound - first.frameOffset <= Self.readAhead
             { end += 1 }
             let range = first.frameOffset..<footer.footer[Int(end - 1)].frame.upperBound
-            let bytes = try load(range, of: pack)
+            let bytes = try unsafe load(range, of: pack)
             for index in next..<end {
                 let entry = footer.footer[Int(index)]
-                let frame = UnsafeRawBufferPointer(
+                let frame = unsafe UnsafeRawBufferPointer(
                     rebasing: bytes[
                         Int(
                             entry.frame.lowerBound - range.lowerBound)..<Int(
                                 entry.frame.upperBound - range.lowerBound)])
-                let part = UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(entry.plainLength)])
-                try decode(entry, index, of: pack, frame: frame, into: part)
-                try body(entry, UnsafeRawBufferPointer(part))
+                let part = unsafe UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(entry.plainLength)])
+                try unsafe decode(entry, index, of: pack, frame: frame, into: part)
+                try unsafe body(entry, UnsafeRawBufferPointer(part))
             }
             next = end
         }
@@ -79,10 +79,11 @@ package struct ChunkReader: ~Copyable {
         // Not through `frames`: the caller's own frame may lie there.
         let frame = UnsafeMutableRawBufferPointer.allocate(
             byteCount: Int(entry.frame.upperBound - entry.frame.lowerBound), alignment: 64)
-        defer { frame.deallocate() }
-        try fetch(entry.frame.lowerBound, of: pack, into: frame)
-        let plain = try PlainChunk(count: Int(entry.plainLength)) { memory throws(StoreError) in
-            try decode(entry, chunk, of: pack, frame: UnsafeRawBufferPointer(frame), base: nil, into: memory)
+        defer { unsafe frame.deallocate() }
+        try unsafe fetch(entry.frame.lowerBound, of: pack, into: frame)
+        let plain = try unsafe PlainChunk(count: Int(entry.plainLength)) { memory throws(StoreError) in
+            try unsafe decode(
+                entry, chunk, of: pack, frame: UnsafeRawBufferPointer(frame), base: nil, into: memory)
         }
         bases.keep(plain, as: key)
         return plain
@@ -93,19 +94,19 @@ package struct ChunkReader: ~Copyable {
         -> UnsafeRawBufferPointer
     {
         let count = Int(range.upperBound - range.lowerBound)
-        if frames.count < count {
-            frames.deallocate()
-            frames = .allocate(byteCount: count, alignment: 64)
+        if unsafe frames.count < count {
+            unsafe frames.deallocate()
+            unsafe frames = .allocate(byteCount: count, alignment: 64)
         }
-        let buffer = UnsafeMutableRawBufferPointer(rebasing: frames[..<count])
-        try fetch(range.lowerBound, of: pack, into: buffer)
+        let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: frames[..<count])
+        try unsafe fetch(range.lowerBound, of: pack, into: buffer)
         return UnsafeRawBufferPointer(buffer)
     }
 
     private func fetch(
         _ offset: UInt64, of pack: PackReference, into buffer: UnsafeMutableRawBufferPointer
     ) throws(StoreError) {
-        do throws(ObjectStoreError) { try store.read(pack.key, from: offset, into: buffer) } catch {
+        do throws(ObjectStoreError) { try unsafe store.read(pack.key, from: offset, into: buffer) } catch {
             var wrapped = StoreError(error)
             wrapped.object = pack.key.text
             throw wrapped
@@ -117,14 +118,14 @@ package struct ChunkReader: ~Copyable {
         into plain: UnsafeMutableRawBufferPointer
     ) throws(StoreError) {
         guard entry.codec == .zstdPrefix else {
-            return try decode(entry, chunk, of: pack, frame: frame, base: nil, into: plain)
+            return try unsafe decode(entry, chunk, of: pack, frame: frame, base: nil, into: plain)
         }
         let footer = try footers.image(of: pack)
         guard Int(chunk) < footer.footer.chunkCount, let place = footer.footer[Int(chunk)].base,
             let basePack = footer.footer.basePack(place.pack)
         else { throw damaged(pack, chunk, "names no base") }
         let base = try self.plain(basePack, place.chunk)
-        try decode(entry, chunk, of: pack, frame: frame, base: base.bytes, into: plain)
+        try unsafe decode(entry, chunk, of: pack, frame: frame, base: base.bytes, into: plain)
     }
 
     private func decode(
@@ -134,12 +135,14 @@ package struct ChunkReader: ~Copyable {
         let expected = FrameHeader(
             index: chunk, storedLength: entry.storedLength, plainLength: entry.plainLength, codec: entry.codec
         )
-        guard FrameHeader(frame) == expected else { throw damaged(pack, chunk, "has a damaged frame header") }
-        let payload = UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
+        guard unsafe FrameHeader(frame) == expected else {
+            throw damaged(pack, chunk, "has a damaged frame header")
+        }
+        let payload = unsafe UnsafeRawBufferPointer(rebasing: frame[PackFormat.frameHeaderLength...])
         do throws(CodecError) {
-            try decoder.decode(entry.codec, payload, prefix: base, into: plain)
+            try unsafe decoder.decode(entry.codec, payload, prefix: base, into: plain)
         } catch { throw damaged(pack, chunk, "cannot be decompressed", error) }
-        guard hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == entry.hash else {
+        guard unsafe hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == entry.hash else {
             throw damaged(pack, chunk, "does not match its hash")
         }
     }

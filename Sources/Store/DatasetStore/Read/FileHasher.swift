@@ -7,8 +7,8 @@ package struct FileHasher: ~Copyable {
     package init() { hasher.begin(.file) }
 
     package func addChunk(_ hash: ContentHash, _ length: UInt64) {
-        withUnsafeBytes(of: hash.words) { hasher.update($0) }
-        withUnsafeBytes(of: length.littleEndian) { hasher.update($0) }
+        unsafe withUnsafeBytes(of: hash.words) { unsafe hasher.update($0) }
+        unsafe withUnsafeBytes(of: length.littleEndian) { unsafe hasher.update($0) }
     }
 
     /// Holes that touch are one hole: the caller adds them together first.

@@ -3,7 +3,7 @@ import ObjectStore
 import System
 
 /// A piece of a file, in order.
-package enum FilePiece {
+@safe package enum FilePiece {
     /// Valid during the call.
     case bytes(UnsafeRawBufferPointer)
     /// So many zeros that the file does not store.
@@ -11,20 +11,20 @@ package enum FilePiece {
 }
 
 /// Reads whole files of a snapshot straight from the store, verified, in bounded memory. One a thread.
-package struct FileReader: ~Copyable {
+@safe package struct FileReader: ~Copyable {
     private var chunks: ChunkReader
     private var plain: UnsafeMutableRawBufferPointer
 
     package init(_ footers: PackFooters, bases: PlainChunkCache) {
         chunks = ChunkReader(footers, bases: bases)
-        plain = .allocate(byteCount: 64 << 10, alignment: 64)
+        unsafe plain = .allocate(byteCount: 64 << 10, alignment: 64)
     }
 
     package init(_ store: Store) {
         self.init(PackFooters(store.objects), bases: PlainChunkCache())
     }
 
-    deinit { plain.deallocate() }
+    deinit { unsafe plain.deallocate() }
 
     /// Hands a file's pieces to `sink`. Other kinds of entry have none; for a hard link pass
     /// the entry that `Snapshot.resolve` gives.
@@ -47,7 +47,7 @@ package struct FileReader: ~Copyable {
         bytes.reserveCapacity(Int(entry.size))
         try read(entry) { piece throws(StoreError) in
             switch piece {
-            case .bytes(let piece): bytes.append(contentsOf: piece)
+            case .bytes(let piece): unsafe bytes.append(contentsOf: piece)
             case .hole(let count): bytes.append(contentsOf: repeatElement(0, count: Int(count)))
             }
         }
@@ -61,13 +61,13 @@ package struct FileReader: ~Copyable {
         case .directory, .empty, .symlink, .hardLink: return
         case .chunk(let file):
             let count = Int(file.entry.plainLength)
-            if plain.count < count {
-                plain.deallocate()
-                plain = .allocate(byteCount: count, alignment: 64)
+            if unsafe plain.count < count {
+                unsafe plain.deallocate()
+                unsafe plain = .allocate(byteCount: count, alignment: 64)
             }
-            let buffer = UnsafeMutableRawBufferPointer(rebasing: plain[..<count])
-            try chunks.read(file.entry, chunk: file.chunk, of: file.pack, into: buffer)
-            try sink(.bytes(UnsafeRawBufferPointer(buffer)))
+            let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: plain[..<count])
+            try unsafe chunks.read(file.entry, chunk: file.chunk, of: file.pack, into: buffer)
+            try unsafe sink(.bytes(UnsafeRawBufferPointer(buffer)))
         case .extents(let hash, let extents):
             try readExtents(extents, hash, into: sink)
         }
@@ -91,14 +91,15 @@ package struct FileReader: ~Copyable {
             var done: UInt64 = 0
             let (end, overflow) = source.firstChunk.addingReportingOverflow(source.chunkCount)
             guard !overflow else { throw StoreError(.damaged, "an extent of the file is out of range") }
-            try chunks.readRun(source.pack, source.firstChunk..<end) { entry, bytes throws(StoreError) in
+            try unsafe chunks.readRun(source.pack, source.firstChunk..<end) {
+                entry, bytes throws(StoreError) in
                 guard entry.containerOffset == source.containerOffset + done else {
                     throw StoreError(
                         .damaged, "an extent of the file is not contiguous", object: source.pack.key.text)
                 }
                 hasher.addChunk(entry.hash, UInt64(entry.plainLength))
                 done += UInt64(entry.plainLength)
-                try sink(.bytes(bytes))
+                try unsafe sink(.bytes(bytes))
             }
             guard done == extent.length else {
                 throw StoreError(

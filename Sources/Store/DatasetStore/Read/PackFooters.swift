@@ -3,26 +3,26 @@ package import ObjectStore
 import Synchronization
 
 /// A footer in memory.
-package final class PackFooterImage: @unchecked Sendable {
+@safe package final class PackFooterImage: @unchecked Sendable {
     // Sendable: the bytes never change.
     package let footer: PackFooter
     private let bytes: UnsafeRawBufferPointer
 
     init(_ bytes: [UInt8], of pack: PackReference) throws(StoreError) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
-        copy.copyBytes(from: bytes)
+        unsafe copy.copyBytes(from: bytes)
         do throws(StoreError) {
-            footer = try PackFooter(UnsafeRawBufferPointer(copy), of: pack)
+            footer = try unsafe PackFooter(UnsafeRawBufferPointer(copy), of: pack)
         } catch {
-            copy.deallocate()
+            unsafe copy.deallocate()
             throw error
         }
-        self.bytes = UnsafeRawBufferPointer(copy)
+        unsafe self.bytes = UnsafeRawBufferPointer(copy)
     }
 
-    deinit { bytes.deallocate() }
+    deinit { unsafe bytes.deallocate() }
 
-    var byteCount: Int { bytes.count }
+    var byteCount: Int { unsafe bytes.count }
 }
 
 extension StoreError {
@@ -83,18 +83,18 @@ package final class PackFooters: Sendable {
         guard objectSize > trailer else { return nil }
         do throws(ObjectStoreError) {
             let end = try store.read(key, from: objectSize - trailer, count: Int(trailer))
-            let footerLength = end.withUnsafeBytes { $0.baseAddress?.u32(32) } ?? 0
+            let footerLength = unsafe end.withUnsafeBytes { unsafe $0.baseAddress?.u32(32) } ?? 0
             let headerLength = PackFormat.footerHeaderLength
             guard footerLength <= PackFormat.limits.footerLength, UInt64(footerLength) <= objectSize,
                 footerLength >= UInt32(headerLength) + UInt32(trailer)
             else { return nil }
             let head = try store.read(key, from: objectSize - UInt64(footerLength), count: headerLength)
-            return end.withUnsafeBytes { end in
-                head.withUnsafeBytes { head -> PackReference? in
+            return unsafe end.withUnsafeBytes { end in
+                unsafe head.withUnsafeBytes { head -> PackReference? in
                     guard let end = end.baseAddress, let head = head.baseAddress,
-                        let layout = PackLayout(rawValue: UInt32(head.u16(10)))
+                        let layout = unsafe PackLayout(rawValue: UInt32(head.u16(10)))
                     else { return nil }
-                    let reference = PackReference(
+                    let reference = unsafe PackReference(
                         id: id, footerHash: ContentHash(loading: end), objectSize: objectSize,
                         containerSize: head.u64(24), footerLength: footerLength, chunkCount: head.u32(12),
                         layout: layout)

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// The verified plain bytes of one chunk.
-package final class PlainChunk: @unchecked Sendable {
+@safe package final class PlainChunk: @unchecked Sendable {
     // Sendable: the bytes never change once made.
     package let bytes: UnsafeRawBufferPointer
 
@@ -10,14 +10,14 @@ package final class PlainChunk: @unchecked Sendable {
         count: Int, _ fill: (UnsafeMutableRawBufferPointer) throws(Failure) -> Void
     ) throws(Failure) {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
-        do throws(Failure) { try fill(memory) } catch {
-            memory.deallocate()
+        do throws(Failure) { try unsafe fill(memory) } catch {
+            unsafe memory.deallocate()
             throw error
         }
-        bytes = UnsafeRawBufferPointer(memory)
+        unsafe bytes = UnsafeRawBufferPointer(memory)
     }
 
-    deinit { bytes.deallocate() }
+    deinit { unsafe bytes.deallocate() }
 }
 
 /// Decoded chunks that serve as bases of others, the recently used ones kept: files that lie side by side
@@ -35,6 +35,6 @@ package final class PlainChunkCache: Sendable {
 
     func find(_ key: Key) -> PlainChunk? { kept.withLock { $0.find(key) } }
     func keep(_ chunk: PlainChunk, as key: Key) {
-        kept.withLock { $0.keep(chunk, as: key, cost: chunk.bytes.count) }
+        kept.withLock { unsafe $0.keep(chunk, as: key, cost: chunk.bytes.count) }
     }
 }

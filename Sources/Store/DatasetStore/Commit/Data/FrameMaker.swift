@@ -8,7 +8,7 @@ struct BaseCandidate {
 }
 
 /// A chunk's payload as it will be stored.
-struct EncodedFrame {
+@safe struct EncodedFrame {
     var codec: Codec
     /// Valid until the maker's next call; of `.none` the plain bytes themselves.
     var payload: UnsafeRawBufferPointer
@@ -38,37 +38,40 @@ struct FrameMaker: ~Copyable {
     mutating func make(
         _ plain: UnsafeRawBufferPointer, base: BaseCandidate?, tries: Bool
     ) throws(StoreError) -> EncodedFrame {
-        let stored = EncodedFrame(codec: .none, payload: plain, base: nil)
+        let stored = unsafe EncodedFrame(codec: .none, payload: plain, base: nil)
         // Too short for a difference or zstd to win anything over their own overhead.
         guard plain.count >= 48 else { return stored }
         var best: (frame: UnsafeRawBufferPointer, base: BaseCandidate)?
-        if let base, let found = try self.base(base), let difference = try self.difference(plain, found.bytes)
+        if let base, let found = try self.base(base),
+            let difference = try unsafe self.difference(plain, found.bytes)
         {
-            best = (difference, found.place)
+            unsafe best = unsafe (difference, found.place)
         }
-        if let best, best.frame.count <= plain.count / 16 {
+        if let best = unsafe best, unsafe best.frame.count <= plain.count / 16 {
             // No plain compression comes near: it need not be tried.
-            return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
+            return unsafe EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
         }
-        guard best != nil || (tries && CompressionProbe.looksCompressible(plain)) else { return stored }
-        let alone = encoder.compress(plain)
+        guard unsafe best != nil || (tries && CompressionProbe.looksCompressible(plain)) else {
+            return stored
+        }
+        let alone = unsafe encoder.compress(plain)
         let aloneCount =
-            alone.map { Self.pays($0.count, plain.count) ? $0.count : plain.count } ?? plain.count
+            unsafe alone.map { Self.pays($0.count, plain.count) ? $0.count : plain.count } ?? plain.count
         // A difference costs a reader who has nothing the base as well.
-        if let best, best.frame.count * 4 < aloneCount * 3 {
-            return EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
+        if let best = unsafe best, unsafe best.frame.count * 4 < aloneCount * 3 {
+            return unsafe EncodedFrame(codec: .zstdPrefix, payload: best.frame, base: best.base)
         }
-        guard let alone, aloneCount < plain.count else { return stored }
-        if verifies { try verify(plain, alone, .zstd, nil) }
-        return EncodedFrame(codec: .zstd, payload: alone, base: nil)
+        guard let alone = unsafe alone, aloneCount < plain.count else { return stored }
+        if verifies { try unsafe verify(plain, alone, .zstd, nil) }
+        return unsafe EncodedFrame(codec: .zstd, payload: alone, base: nil)
     }
 
     private mutating func difference(
         _ plain: UnsafeRawBufferPointer, _ base: PlainChunk
     ) throws(StoreError) -> UnsafeRawBufferPointer? {
-        guard let difference = prefixEncoder.compress(plain, prefix: base.bytes) else { return nil }
-        if verifies { try verify(plain, difference, .zstdPrefix, base.bytes) }
-        return difference
+        guard let difference = unsafe prefixEncoder.compress(plain, prefix: base.bytes) else { return nil }
+        if verifies { try unsafe verify(plain, difference, .zstdPrefix, base.bytes) }
+        return unsafe difference
     }
 
     /// The chunk itself, or its own base: a base needs none.
@@ -95,15 +98,15 @@ struct FrameMaker: ~Copyable {
         _ base: UnsafeRawBufferPointer?
     ) throws(StoreError) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
-        defer { copy.deallocate() }
+        defer { unsafe copy.deallocate() }
         do throws(CodecError) {
-            try decoder.decode(codec, payload, prefix: base, into: copy)
+            try unsafe decoder.decode(codec, payload, prefix: base, into: copy)
         } catch {
             throw StoreError(
                 .inputOutput, "a compressed chunk cannot be read back", cause: error,
                 remedy: Self.memoryRemedy)
         }
-        guard copy.elementsEqual(plain) else {
+        guard unsafe copy.elementsEqual(plain) else {
             throw StoreError(
                 .inputOutput, "a compressed chunk reads back different", remedy: Self.memoryRemedy)
         }

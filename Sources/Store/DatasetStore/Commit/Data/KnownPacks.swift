@@ -25,7 +25,9 @@ struct KnownPacks {
             do throws(StoreError) {
                 guard let pack = try footers.reference(of: id, objectSize: info.size) else { continue }
                 // Its writer may have been killed before the name was synced.
-                do throws(ObjectStoreError) { try store.objects.makeDurable(info.key) } catch { throw StoreError(error) }
+                do throws(ObjectStoreError) { try store.objects.makeDurable(info.key) } catch {
+                    throw StoreError(error)
+                }
                 try catalog.index(pack)
             } catch {
                 guard error.code == .damaged || error.code == .notFound || error.code == .unsupported else {

@@ -129,7 +129,7 @@ struct LargeAssembly: ~Copyable {
         }
         continuation = nil
         pendingEnds = ends
-        pending.append(Pending(draft: draft, plain: Array(slot.bytes(draft.plain))))
+        unsafe pending.append(Pending(draft: draft, plain: Array(slot.bytes(draft.plain))))
         pendingBytes += draft.length
         guard pending.count >= Self.runChunks || pendingBytes >= Self.runBytes, let end = ends.first else {
             return
@@ -177,10 +177,10 @@ struct LargeAssembly: ~Copyable {
     ) throws(StoreError) {
         // Copied out of the array: typed errors do not pass through its closures.
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: plain.count, alignment: 64)
-        defer { memory.deallocate() }
-        memory.copyBytes(from: plain)
-        let frame = try maker.make(UnsafeRawBufferPointer(memory), base: nil, tries: true)
-        try body(
+        defer { unsafe memory.deallocate() }
+        unsafe memory.copyBytes(from: plain)
+        let frame = try unsafe maker.make(UnsafeRawBufferPointer(memory), base: nil, tries: true)
+        try unsafe body(
             EncodedChunk(hash: hash, plainLength: plain.count, codec: frame.codec, payload: frame.payload))
     }
 

@@ -99,14 +99,14 @@ final class LargeFile: @unchecked Sendable {
             let size = UInt64(parameters.fixedSize)
             position = reachesEnd ? status.size : position + (holeEnd - position) / size * size
         } else {
-            let zeros = ZeroRun.bytes(cutter.lookahead)
+            let zeros = unsafe ZeroRun.bytes(cutter.lookahead)
             // Bounded, so that other threads get the lock.
             for _ in 0..<256 where position < holeEnd {
                 let left = holeEnd - position
                 let isEnd = reachesEnd && left <= UInt64(zeros.count)
                 guard isEnd || left >= UInt64(zeros.count) else { break }
-                let part = isEnd ? UnsafeRawBufferPointer(rebasing: zeros[..<Int(left)]) : zeros
-                guard let cut = cutter.nextCut(in: part, isEnd: isEnd) else { break }
+                let part = unsafe isEnd ? UnsafeRawBufferPointer(rebasing: zeros[..<Int(left)]) : zeros
+                guard let cut = unsafe cutter.nextCut(in: part, isEnd: isEnd) else { break }
                 position += UInt64(cut)
             }
         }
@@ -134,15 +134,15 @@ final class LargeFile: @unchecked Sendable {
             position += min(left, UInt64(wanted))
             return true
         }
-        let capacity = min(slot.plain.count, WorkSlot.target + cutter.lookahead)
+        let capacity = unsafe min(slot.plain.count, WorkSlot.target + cutter.lookahead)
         let wanted = Int(min(left, UInt64(capacity)))
-        let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<wanted])
-        guard try file.descriptor.read(into: buffer, at: position) == wanted else { return false }
+        let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<wanted])
+        guard try unsafe file.descriptor.read(into: buffer, at: position) == wanted else { return false }
         let isEnd = UInt64(wanted) == left
         var done = 0
         while done < min(wanted, WorkSlot.target) {
-            let rest = UnsafeRawBufferPointer(rebasing: buffer[done...])
-            guard let cut = cutter.nextCut(in: rest, isEnd: isEnd) else { break }
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[done...])
+            guard let cut = unsafe cutter.nextCut(in: rest, isEnd: isEnd) else { break }
             slot.chunks.append(
                 ChunkDraft(
                     hash: .zero, plain: done..<(done + cut), fileOffset: position + UInt64(done),
@@ -156,9 +156,9 @@ final class LargeFile: @unchecked Sendable {
     /// Reads a piece of a FIXED file; false when it is shorter than it was, or cannot be read.
     func readFixed(into slot: WorkSlot) -> Bool {
         let count = Int(slot.length)
-        let buffer = UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<count])
+        let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<count])
         do throws(Errno) {
-            guard try file.descriptor.read(into: buffer, at: slot.start) == count else {
+            guard try unsafe file.descriptor.read(into: buffer, at: slot.start) == count else {
                 endedEarly()
                 return false
             }
@@ -182,11 +182,13 @@ enum ZeroRun {
     private static let count = ChunkingParameters.sizeLimit + (64 << 10)
     nonisolated(unsafe) private static let memory: UnsafeRawBufferPointer = {
         // calloc: pages that nobody writes all share the kernel's zero page.
-        guard let base = calloc(count, 1) else { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        return UnsafeRawBufferPointer(start: base, count: count)
+        guard let base = unsafe calloc(count, 1) else {
+            return unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        }
+        return unsafe UnsafeRawBufferPointer(start: base, count: count)
     }()
 
     static func bytes(_ wanted: Int) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: memory[..<min(wanted, memory.count)])
+        unsafe UnsafeRawBufferPointer(rebasing: memory[..<min(wanted, memory.count)])
     }
 }

@@ -16,7 +16,8 @@ struct PieceWorker: ~Copyable {
     init(_ pipeline: Pipeline) {
         self.pipeline = pipeline
         files = SmallFileReader(
-            pipeline.tree, pipeline.comparison.links, root: pipeline.root, wholeLimit: UInt64(pipeline.parameters.wholeLimit))
+            pipeline.tree, pipeline.comparison.links, root: pipeline.root,
+            wholeLimit: UInt64(pipeline.parameters.wholeLimit))
         maker = FrameMaker(pipeline.options, pipeline.context.footers, bases: pipeline.context.bases)
     }
 
@@ -35,7 +36,7 @@ struct PieceWorker: ~Copyable {
                 continue
             }
             let base = try oldChunk(file.job.ordinal)
-            let frame = try maker.make(slot.bytes(draft.plain), base: base, tries: true)
+            let frame = try unsafe maker.make(slot.bytes(draft.plain), base: base, tries: true)
             slot.chunks[index].content = slot.keep(frame, plain: draft.plain)
         }
     }
@@ -48,7 +49,7 @@ struct PieceWorker: ~Copyable {
         else { return nil }
         let place = try parent.resolve(found)
         guard place.record.kind == .chunk else { return nil }
-        let pack = place.shard.pointee.view.pack(place.record.pack)
+        let pack = unsafe place.shard.pointee.view.pack(place.record.pack)
         return BaseCandidate(pack: pack, chunk: place.record.chunk)
     }
 
@@ -59,16 +60,16 @@ struct PieceWorker: ~Copyable {
         if slot.chunks.isEmpty, slot.length > 0, !file.readFixed(into: slot) { return }
         for index in slot.chunks.indices where !slot.chunks[index].plain.isEmpty {
             let draft = slot.chunks[index]
-            let plain = slot.bytes(draft.plain)
-            if isZero(plain) {
+            let plain = unsafe slot.bytes(draft.plain)
+            if unsafe isZero(plain) {
                 slot.chunks[index].plain = 0..<0
                 continue
             }
-            let hash = hasher.hash(.chunk, plain)
+            let hash = unsafe hasher.hash(.chunk, plain)
             slot.chunks[index].hash = hash
             let known = try pipeline.context.catalog.findAll(hash, .file)
             slot.chunks[index].content =
-                known.isEmpty ? try encode(slot, draft, plain, file) : .known(known)
+                unsafe known.isEmpty ? try encode(slot, draft, plain, file) : .known(known)
         }
     }
 
@@ -79,13 +80,13 @@ struct PieceWorker: ~Copyable {
         let tries = unpaid < Self.patience || unpaid.isMultiple(of: Self.patience)
         var similar: BaseCandidate?
         var sameOffset: BaseCandidate?
-        if let old = file.old, CompressionProbe.looksCompressible(plain) {
-            similar = try file.similarity?.find(plain, &maker.reader)
+        if let old = file.old, unsafe CompressionProbe.looksCompressible(plain) {
+            similar = try unsafe file.similarity?.find(plain, &maker.reader)
             if similar == nil {
                 sameOffset = try old.chunk(over: draft.fileOffset, draft.length, pipeline.context.footers)
             }
         }
-        let frame = try maker.make(plain, base: similar ?? sameOffset, tries: tries)
+        let frame = try unsafe maker.make(plain, base: similar ?? sameOffset, tries: tries)
         if sameOffset != nil { file.similarity?.note(frame, plainCount: plain.count) }
         if frame.codec == .none {
             file.unpaid.wrappingAdd(1, ordering: .relaxed)

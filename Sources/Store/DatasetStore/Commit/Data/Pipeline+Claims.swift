@@ -73,11 +73,11 @@ extension Pipeline {
             let directory = try SourceFiles.openDirectory(
                 tree.directories[late.place.directory].keyPath, below: root)
             let arena = tree.arena(late.place)
-            let name = arena.cName(arena.nodes[late.place.index])
-            let file = SourceFile(try FileDescriptor.openEntry(name, in: directory.rawValue))
+            let name = unsafe arena.cName(arena.nodes[late.place.index])
+            let file = unsafe SourceFile(try FileDescriptor.openEntry(name, in: directory.rawValue))
             let status = try file.descriptor.status()
             guard status.kind == .regular,
-                comparison.links.isExpected(status, arena.nodes[late.place.index], late.job.ordinal)
+                unsafe comparison.links.isExpected(status, arena.nodes[late.place.index], late.job.ordinal)
             else { throw .noEntry }
             if status.size <= UInt64(parameters.wholeLimit) {
                 batch.append(late)
@@ -85,7 +85,7 @@ extension Pipeline {
             }
             file.descriptor.adviseSequential()
             let attributes = try SourceFiles.attributes(of: file.descriptor)
-            let kind = try classify(file, arena.nodes[late.place.index], arena, status.size)
+            let kind = try unsafe classify(file, arena.nodes[late.place.index], arena, status.size)
             let old = try oldVersion(late.job.ordinal)
             switch old {
             case .success(let old):
@@ -109,9 +109,9 @@ extension Pipeline {
         _ file: SourceFile, _ node: SourceNode, _ arena: SourceArena, _ size: UInt64
     ) throws(Errno) -> ChunkerKind {
         let head = UnsafeMutableRawBufferPointer.allocate(byteCount: FileClassifier.headSize, alignment: 64)
-        defer { head.deallocate() }
-        let count = try file.descriptor.read(into: head, at: 0)
-        return FileClassifier(parameters).classify(
+        defer { unsafe head.deallocate() }
+        let count = try unsafe file.descriptor.read(into: head, at: 0)
+        return unsafe FileClassifier(parameters).classify(
             size: size, name: ByteString(arena.name(node)),
             head: UnsafeRawBufferPointer(rebasing: head[..<count]))
     }
@@ -122,7 +122,7 @@ extension Pipeline {
         do throws(StoreError) {
             guard var place = try parent.place(ofOrdinal: UInt64(known)) else { return .success(nil) }
             place = try parent.resolve(place)
-            return .success(OldVersion(place.shard.pointee.view.entry(place.index), context.catalog))
+            return unsafe .success(OldVersion(place.shard.pointee.view.entry(place.index), context.catalog))
         } catch { return .failure(error) }
     }
 }

@@ -40,7 +40,9 @@ extension Pipeline {
                 let place = try results.packer.place(slot.chunks[index], of: slot, context)
                 results.set(file.job, .chunk(place))
             case .otherSize:
-                slots.withLock { $0.late.append(LateJob(job: file.job, place: file.place, tries: file.tries + 1)) }
+                slots.withLock {
+                    $0.late.append(LateJob(job: file.job, place: file.place, tries: file.tries + 1))
+                }
                 continue
             case .failed(let kind):
                 results.set(file.job, .failed)
@@ -57,7 +59,7 @@ extension Pipeline {
         _ status: FileStatus?, _ attributes: [ExtendedAttribute], _ job: ReadJob, _ place: SourcePlace
     ) {
         guard let status else { return }
-        tree.arena(place).nodes[place.index].update(status)
+        unsafe tree.arena(place).nodes[place.index].update(status)
         if !attributes.isEmpty { results.attributes[job.ordinal] = attributes }
     }
 

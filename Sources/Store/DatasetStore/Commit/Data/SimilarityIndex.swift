@@ -27,7 +27,7 @@ final class SimilarityIndex: Sendable {
 
     /// Tells how a chunk with a base from the same offset went.
     func note(_ frame: EncodedFrame, plainCount: Int) {
-        let isPoor = frame.codec != .zstdPrefix || frame.payload.count > plainCount / 8
+        let isPoor = unsafe frame.codec != .zstdPrefix || frame.payload.count > plainCount / 8
         if isPoor { state.withLock { $0.poorBytes += UInt64(plainCount) } }
     }
 
@@ -47,7 +47,7 @@ final class SimilarityIndex: Sendable {
             }
             return state.anchors
         }
-        guard let table, let best = table.bestMatch(plain) else { return nil }
+        guard let table, let best = unsafe table.bestMatch(plain) else { return nil }
         return candidate(best)
     }
 
@@ -55,9 +55,9 @@ final class SimilarityIndex: Sendable {
         let table = AnchorTable(plainBytes: old.size)
         var number: UInt32 = 0
         for run in old.runs {
-            try reader.readRun(run.pack, run.firstChunk..<(run.firstChunk + run.chunkCount)) {
+            try unsafe reader.readRun(run.pack, run.firstChunk..<(run.firstChunk + run.chunkCount)) {
                 _, bytes throws(StoreError) in
-                table.add(bytes, chunk: number)
+                unsafe table.add(bytes, chunk: number)
                 number += 1
             }
         }
@@ -76,7 +76,7 @@ final class SimilarityIndex: Sendable {
 }
 
 /// Anchors of many chunks by their hash. An anchor that two chunks have tells nothing and is dropped.
-final class AnchorTable: @unchecked Sendable {
+@safe final class AnchorTable: @unchecked Sendable {
     // Sendable: filled by one thread, only read after that.
     private static let anchorLimit: UInt64 = 4 << 20
     private static let ambiguous = UInt32.max
@@ -96,26 +96,26 @@ final class AnchorTable: @unchecked Sendable {
         var slots = 1 << 12
         while slots < Int(plainBytes >> bits) * 2 { slots *= 2 }
         slotMask = slots - 1
-        hashes = .allocate(capacity: slots)
-        chunks = .allocate(capacity: slots)
-        hashes.initialize(repeating: 0)
-        chunks.initialize(repeating: 0)
+        unsafe hashes = .allocate(capacity: slots)
+        unsafe chunks = .allocate(capacity: slots)
+        unsafe hashes.initialize(repeating: 0)
+        unsafe chunks.initialize(repeating: 0)
     }
 
     deinit {
-        hashes.deallocate()
-        chunks.deallocate()
+        unsafe hashes.deallocate()
+        unsafe chunks.deallocate()
     }
 
     func add(_ bytes: UnsafeRawBufferPointer, chunk: UInt32) {
-        forEachAnchor(bytes) { hash in
+        unsafe forEachAnchor(bytes) { hash in
             let slot = slot(hash)
             guard slot >= 0 else { return }
-            if hashes[slot] == 0 {
-                hashes[slot] = hash
-                chunks[slot] = chunk
-            } else if chunks[slot] != chunk {
-                chunks[slot] = Self.ambiguous
+            if unsafe hashes[slot] == 0 {
+                unsafe hashes[slot] = hash
+                unsafe chunks[slot] = chunk
+            } else if unsafe chunks[slot] != chunk {
+                unsafe chunks[slot] = Self.ambiguous
             }
         }
     }
@@ -123,10 +123,12 @@ final class AnchorTable: @unchecked Sendable {
     /// The chunk with the most anchors in common; nil with fewer than four.
     func bestMatch(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
         var votes: [UInt32: Int] = [:]
-        forEachAnchor(bytes) { hash in
+        unsafe forEachAnchor(bytes) { hash in
             let slot = slot(hash)
-            guard slot >= 0, hashes[slot] == hash, chunks[slot] != Self.ambiguous else { return }
-            votes[chunks[slot], default: 0] += 1
+            guard slot >= 0, unsafe hashes[slot] == hash, unsafe chunks[slot] != Self.ambiguous else {
+                return
+            }
+            unsafe votes[chunks[slot], default: 0] += 1
         }
         guard let best = votes.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), best.value >= 4 else {
             return nil
@@ -139,7 +141,7 @@ final class AnchorTable: @unchecked Sendable {
     private func slot(_ hash: UInt32) -> Int {
         var slot = Int(hash &* 0x9E37_79B1) & slotMask
         for _ in 0..<16 {
-            if hashes[slot] == hash || hashes[slot] == 0 { return slot }
+            if unsafe hashes[slot] == hash || hashes[slot] == 0 { return slot }
             slot = (slot + 1) & slotMask
         }
         return -1
@@ -147,10 +149,10 @@ final class AnchorTable: @unchecked Sendable {
 
     @inline(__always)
     private func forEachAnchor(_ bytes: UnsafeRawBufferPointer, _ body: (UInt32) -> Void) {
-        GearTable.entries.withUnsafeBufferPointer { gear in
+        unsafe GearTable.entries.withUnsafeBufferPointer { gear in
             var hash: UInt64 = 0
-            for byte in bytes {
-                hash = (hash << 1) &+ gear[Int(byte)]
+            for unsafebyte in unsafe bytes {
+                hash = unsafe (hash << 1) &+ gear[Int(byte)]
                 if hash & anchorMask == 0 {
                     // Only the low half goes into the name, for the same reason.
                     let name = UInt32(

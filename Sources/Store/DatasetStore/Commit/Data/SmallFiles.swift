@@ -43,25 +43,27 @@ struct SmallFileReader: ~Copyable {
         try openDirectory(draft.place.directory)
         guard let directory else { throw .noEntry }
         let arena = tree.arena(draft.place)
-        let node = arena.nodes[draft.place.index]
+        let node = unsafe arena.nodes[draft.place.index]
         if node.kind == .symlink {
             try readSymlink(&draft, arena, node, directory.descriptor.rawValue)
             return
         }
-        let file = try FileDescriptor.openEntry(arena.cName(node), in: directory.descriptor.rawValue)
+        let file = try unsafe FileDescriptor.openEntry(arena.cName(node), in: directory.descriptor.rawValue)
         while true {
             let before = try file.status()
             // Something else stands under this name now.
-            guard before.kind == .regular, links.isExpected(before, node, draft.job.ordinal) else { throw .noEntry }
-            let room = slot.plain.count - used
+            guard before.kind == .regular, links.isExpected(before, node, draft.job.ordinal) else {
+                throw .noEntry
+            }
+            let room = unsafe slot.plain.count - used
             guard before.size <= wholeLimit, before.size < UInt64(room) else {
                 draft.outcome = .otherSize
                 return
             }
             // One byte more than it should have tells a file that grew.
-            let buffer = UnsafeMutableRawBufferPointer(
+            let buffer = unsafe UnsafeMutableRawBufferPointer(
                 rebasing: slot.plain[used..<(used + Int(before.size) + 1)])
-            let count = try file.read(into: buffer, at: 0)
+            let count = try unsafe file.read(into: buffer, at: 0)
             let attributes = try SourceFiles.attributes(of: file)
             let after = try file.status()
             if UInt64(count) == before.size, after.isSameVersion(as: before) {
@@ -71,7 +73,7 @@ struct SmallFileReader: ~Copyable {
                     let range = used..<(used + count)
                     used = range.upperBound
                     draft.outcome = .chunk(slot.chunks.count)
-                    slot.chunks.append(
+                    unsafe slot.chunks.append(
                         ChunkDraft(
                             hash: hasher.hash(.chunk, slot.bytes(range)), plain: range, fileOffset: 0,
                             length: UInt64(count), content: .hole))
@@ -89,9 +91,9 @@ struct SmallFileReader: ~Copyable {
     private func readSymlink(
         _ draft: inout SmallFileDraft, _ arena: SourceArena, _ node: SourceNode, _ directory: Int32
     ) throws(Errno) {
-        let name = arena.cName(node)
-        let target = try System.readSymlink(name, in: directory)
-        let status = try FileStatus.of(name, in: directory)
+        let name = unsafe arena.cName(node)
+        let target = try unsafe System.readSymlink(name, in: directory)
+        let status = try unsafe FileStatus.of(name, in: directory)
         guard status.kind == .symlink else { throw .noEntry }
         draft.status = status
         draft.outcome = target.isEmpty ? .failed(.changing) : .symlink(target)

@@ -15,9 +15,9 @@ extension PackID {
     /// A new id from a source whose type is not known here.
     init(random: any RandomSource) {
         let bytes = random.bytes(Self.byteCount)
-        self = bytes.withUnsafeBytes { bytes in
+        self = unsafe bytes.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return PackID(high: 0, low: 0) }
-            return PackID(loading: base)
+            return unsafe PackID(loading: base)
         }
     }
 }

@@ -51,7 +51,7 @@ struct ReadJob {
 }
 
 /// Buffers that go through the pipeline: claimed, filled, encoded, appended in order, and used again.
-final class WorkSlot: @unchecked Sendable {
+@safe final class WorkSlot: @unchecked Sendable {
     // Sendable: one thread at a time holds it.
 
     /// Plain bytes that a slot aims at. Two megabytes keep a core busy for a few milliseconds, so the hand-over
@@ -73,13 +73,13 @@ final class WorkSlot: @unchecked Sendable {
 
     /// `margin`: bytes beyond the target that the longest chunk and its look-ahead may take.
     init(margin: Int) {
-        plain = .allocate(byteCount: Self.target + margin, alignment: 4096)
-        output = .allocate(byteCount: Self.target + margin, alignment: 4096)
+        unsafe plain = .allocate(byteCount: Self.target + margin, alignment: 4096)
+        unsafe output = .allocate(byteCount: Self.target + margin, alignment: 4096)
     }
 
     deinit {
-        plain.deallocate()
-        output.deallocate()
+        unsafe plain.deallocate()
+        unsafe output.deallocate()
     }
 
     func reset() {
@@ -93,23 +93,23 @@ final class WorkSlot: @unchecked Sendable {
     }
 
     func bytes(_ range: Range<Int>) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: plain[range])
+        unsafe UnsafeRawBufferPointer(rebasing: plain[range])
     }
 
     /// Keeps a frame that lies in an encoder's buffer. What is stored as it is stays in `plain`.
     func keep(_ frame: EncodedFrame, plain range: Range<Int>) -> ChunkDraft.Content {
         guard frame.codec != .none else { return .new(codec: .none, payload: range, base: nil) }
         // Frames are shorter than their chunks, and the output is as large as the plain bytes.
-        let kept = outputUsed..<(outputUsed + frame.payload.count)
-        UnsafeMutableRawBufferPointer(rebasing: output[kept]).copyMemory(from: frame.payload)
+        let kept = unsafe outputUsed..<(outputUsed + frame.payload.count)
+        unsafe UnsafeMutableRawBufferPointer(rebasing: output[kept]).copyMemory(from: frame.payload)
         outputUsed = kept.upperBound
         return .new(codec: frame.codec, payload: kept, base: frame.base)
     }
 
     func encoded(_ draft: ChunkDraft) -> EncodedChunk? {
         guard case .new(let codec, let payload, let base) = draft.content else { return nil }
-        let bytes = codec == .none ? plain[payload] : output[payload]
-        return EncodedChunk(
+        let bytes = unsafe codec == .none ? plain[payload] : output[payload]
+        return unsafe EncodedChunk(
             hash: draft.hash, plainLength: draft.plain.count, codec: codec,
             payload: UnsafeRawBufferPointer(rebasing: bytes), base: base.map { ($0.pack, $0.chunk) })
     }

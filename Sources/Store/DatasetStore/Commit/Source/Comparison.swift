@@ -87,11 +87,11 @@ extension Comparison {
             let arena = tree.arenas[directory.arena]
             var ordinal = directory.firstOrdinal
             for position in directory.first..<(directory.first + directory.count) {
-                let node = arena.nodes[position]
+                let node = unsafe arena.nodes[position]
                 let place = SourcePlace(directory: index, index: position)
                 var record: RecordView?
                 if cursor != nil {
-                    record = try Self.match(&cursor, directory.keyPath, arena.name(node), &differs)
+                    record = try unsafe Self.match(&cursor, directory.keyPath, arena.name(node), &differs)
                     if record != nil, let at = cursor {
                         parentOrdinals[Int(ordinal)] = UInt32(truncatingIfNeeded: at.ordinal)
                     }
@@ -120,7 +120,7 @@ extension Comparison {
         _ differs: inout Bool
     ) throws(StoreError) -> RecordView? {
         while let at = cursor, !at.isAtEnd, at.directory == directory {
-            let order = KeyOrder.compare(at.record.name, name)
+            let order = unsafe KeyOrder.compare(at.record.name, name)
             if order == 0 { return at.record }
             if order > 0 { break }
             differs = true
@@ -205,7 +205,9 @@ extension Comparison {
                 if record.kind == .hardLink { return false }
             } else {
                 let target = tree.keyPath(tree.locate(group.first))
-                guard record.kind == .hardLink, ByteString(record.target) == target else { return false }
+                guard record.kind == .hardLink, unsafe ByteString(record.target) == target else {
+                    return false
+                }
             }
         }
         return true

@@ -15,7 +15,7 @@ struct ParentCursor {
 
     init(_ snapshot: Snapshot) throws(StoreError) {
         self.snapshot = snapshot
-        view = try snapshot.shard(0).pointee.view
+        view = try unsafe snapshot.shard(0).pointee.view
         enterGroup()
     }
 
@@ -39,7 +39,7 @@ struct ParentCursor {
             isAtEnd = true
             return
         }
-        view = try snapshot.shard(shardIndex).pointee.view
+        view = try unsafe snapshot.shard(shardIndex).pointee.view
         local = 0
         enterGroup()
     }
@@ -47,6 +47,6 @@ struct ParentCursor {
     private mutating func enterGroup() {
         group = view.record(local).directory
         groupEnd = view.directoryRecords(group).upperBound
-        directory = ByteString(view.directoryPath(group))
+        directory = unsafe ByteString(view.directoryPath(group))
     }
 }

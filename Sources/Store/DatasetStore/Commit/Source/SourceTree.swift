@@ -53,7 +53,7 @@ struct SourceNode {
 }
 
 /// Names and nodes that one thread found.
-final class SourceArena: @unchecked Sendable {
+@safe final class SourceArena: @unchecked Sendable {
     // Sendable: filled by one thread; afterwards a node is written only by the one who reads its file.
     private(set) var nodes: UnsafeMutableBufferPointer<SourceNode>
     private(set) var count = 0
@@ -61,24 +61,25 @@ final class SourceArena: @unchecked Sendable {
     private(set) var nameBytes = 0
 
     init() {
-        nodes = .allocate(capacity: 1 << 10)
-        names = .allocate(byteCount: 16 << 10, alignment: 8)
+        unsafe nodes = .allocate(capacity: 1 << 10)
+        unsafe names = .allocate(byteCount: 16 << 10, alignment: 8)
     }
 
     deinit {
-        nodes.deallocate()
-        names.deallocate()
+        unsafe nodes.deallocate()
+        unsafe names.deallocate()
     }
 
     func appendName(_ nameWithNul: UnsafeRawBufferPointer) -> UInt64 {
         let offset = nameBytes
-        if names.count - offset < nameWithNul.count {
-            let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: names.count * 2, alignment: 8)
-            larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: names[..<offset]))
-            names.deallocate()
-            names = larger
+        if unsafe names.count - offset < nameWithNul.count {
+            let larger = unsafe UnsafeMutableRawBufferPointer.allocate(
+                byteCount: names.count * 2, alignment: 8)
+            unsafe larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: names[..<offset]))
+            unsafe names.deallocate()
+            unsafe names = unsafe larger
         }
-        UnsafeMutableRawBufferPointer(rebasing: names[offset...]).copyMemory(from: nameWithNul)
+        unsafe UnsafeMutableRawBufferPointer(rebasing: names[offset...]).copyMemory(from: nameWithNul)
         nameBytes += nameWithNul.count
         return UInt64(offset)
     }
@@ -86,34 +87,35 @@ final class SourceArena: @unchecked Sendable {
     func dropName(at offset: UInt64) { nameBytes = Int(offset) }
 
     func append(_ node: SourceNode) {
-        if count == nodes.count {
-            let larger = UnsafeMutableBufferPointer<SourceNode>.allocate(capacity: nodes.count * 2)
-            _ = larger.moveInitialize(fromContentsOf: UnsafeMutableBufferPointer(rebasing: nodes[..<count]))
-            nodes.deallocate()
-            nodes = larger
+        if unsafe count == nodes.count {
+            let larger = unsafe UnsafeMutableBufferPointer<SourceNode>.allocate(capacity: nodes.count * 2)
+            _ = unsafe larger.moveInitialize(
+                fromContentsOf: UnsafeMutableBufferPointer(rebasing: nodes[..<count]))
+            unsafe nodes.deallocate()
+            unsafe nodes = unsafe larger
         }
-        nodes.initializeElement(at: count, to: node)
+        unsafe nodes.initializeElement(at: count, to: node)
         count += 1
     }
 
     @inline(__always)
     func name(_ node: SourceNode) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(
+        unsafe UnsafeRawBufferPointer(
             rebasing: names[Int(node.nameOffset)..<(Int(node.nameOffset) + Int(node.nameLength))])
     }
 
     /// The name with its NUL, valid once the scan is over and as long as the arena lives.
     func cName(_ node: SourceNode) -> UnsafePointer<CChar> {
-        guard let base = names.baseAddress else { preconditionFailure("an arena has memory") }
-        return UnsafePointer((base + Int(node.nameOffset)).assumingMemoryBound(to: CChar.self))
+        guard let base = unsafe names.baseAddress else { preconditionFailure("an arena has memory") }
+        return unsafe UnsafePointer((base + Int(node.nameOffset)).assumingMemoryBound(to: CChar.self))
     }
 
     /// Brings the nodes from `first` on into name order.
     func sort(from first: Int) {
         guard count - first > 1 else { return }
-        var added = UnsafeMutableBufferPointer(rebasing: nodes[first..<count])
-        added.sort {
-            KeyOrder.compare(name($0), name($1)) < 0
+        var added = unsafe UnsafeMutableBufferPointer(rebasing: nodes[first..<count])
+        unsafe added.sort {
+            unsafe KeyOrder.compare(name($0), name($1)) < 0
         }
     }
 }
@@ -160,10 +162,10 @@ struct SourceTree {
     }
 
     func arena(_ place: SourcePlace) -> SourceArena { arenas[directories[place.directory].arena] }
-    func node(_ place: SourcePlace) -> SourceNode { arena(place).nodes[place.index] }
+    func node(_ place: SourcePlace) -> SourceNode { unsafe arena(place).nodes[place.index] }
     func name(_ place: SourcePlace) -> ByteString {
         let arena = arena(place)
-        return ByteString(arena.name(arena.nodes[place.index]))
+        return unsafe ByteString(arena.name(arena.nodes[place.index]))
     }
 
     func keyPath(_ place: SourcePlace) -> ByteString {

@@ -29,7 +29,7 @@ struct StatCache: ~Copyable {
                 return nil
             }
             let region = try MappedRegion(file, length: length)
-            guard let count = validCount(region.bytes, snapshot, key) else { return nil }
+            guard let count = unsafe validCount(region.bytes, snapshot, key) else { return nil }
             return StatCache(region, count)
         } catch { return nil }
     }
@@ -42,14 +42,14 @@ struct StatCache: ~Copyable {
     private static func validCount(
         _ bytes: UnsafeRawBufferPointer, _ snapshot: ContentHash, _ key: ContentHash
     ) -> Int? {
-        guard let base = bytes.baseAddress, bytes.startsWith(magic), base.u32(8) == version,
-            ContentHash(loading: base + 16) == snapshot, ContentHash(loading: base + 48) == key
+        guard let base = bytes.baseAddress, unsafe bytes.startsWith(magic), unsafe base.u32(8) == version,
+            unsafe ContentHash(loading: base + 16) == snapshot, unsafe ContentHash(loading: base + 48) == key
         else { return nil }
         let body = bytes.count - ContentHash.byteCount
         guard (body - headerLength).isMultiple(of: entryLength) else { return nil }
         let count = (body - headerLength) / entryLength
-        guard base.u64(80) == UInt64(count),
-            ContentHash.of(.file, UnsafeRawBufferPointer(rebasing: bytes[..<body]))
+        guard unsafe base.u64(80) == UInt64(count),
+            unsafe ContentHash.of(.file, UnsafeRawBufferPointer(rebasing: bytes[..<body]))
                 == ContentHash(loading: base + body)
         else { return nil }
         return count
@@ -58,9 +58,9 @@ struct StatCache: ~Copyable {
     /// Whether the entry had this change time, inode and device, and may be trusted.
     @inline(__always)
     func matches(_ ordinal: UInt64, _ node: SourceNode) -> Bool {
-        guard ordinal < UInt64(count), let base = region.bytes.baseAddress else { return false }
-        let entry = base + Self.headerLength + Int(ordinal) * Self.entryLength
-        return Int64(bitPattern: entry.u64(0)) == node.changedSeconds
+        guard ordinal < UInt64(count), let base = unsafe region.bytes.baseAddress else { return false }
+        let entry = unsafe base + Self.headerLength + Int(ordinal) * Self.entryLength
+        return unsafe Int64(bitPattern: entry.u64(0)) == node.changedSeconds
             && entry.u32(8) == node.changedNanoseconds
             && entry.u64(16) == node.inode && entry.u64(24) == node.device
     }
@@ -85,7 +85,7 @@ struct StatCache: ~Copyable {
         consuming func write(to path: ByteString, snapshot: ContentHash, key: ContentHash) {
             var file = ByteBuilder()
             file.reserve(bytes.count + StatCache.headerLength + ContentHash.byteCount)
-            file.raw(UnsafeRawBufferPointer(start: StatCache.magic.utf8Start, count: 8))
+            unsafe file.raw(UnsafeRawBufferPointer(start: StatCache.magic.utf8Start, count: 8))
             file.u32(StatCache.version)
             file.u32(0)
             file.raw(snapshot.bytes)
@@ -107,8 +107,8 @@ struct StatCache: ~Copyable {
         let temporary = ByteString(path.bytes + Array(".\(Hex.encode(HostRandom().bytes(6)))".utf8))
         let file = try files.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
         do throws(Errno) {
-            let written = bytes.withUnsafeBytes { bytes in
-                Result { () throws(Errno) in try files.write(file, bytes, at: 0) }
+            let written = unsafe bytes.withUnsafeBytes { bytes in
+                Result { () throws(Errno) in try unsafe files.write(file, bytes, at: 0) }
             }
             try written.get()
             try files.rename(temporary, path)
@@ -135,8 +135,8 @@ extension StatCache {
 
     private static func defaultDirectory() -> ByteString? {
         func environment(_ name: String) -> ByteString? {
-            guard let value = getenv(name), value.pointee != 0 else { return nil }
-            return ByteString(UnsafeRawBufferPointer(start: value, count: strlen(value)))
+            guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+            return unsafe ByteString(UnsafeRawBufferPointer(start: value, count: strlen(value)))
         }
         if let cache = environment("XDG_CACHE_HOME") { return cache.appending("kaml") }
         return environment("HOME").map { $0.appending(".cache").appending("kaml") }

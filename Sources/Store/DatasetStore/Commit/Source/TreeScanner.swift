@@ -36,12 +36,12 @@ final class TreeScanner: @unchecked Sendable {
         try runThreads(threads, name: "kaml-scan") { index in
             var worker = Worker(arena: arenas[index], index: index)
             self.run(&worker)
-            worker.buffer.deallocate()
+            unsafe worker.buffer.deallocate()
         }
         return finish(arenas, rootStatus)
     }
 
-    private struct Worker {
+    @safe private struct Worker {
         let arena: SourceArena
         let index: Int
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 8)
@@ -107,18 +107,19 @@ final class TreeScanner: @unchecked Sendable {
             let descriptor = directory.rawValue
             var problems: [SourceProblem] = []
             var skipped: UInt64 = 0
-            try DirectoryReader.forEachName(of: directory, worker.buffer) { name in
+            try unsafe DirectoryReader.forEachName(of: directory, worker.buffer) { name in
                 // Some network file systems have them; a name cut short would be another file's.
                 guard name.count - 1 <= ManifestFormat.maximumNameLength else {
-                    let path = display.appending(
+                    let path = unsafe display.appending(
                         ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
                     problems.append(SourceProblem(path: path.description, kind: .nameTooLong))
                     return
                 }
-                let offset = arena.appendName(name)
+                let offset = unsafe arena.appendName(name)
                 guard let base = name.baseAddress else { return }
                 do throws(Errno) {
-                    let status = try FileStatus.of(base.assumingMemoryBound(to: CChar.self), in: descriptor)
+                    let status = try unsafe FileStatus.of(
+                        base.assumingMemoryBound(to: CChar.self), in: descriptor)
                     if status.kind == .other {
                         skipped += 1
                         arena.dropName(at: offset)
@@ -130,7 +131,7 @@ final class TreeScanner: @unchecked Sendable {
                     arena.dropName(at: offset)
                     // Removed between the listing and now: as if it had been removed before.
                     if error == .noEntry { return }
-                    let path = display.appending(
+                    let path = unsafe display.appending(
                         ByteString(UnsafeRawBufferPointer(rebasing: name.dropLast())))
                     problems.append(SourceProblem(path: path.description, kind: .unreadable(error)))
                 }
@@ -144,8 +145,8 @@ final class TreeScanner: @unchecked Sendable {
                 SourceProblem(path: display.isEmpty ? "." : display.description, kind: kind))
         }
         arena.sort(from: first)
-        for index in first..<arena.count where arena.nodes[index].kind == .directory {
-            worker.found.append((ByteString(arena.name(arena.nodes[index])), arena.nodes[index]))
+        for index in first..<arena.count where unsafe arena.nodes[index].kind == .directory {
+            unsafe worker.found.append((ByteString(arena.name(arena.nodes[index])), arena.nodes[index]))
         }
     }
 
@@ -185,22 +186,22 @@ func runThreads(
     _ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void, meanwhile: () -> Void = {}
 ) throws(StoreError) {
     // Threads are move-only, so they are kept in a list that consumes them.
-    var started: [UnsafeMutablePointer<Thread>] = []
+    var started: [UnsafeMutablePointer<Thread>] = unsafe []
     defer {
-        for pointer in started {
-            pointer.move().join()
-            pointer.deallocate()
+        for unsafepointer in unsafe started {
+            unsafe pointer.move().join()
+            unsafe pointer.deallocate()
         }
     }
     for index in 0..<count {
         do throws(Errno) {
             let thread = try Thread(name: name) { body(index) }
             let pointer = UnsafeMutablePointer<Thread>.allocate(capacity: 1)
-            pointer.initialize(to: thread)
-            started.append(pointer)
+            unsafe pointer.initialize(to: thread)
+            unsafe started.append(pointer)
         } catch {
             // Fewer threads do the same work, as long as there is one.
-            guard !started.isEmpty else {
+            guard unsafe !started.isEmpty else {
                 throw StoreError(.unavailable, "no thread could be started", cause: error)
             }
             break
