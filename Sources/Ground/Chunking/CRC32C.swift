@@ -10,7 +10,7 @@ package enum CRC32C {
 
     package static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
         var crc = UInt32.max
-        for unsafebyte in unsafe bytes { crc = step(crc, byte) }
+        for index in bytes.indices { crc = unsafe step(crc, bytes[index]) }
         return ~crc
     }
 

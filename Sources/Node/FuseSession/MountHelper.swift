@@ -88,7 +88,10 @@ struct MountHelper {
 
         var argv = unsafe ([path] + arguments).map(Self.duplicate) + [nil]
         var envp = unsafe (environment + ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]).map(Self.duplicate) + [nil]
-        defer { for unsafestring in unsafe argv + envp { unsafe free(string) } }
+        defer {
+            let strings = unsafe argv + envp
+            for index in unsafe strings.indices { unsafe free(strings[index]) }
+        }
         // The helper must not inherit the signals that this thread blocks.
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)

@@ -28,7 +28,7 @@ extension SessionCore {
             } else if let segments = unsafe segments?.assumingMemoryBound(to: iovec.self) {
                 let pieces = unsafe UnsafeBufferPointer(start: segments, count: count)
                 var bytes = 0
-                for unsafepiece in unsafe pieces { unsafe bytes &+= piece.iov_len }
+                for index in pieces.indices { unsafe bytes &+= pieces[index].iov_len }
                 // Before the reply: whoever has read the bytes finds them counted.
                 core.count(.readBytes, UInt64(bytes))
                 unsafe reply(request, pieces, bytes)
@@ -60,8 +60,9 @@ extension SessionCore {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes, alignment: 16)
         defer { unsafe copy.deallocate() }
         var filled = 0
-        for unsafepiece in unsafe pieces {
-            let source = unsafe UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len)
+        for index in pieces.indices {
+            let source = unsafe UnsafeRawBufferPointer(
+                start: pieces[index].iov_base, count: pieces[index].iov_len)
             unsafe UnsafeMutableRawBufferPointer(rebasing: copy[filled...]).copyMemory(from: source)
             filled += source.count
         }

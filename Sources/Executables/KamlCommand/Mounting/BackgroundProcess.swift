@@ -56,7 +56,7 @@ package struct BackgroundProcess: ~Copyable {
         _ attributes: inout posix_spawnattr_t, _ arguments: [ByteString]
     ) -> Int32 {
         let copies = unsafe arguments.map { argument in unsafe argument.withCString { unsafe strdup($0) } }
-        defer { for unsafecopy in unsafe copies { unsafe free(copy) } }
+        defer { for index in unsafe copies.indices { unsafe free(copies[index]) } }
         return unsafe posix_spawn(&identifier, program, &actions, &attributes, copies + [nil], environ)
     }
 }

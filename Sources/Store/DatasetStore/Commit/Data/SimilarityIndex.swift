@@ -151,8 +151,8 @@ final class SimilarityIndex: Sendable {
     private func forEachAnchor(_ bytes: UnsafeRawBufferPointer, _ body: (UInt32) -> Void) {
         unsafe GearTable.entries.withUnsafeBufferPointer { gear in
             var hash: UInt64 = 0
-            for unsafebyte in unsafe bytes {
-                hash = unsafe (hash << 1) &+ gear[Int(byte)]
+            for index in bytes.indices {
+                hash = unsafe (hash << 1) &+ gear[Int(bytes[index])]
                 if hash & anchorMask == 0 {
                     // Only the low half goes into the name, for the same reason.
                     let name = UInt32(

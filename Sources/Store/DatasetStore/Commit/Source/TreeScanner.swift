@@ -188,7 +188,8 @@ func runThreads(
     // Threads are move-only, so they are kept in a list that consumes them.
     var started: [UnsafeMutablePointer<Thread>] = unsafe []
     defer {
-        for unsafepointer in unsafe started {
+        for index in unsafe started.indices {
+            let pointer = unsafe started[index]
             unsafe pointer.move().join()
             unsafe pointer.deallocate()
         }
