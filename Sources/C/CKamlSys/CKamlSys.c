@@ -53,28 +53,6 @@ int kaml_rename_exclusively(const char *from, const char *to) {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
-int kaml_send_descriptor(int socket, int descriptor) {
-    char byte = 0;
-    struct iovec body = {.iov_base = &byte, .iov_len = 1};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {
-        .msg_iov = &body, .msg_iovlen = 1,
-        .msg_control = control.space, .msg_controllen = sizeof control.space,
-    };
-    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-    cmsg->cmsg_level = SOL_SOCKET;
-    cmsg->cmsg_type = SCM_RIGHTS;
-    cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(cmsg), &descriptor, sizeof descriptor);
-    ssize_t sent;
-    do sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -1 : 0;
-}
-
 int kaml_receive_descriptor(int socket) {
     char byte;
     struct iovec body = {.iov_base = &byte, .iov_len = 1};

@@ -29,9 +29,7 @@ int kaml_start_writeback(int fd, uint64_t offset, uint64_t length);
 // renameat2(2) with RENAME_NOREPLACE: EEXIST instead of replacing, EINVAL where not supported.
 int kaml_rename_exclusively(const char *from, const char *to);
 
-// Passes one descriptor over a Unix socket, with a one-byte body (SCM_RIGHTS, unix(7)).
-int kaml_send_descriptor(int socket, int descriptor);
-// Receives one descriptor (close-on-exec); -1 with errno EPROTO when the message carried none.
+// Receives one descriptor over a Unix socket (SCM_RIGHTS, unix(7); close-on-exec); -1 with errno EPROTO when the message carried none.
 int kaml_receive_descriptor(int socket);
 
 // FUSE passthrough (kernel 6.9, include/uapi/linux/fuse.h 7.40): registers `backing_fd` with the

@@ -92,6 +92,7 @@ final class MappedImage: ShardImage, Sendable {
     private let image: Span
     private let table: Table
 
+    // Sendable: they point into the mapping, which is read-only and lives as long as this object.
     @safe private struct Span: @unchecked Sendable { let bytes: UnsafeRawBufferPointer }
     @safe private struct Table: @unchecked Sendable { let slots: UnsafeBufferPointer<UInt64> }
 
