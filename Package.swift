@@ -40,6 +40,10 @@ let c: [Target] = [
         name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(
         name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+        name: "CCurl", path: "Sources/C/CCurl", pkgConfig: "libcurl",
+        providers: [.apt(["libcurl4-openssl-dev"])]
+    ),
     .target(name: "CKamlSys", path: "Sources/C/CKamlSys"),
 ]
 
@@ -47,6 +51,7 @@ let ground: [Target] = [
     swiftTarget("System", in: "Ground", ["CKamlSys"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
+    swiftTarget("HTTPExchange", in: "Ground", ["System"]),
     .target(
         name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
         exclude: ["Generated/CURRENT"], swiftSettings: checked),

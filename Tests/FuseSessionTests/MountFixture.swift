@@ -127,6 +127,17 @@ func names(_ path: ByteString) throws -> [ByteString] {
     try HostFileSystem().list(path).map(\.name)
 }
 
+/// How many descriptors of this process are FUSE connections.
+func openConnections() throws -> Int {
+    try names("/proc/self/fd").count { name in
+        var target = [UInt8](repeating: 0, count: 64)
+        let length = ByteString("/proc/self/fd").appending(name).withCString { path in
+            target.withUnsafeMutableBytes { readlink(path, $0.baseAddress, $0.count) }
+        }
+        return length > 0 && target[..<length].elementsEqual("/dev/fuse".utf8)
+    }
+}
+
 @discardableResult
 func status(_ path: ByteString) throws -> FileStatus { try HostFileSystem().status(of: path) }
 

@@ -39,6 +39,14 @@ package protocol ObjectStore: Sendable {
         _ key: ObjectKey, from offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(ObjectStoreError)
 
+    /// Hands the bytes `range` of the object to `body`, in order, as they come: in pieces of any size, each valid for the
+    /// call, until it returns false. Bytes may be handed over before a failure is known. Throws `truncated` when the
+    /// object ends before the range does.
+    func read(
+        _ key: ObjectKey, _ range: Range<UInt64>,
+        _ body: (UnsafeRawBufferPointer) throws(ObjectStoreError) -> Bool
+    ) throws(ObjectStoreError)
+
     /// The whole object. Throws `tooLarge` before reading when it has more than `limit` bytes.
     func readAll(_ key: ObjectKey, limit: Int) throws(ObjectStoreError) -> [UInt8]
 
@@ -78,6 +86,24 @@ extension ObjectStore {
             Result { () throws(ObjectStoreError) in try unsafe createIfAbsent(key, bytes) }
         }
         return try outcome.get()
+    }
+
+    /// Right for stores that read from memory or a disk: pieces of at most 1 MiB.
+    package func read(
+        _ key: ObjectKey, _ range: Range<UInt64>,
+        _ body: (UnsafeRawBufferPointer) throws(ObjectStoreError) -> Bool
+    ) throws(ObjectStoreError) {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: min(1 << 20, range.count), alignment: 4096)
+        defer { unsafe buffer.deallocate() }
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let piece = unsafe UnsafeMutableRawBufferPointer(
+                rebasing: buffer.prefix(Int(min(UInt64(buffer.count), range.upperBound - offset))))
+            try unsafe read(key, from: offset, into: piece)
+            offset += UInt64(piece.count)
+            guard try unsafe body(UnsafeRawBufferPointer(piece)) else { return }
+        }
     }
 
     package func read(

@@ -18,6 +18,8 @@ package struct ObjectStoreError: Error, Hashable, Sendable {
         case unavailable
         /// The store returned bytes that cannot be what was written.
         case corrupt
+        /// A source's object is no longer the one that was imported.
+        case changed
         case invalidKey
         /// The disk or the network failed in the middle.
         case inputOutput
@@ -75,6 +77,7 @@ extension ObjectStoreError: CustomStringConvertible {
         case .permissionDenied: "permission denied"
         case .unavailable: "the store cannot be reached"
         case .corrupt: "it is damaged"
+        case .changed: "it is no longer what was imported"
         case .invalidKey: "this is not a valid key"
         case .inputOutput: "input/output error"
         case .notSupported: "the store's file system cannot do this"
@@ -85,6 +88,7 @@ extension ObjectStoreError: CustomStringConvertible {
         switch code {
         case .notFound, .truncated, .tooLarge, .corrupt:
             "run `kaml check` to learn what is affected, and restore the object from a copy of the store"
+        case .changed: "import again with `kaml import` to take it as it is now"
         case .alreadyExists: "move the foreign file out of the store"
         case .noSpace: "free space or raise the quota, then run the command again"
         case .permissionDenied: "check the owner and the mode of the store, and as whom this process runs"

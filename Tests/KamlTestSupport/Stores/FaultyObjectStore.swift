@@ -74,6 +74,24 @@ package final class FaultyObjectStore: ObjectStore {
         }
     }
 
+    package func read(
+        _ key: ObjectKey, _ range: Range<UInt64>,
+        _ body: (UnsafeRawBufferPointer) throws(ObjectStoreError) -> Bool
+    ) throws(ObjectStoreError) {
+        let fault = try fault(.read, key.text)
+        var position = 0
+        try store.read(key, range) { piece throws(ObjectStoreError) in
+            defer { position += piece.count }
+            guard case .flippedBit(let bit) = fault, (position..<(position + piece.count)).contains(bit / 8)
+            else { return try body(piece) }
+            let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: piece.count, alignment: 64)
+            defer { copy.deallocate() }
+            copy.copyMemory(from: piece)
+            copy[bit / 8 - position] ^= 1 << UInt8(bit % 8)
+            return try body(UnsafeRawBufferPointer(copy))
+        }
+    }
+
     package func readAll(_ key: ObjectKey, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         let fault = try fault(.read, key.text)
         var bytes = try store.readAll(key, limit: limit)

@@ -66,6 +66,20 @@ package final class CountingObjectStore: ObjectStore {
         }
     }
 
+    package func read(
+        _ key: ObjectKey, _ range: Range<UInt64>,
+        _ body: (UnsafeRawBufferPointer) throws(ObjectStoreError) -> Bool
+    ) throws(ObjectStoreError) {
+        try reads.counting { () throws(ObjectStoreError) in
+            var moved = 0
+            try unsafe store.read(key, range) { piece throws(ObjectStoreError) in
+                moved += piece.count
+                return try unsafe body(piece)
+            }
+            return ((), moved)
+        }
+    }
+
     package func readAll(_ key: ObjectKey, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         try reads.counting { () throws(ObjectStoreError) in
             let bytes = try store.readAll(key, limit: limit)
