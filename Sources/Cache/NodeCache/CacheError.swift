@@ -12,6 +12,8 @@ package struct CacheError: Error, Sendable, Hashable, CustomStringConvertible {
         case unsupported
         /// The store's bytes are not what the snapshot promises.
         case damaged
+        /// An imported object is no longer the one that the snapshot refers to.
+        case changed
         case notFound
         /// The store cannot be reached now; the same call may work later.
         case unavailable

@@ -134,6 +134,7 @@ extension CacheError {
             switch error.code {
             case .notFound, .invalidKey: .notFound
             case .truncated, .tooLarge, .corrupt: .damaged
+            case .changed: .changed
             case .unavailable: .unavailable
             case .permissionDenied: .permissionDenied
             case .notSupported: .unsupported
@@ -145,7 +146,8 @@ extension CacheError {
     init(_ error: StoreError) {
         let code: Code =
             switch error.code {
-            case .damaged, .conflict, .sourceChanged: .damaged
+            case .damaged, .conflict: .damaged
+            case .sourceChanged: .changed
             case .unsupported: .unsupported
             case .notFound, .invalidInput: .notFound
             case .unavailable: .unavailable

@@ -148,7 +148,7 @@ extension Failure {
             case .inUse: .conflict
             case .unusable, .inputOutput, .exhausted, .closed: .failure
             case .unsupported: .unsupported
-            case .damaged: .damaged
+            case .damaged, .changed: .damaged
             case .notFound: .notFound
             case .unavailable: .unavailable
             case .permissionDenied: .permissionDenied

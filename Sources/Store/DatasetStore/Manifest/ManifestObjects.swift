@@ -212,6 +212,7 @@ extension StoreError {
             case .noSpace: .noSpace
             case .permissionDenied: .permissionDenied
             case .unavailable: .unavailable
+            case .changed: .sourceChanged
             case .alreadyExists: .conflict
             case .invalidKey: .invalidInput
             case .inputOutput: .inputOutput
