@@ -65,17 +65,20 @@ class Processes:
         lines = (self.logs / f"{name}.out").read_text(errors="replace").strip().splitlines()
         return " / ".join(lines[-5:])
 
-    def stop(self) -> None:
+    def stop(self, gently: bool = True) -> None:
+        """Ends all of them: by SIGTERM and five seconds, or at once where nothing is to be saved."""
         processes = list(reversed(self.running.values()))
         for process in processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
+                if gently:
+                    process.send_signal(signal.SIGCONT)
+                    process.terminate()
+                else:
+                    process.kill()
         deadline = time.monotonic() + 5
         for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.05, deadline - time.monotonic()))
-        for process in processes:
             if process.poll() is None:
                 process.kill()
                 process.wait()

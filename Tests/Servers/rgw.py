@@ -69,7 +69,8 @@ class RGW:
         self.processes.wait_for("rgw", "RGW", self._answers)
 
     def stop(self) -> None:
-        self.processes.stop()
+        # In good order the OSD would first write its memory to disk.
+        self.processes.stop(gently=False)
 
     def _start(self, name: str, program: str, *words: str) -> None:
         self.processes.start(name, program, "--conf", self.config, *words, "-f")

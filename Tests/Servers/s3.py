@@ -1,4 +1,5 @@
 """A small S3 client of the standard library alone: enough to make buckets and objects that tests and benches need."""
+import collections
 import contextlib
 import datetime
 import hashlib
@@ -13,6 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 _SPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+def in_parallel(function, arguments: Iterable[tuple], threads: int) -> Iterator:
+    """Results in order; reads the arguments as it goes, a few ahead."""
+    with ThreadPoolExecutor(threads) as pool:
+        pending = collections.deque()
+        for each in arguments:
+            pending.append(pool.submit(function, *each))
+            if len(pending) >= threads * 2:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 class S3Failure(Exception):
@@ -61,9 +74,9 @@ class S3:
         raise AssertionError
 
     def sign(self, method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-        """The headers of a request signed with AWS Signature Version 4."""
+        """The headers of a request signed with AWS Signature Version 4; the body's hash may be among them already."""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        digest = hashlib.sha256(body).hexdigest()
+        digest = headers.get("x-amz-content-sha256") or hashlib.sha256(body).hexdigest()
         every = {name.lower(): value for name, value in headers.items()}
         every |= {"host": f"{self.host}:{self.port}", "x-amz-date": now, "x-amz-content-sha256": digest}
         names = sorted(name for name in every if name == "host" or name.startswith("x-amz-"))
@@ -100,27 +113,18 @@ class S3:
 
     def put_all(self, objects: Iterable[tuple[bytes | str, bytes]], threads: int = 8) -> int:
         """Stores many small objects, reading the iterable as it goes; gives their number."""
-        count = 0
-        with ThreadPoolExecutor(threads) as pool:
-            pending = set()
-            for key, body in objects:
-                pending.add(pool.submit(self.put, key, body))
-                count += 1
-                if len(pending) > threads * 4:
-                    done = pending.pop()
-                    done.result()
-            for each in pending:
-                each.result()
-        return count
+        return sum(1 for _ in in_parallel(self.put, objects, threads))
 
     def put_large(self, key: bytes | str, pieces: Iterable[bytes]) -> None:
         """Stores an object in parts, one for each piece (of at least 5 MiB, but for the last)."""
         begun = ElementTree.fromstring(self.need("POST", key, query={"uploads": ""}).body)
         upload = begun.findtext(f"{_SPACE}UploadId") or ""
-        parts = []
-        for number, piece in enumerate(pieces, 1):
+
+        def put_part(number: int, piece: bytes) -> str:
             answer = self.need("PUT", key, query={"partNumber": str(number), "uploadId": upload}, body=piece)
-            parts.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{answer.headers['ETag']}</ETag></Part>")
+            return f"<Part><PartNumber>{number}</PartNumber><ETag>{answer.headers['ETag']}</ETag></Part>"
+
+        parts = list(in_parallel(put_part, enumerate(pieces, 1), threads=4))
         body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
         answer = self.need("POST", key, query={"uploadId": upload}, body=body)
         if b"<Error" in answer.body:
