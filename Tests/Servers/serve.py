@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--keep", choices=("memory", "disk"), default="memory", help="where RGW's OSD keeps objects")
     parser.add_argument("--capacity-gb", type=int, default=2, help="the most that RGW's OSD may hold")
     parser.add_argument("--threads", type=int, default=32, help="requests that RGW works on at a time")
+    parser.add_argument("--chunk-mb", type=int, default=4, help="pieces in which RGW stores; 1 takes less memory")
     parser.add_argument("--secret", help="file with the secret key to use, instead of a random one")
     options = parser.parse_args()
 
@@ -46,7 +47,8 @@ def main() -> int:
     server = None
     try:
         if options.kind == "rgw":
-            server = RGW(directory, secret, RGWOptions(options.keep, options.capacity_gb << 30, options.threads))
+            server = RGW(directory, secret, RGWOptions(options.keep, options.capacity_gb << 30, options.threads,
+                                                      options.chunk_mb << 20))
         else:
             server = (Swift if options.kind == "swift" else Moto)(directory, secret)
         server.start()
