@@ -2,7 +2,7 @@
 # Runs `swift test ...`; when it fails, says at the end, once more, which tests failed and how: the end is what
 # people and continuous integration read.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 mkdir -p .build
 log=.build/test.log
