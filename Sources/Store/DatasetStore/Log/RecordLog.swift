@@ -88,14 +88,14 @@ package struct RecordLog: Sendable {
     package func append(
         to state: inout LogState, _ propose: (LogState) throws(RecordLogError) -> LogChange?
     ) throws(RecordLogError) -> LogRecord? {
-        try append(to: &state) { state throws(RecordLogError) in
+        try appendProposal(to: &state) { state throws(RecordLogError) in
             try propose(state).map { Proposal($0) }
         }
     }
 
     /// As above, for a change that somebody else made at another time: in another store.
-    package func append(
-        to state: inout LogState, proposal propose: (LogState) throws(RecordLogError) -> Proposal?
+    package func appendProposal(
+        to state: inout LogState, _ propose: (LogState) throws(RecordLogError) -> Proposal?
     ) throws(RecordLogError) -> LogRecord? {
         try replay(into: &state)
         // One id for all attempts: at whatever number it is found, it is this write.

@@ -1,11 +1,11 @@
 /// Cuts a pack into the runs of bytes in which it is copied: whole frames, each in exactly one window, and every byte
 /// from the start to the footer in one. Gaps between frames, which no writer leaves but a reader must take, get
 /// windows of their own.
-struct CopyWindows: Sequence, IteratorProtocol {
-    struct Window: Hashable {
-        var bytes: Range<UInt64>
+package struct CopyWindows: Sequence, IteratorProtocol {
+    package struct Window: Hashable {
+        package var bytes: Range<UInt64>
         /// The frames that lie in it whole.
-        var frames: Range<Int>
+        package var frames: Range<Int>
     }
 
     /// Bytes of a window, unless one frame alone has more.
@@ -21,7 +21,7 @@ struct CopyWindows: Sequence, IteratorProtocol {
     private var frameIndex = 0
 
     /// `end` is where the footer starts; frames rise, do not overlap and end before it.
-    init(
+    package init(
         frameCount: Int, end: UInt64, baseLimit: Int = 8 << 20, frame: @escaping (Int) -> Range<UInt64>,
         baseBytes: @escaping (Int) -> Int
     ) {
@@ -32,7 +32,7 @@ struct CopyWindows: Sequence, IteratorProtocol {
         self.baseBytes = baseBytes
     }
 
-    mutating func next() -> Window? {
+    package mutating func next() -> Window? {
         guard position < end else { return nil }
         let start = position
         let gapEnd = frameIndex < frameCount ? frame(frameIndex).lowerBound : end

@@ -161,14 +161,12 @@ private struct TransferRun {
             var last: TransferPlan.Step?
             let record: LogRecord?
             do throws(RecordLogError) {
-                record = try target.log.append(
-                    to: &state,
-                    proposal: { state throws(RecordLogError) in
-                        let step = plan.step(in: state)
-                        last = step
-                        guard case .record(let proposal) = step else { return nil }
-                        return proposal
-                    })
+                record = try target.log.appendProposal(to: &state) { state throws(RecordLogError) in
+                    let step = plan.step(in: state)
+                    last = step
+                    guard case .record(let proposal) = step else { return nil }
+                    return proposal
+                }
             } catch { throw StoreError(error) }
             if record != nil {
                 commits += 1

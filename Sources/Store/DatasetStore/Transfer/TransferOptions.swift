@@ -39,6 +39,8 @@ package struct TransferResult: Sendable {
         /// Present in the target already.
         package var skipped: UInt64 = 0
         package var skippedBytes: UInt64 = 0
+
+        package init() {}
     }
 
     package var dataset: DatasetName
