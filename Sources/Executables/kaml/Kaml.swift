@@ -33,7 +33,8 @@ struct Kaml: ParsableCommand {
             StoreCommand.self, CommitCommand.self, LogCommand.self, ListCommand.self, BranchCommand.self,
             TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
             StatCommand.self,
-            ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, MountCommand.self,
+            ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, WarmCommand.self,
+            MountCommand.self,
             UmountCommand.self, CheckCommand.self, StatsCommand.self,
             DoctorCommand.self, VersionCommand.self,
         ])

@@ -1,3 +1,4 @@
+import Chunking
 package import DatasetStore
 
 /// What a push, pull or clone did.
@@ -14,6 +15,17 @@ package struct TransferReport: Report {
     }
 
     package var value: OutputValue {
+        var object = OutputObject(fields)
+        if result.references.packs > 0 {
+            object["references"] = [
+                "packs": .unsigned(result.references.packs), "bytes": .unsigned(result.references.bytes),
+                "sources": .list(result.references.sources.sorted().map(OutputValue.string)),
+            ]
+        }
+        return object.value
+    }
+
+    private var fields: [String: OutputValue] {
         [
             "from": .string(from), "to": .string(to), "dataset": .string(result.dataset.text),
             "changed": .bool(!result.nothingChanged),
@@ -59,6 +71,11 @@ package struct TransferReport: Report {
             text += "tags left out, since the names are taken there: \(Self.names(result.takenTags))\n"
         }
         if !result.nothingChanged { text += amounts }
+        if result.references.packs > 0 {
+            text += "\(BytesText.of(result.references.bytes)) are imported data, and stay at "
+            text += result.references.sources.sorted().joined(separator: ", ")
+            text += ": whoever reads the snapshot needs access to it\n"
+        }
         return text
     }
 

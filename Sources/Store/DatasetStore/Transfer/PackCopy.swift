@@ -81,7 +81,9 @@ struct PackCopy: Sendable {
     private func windows(of footer: PackFooter) -> CopyWindows {
         let footers = footers
         return CopyWindows(
-            frameCount: footer.chunkCount, end: footer.pack.objectSize - UInt64(footer.pack.footerLength),
+            // A reference pack has no frames: its footer says it all.
+            frameCount: footer.sources == nil ? footer.chunkCount : 0,
+            end: footer.pack.objectSize - UInt64(footer.pack.footerLength),
             frame: { footer[$0].frame },
             baseBytes: { index in
                 guard let base = footer[index].base, let pack = footer.basePack(base.pack),

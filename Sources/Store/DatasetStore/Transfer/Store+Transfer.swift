@@ -94,11 +94,14 @@ private struct TransferRun {
         // What snapshots consist of that the target's log names already: all of it is there, and durable.
         var promised = TransferObjects()
         for plan in plans {
-            for commit in plan.missing(in: state) {
+            let missing = plan.missing(in: state)
+            for commit in missing {
                 try needed.add(try open(commit.snapshot))
                 progress.add(items: 1)
             }
-            if let known = plan.newestKnown(in: state) { try? promised.add(try open(known.snapshot)) }
+            if !missing.isEmpty, let known = plan.newestKnown(in: state) {
+                try? promised.add(try open(known.snapshot))
+            }
         }
         try movePacks(needed, promised, &result)
         try moveManifests(needed.manifests, promised, &result)
@@ -125,9 +128,19 @@ private struct TransferRun {
             result.packs.skippedBytes += pack.objectSize
             if !promised.contains(pack.id) { try makeDurable(pack.key) }
         }
+        let footers = PackFooters(source)
+        for pack in needed.packs where pack.holdsReferences {
+            try footers.with(pack) { footer in
+                result.references.packs += 1
+                result.references.bytes += (0..<footer.chunkCount).reduce(0) {
+                    $0 + UInt64(footer[$1].plainLength)
+                }
+                if let table = footer.sources { result.references.sources.insert(table.location) }
+            }
+        }
         progress.begin("packs", totalBytes: result.packs.copiedBytes)
         let copy = PackCopy(
-            from: PackFooters(source.objects), to: target.objects,
+            from: footers, to: target.objects,
             arrived: ArrivedPacks(present, prefersTarget: target.objects.isNearer(than: source.objects)),
             threads: threads, progress: progress)
         try copy.run(missing, threads: threads)

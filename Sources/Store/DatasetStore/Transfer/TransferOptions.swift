@@ -43,11 +43,22 @@ package struct TransferResult: Sendable {
         package init() {}
     }
 
+    /// Imported data, which lies in somebody else's objects and stays there.
+    package struct References: Sendable, Hashable {
+        package var packs: UInt64 = 0
+        /// Plain bytes that the packs refer to.
+        package var bytes: UInt64 = 0
+        /// URLs.
+        package var sources: Set<String> = []
+    }
+
     package var dataset: DatasetName
     package var branches: [Branch] = []
     package var packs = Objects()
     /// Roots and shards; of those skipped the bytes are not asked for.
     package var manifests = Objects()
+    /// Of the packs that the snapshots need, those that only refer to data.
+    package var references = References()
     /// Tags that were made.
     package var tags: [RefName] = []
     /// Tags that were left out: the target has the name for something else.

@@ -126,12 +126,14 @@ package struct TransferPlan: Sendable {
         return nil
     }
 
-    /// The newest commit of the history that another branch brought into the target.
+    /// The newest commit of the history that another branch brought into the target, and to which this branch can be
+    /// moved without losing what it has.
     private func lastKnown(after index: Int, in state: LogState) -> (index: Int, sequence: UInt64)? {
+        let head = state.head(of: branch, in: dataset)
         var found: (index: Int, sequence: UInt64)?
         for sequence in state.datasets[dataset]?.commits ?? [] {
             guard let logged = state.commits[sequence], let other = indices[.init(logged)], other > index,
-                other > found?.index ?? -1
+                other > found?.index ?? -1, head.map({ state.isAncestor($0, of: logged) }) ?? true
             else { continue }
             found = (other, sequence)
         }
@@ -192,6 +194,17 @@ package struct MovedTag: Hashable, Sendable {
 }
 
 extension LogState {
+    fileprivate func isAncestor(_ commit: LoggedCommit, of other: LoggedCommit) -> Bool {
+        var current = other
+        // Parents' numbers fall.
+        while current.sequence > commit.sequence, let parent = current.commit.parent,
+            let next = commits[parent.sequence]
+        {
+            current = next
+        }
+        return current.sequence == commit.sequence
+    }
+
     /// A commit and all before it, the oldest first.
     package func history(of commit: LoggedCommit) -> [LoggedCommit] {
         var history = [commit]
