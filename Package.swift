@@ -71,6 +71,7 @@ let node: [Target] = [
 ]
 
 let wiring: [Target] = [
+    swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
     swiftTarget(
         "Agent", in: "Wiring",
         ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
