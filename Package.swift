@@ -72,7 +72,8 @@ let node: [Target] = [
 ]
 
 let wiring: [Target] = [
-    swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3"]),
+    swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
+    swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
         ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"]),
