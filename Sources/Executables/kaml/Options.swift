@@ -69,7 +69,7 @@ struct StoreOptions: ParsableArguments {
         get throws {
             StoreSettings(
                 s3: S3Settings(endpoint: endpoint, region: region, style: s3Style, profile: profile),
-                caFile: try caFile.map { try CachePlace.absolute(RawArguments.bytes(of: $0)) }, proxy: proxy)
+                caFile: caFile, proxy: proxy)
         }
     }
 
