@@ -103,8 +103,8 @@ import Testing
             changes.mapValues(\.kind) == [
                 "a/change": .modified, "a/new": .added, "a/delete": .removed,
             ])
-        #expect(changes["a/new"]?.new?.hash == nil)
-        #expect(try fixture.check().damages.isEmpty)
+        #expect(changes["a/new"]?.new != nil && changes["a/new"]?.new?.hash == nil)
+        #expect(try fixture.check(readsData: false).damages.isEmpty)
     }
 
     @Test(
@@ -177,6 +177,21 @@ import Testing
         let report = try fixture.check()
         #expect(report.damages.map(\.object) == [key.text])
         #expect(report.damages.first?.impact.pathCount == 2)
+    }
+
+    @Test("a check that reads data tells which imported objects are no longer what they were")
+    func checkOfChangedObjects() throws {
+        let fixture = try ImportFixture()
+        fixture.put("a", "b", "c")
+        try fixture.runImport()
+        let sound = try fixture.check()
+        #expect(sound.isSound && sound.referencedBytes == 6 && sound.dataBytes == 0)
+        fixture.source.put("b", [9])
+        let report = try fixture.check()
+        #expect(report.damages.map(\.problem.word) == ["changed"])
+        #expect(report.damages.first?.problem.description.contains("b in memory://bucket/") == true)
+        #expect(report.damages.first?.impact.paths == ["b"] && report.damages.first?.chunks == [1])
+        #expect(try fixture.check(readsData: false).isSound)
     }
 
     @Test("statistics show referenced bytes apart from stored ones")
