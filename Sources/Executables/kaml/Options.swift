@@ -92,8 +92,9 @@ struct StoreOptions: ParsableArguments {
     func open() throws -> Store {
         let place = try StorePlace.url(url)
         let objects = try opener.open(place)
+        let sources = try opener.sources(for: place)
         do throws(StoreError) {
-            return try Store.open(objects, .init(author: StorePlace.author))
+            return try Store.open(objects, .init(author: StorePlace.author, sources: sources))
         } catch {
             throw Failure(opening: error, at: place)
         }
