@@ -7,12 +7,12 @@ package import System
 ///
 /// One process at a time uses a directory. All methods may be called from any thread.
 package final class NodeCache: Sendable {
-    private let context: CacheContext
-    private let registry: ContainerRegistry
+    let context: CacheContext
+    let registry: ContainerRegistry
     private let scheduler: FetchScheduler
     private let keeper: StatisticsKeeper
     private let residentLimit = ResidentLimit()
-    private let isClosed = Atomic(false)
+    let isClosed = Atomic(false)
 
     /// Opens or makes the cache in `directory` and takes its lock. `notice` is told, once each, of troubles
     /// that do not stop the cache, such as a full disk; it may be called from any thread.

@@ -8,7 +8,8 @@ package struct FetchPart: Sendable {
     package var chunks: Range<Int>
     /// The entry of the only chunk in `chunks`, when the manifest has it: its frame can be read before the pack's
     /// footer, and without one. It goes into the container only once the footer has confirmed it. Its `base` is
-    /// nil, so a prefix frame takes the footer first.
+    /// nil, so a prefix frame takes the footer first, and
+    /// so does a reference, of which only the footer names the object.
     package var hint: ChunkEntry?
 
     package init(container: Container, chunks: Range<Int>, hint: ChunkEntry? = nil) {
@@ -41,7 +42,7 @@ extension FetchPart {
             return chunks.map { footer[$0] }
         }
         guard chunks.count == 1, hint.fits(pack) else { throw damaged("has lengths out of range") }
-        if hint.codec != .zstdPrefix && container.footerLoader.known == nil { return [hint] }
+        if !hint.needsFooter && container.footerLoader.known == nil { return [hint] }
         let entry = try container.footer()[chunks.lowerBound]
         guard entry.describesSame(as: hint) else { throw damaged("contradicts the pack's footer") }
         return [entry]
