@@ -1,0 +1,1 @@
+../../ObjectStoreTests/ConformanceTests.swift
