@@ -138,7 +138,7 @@ struct PackCopy: Sendable {
 
     private static func words(_ problem: CheckReport.Problem) -> String {
         switch problem {
-        case .corrupt(let how), .contradiction(let how), .unreadable(let how), .newerFormat(let how): how
+        case .corrupt(let how), .changed(let how), .contradiction(let how), .unreadable(let how), .newerFormat(let how): how
         case .missing, .missingThrough, .wrongSize: "is not there"
         }
     }
