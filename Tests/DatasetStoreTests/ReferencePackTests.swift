@@ -89,18 +89,20 @@ import Testing
         let (bytes, pack) = try Self.slots([Self.object("k", 5, tag: "t", id: "v")]).finish()
         let expected = """
             4b414d4c5041434b 0100 0000 00000000 00000000000000010000000000000002
-            4b414d4c464f4f54 0100 0100 01000000 00000000 4f000000 0500000000000000 2000000000000000
+            4b414d4c464f4f54 0100 0100 01000000 00000000 4e000000 0500000000000000 2000000000000000
             00000000000000010000000000000002 0000000000000000
             0000000000000000000000000000000000000000000000000000000000000000
             0000000000000000 0000000000000000 05000000 05000000 03 00 ffff 00000000
             01000000 16000000 13000000 0000000000000000000000000000000000000000
             0500000000000000 13000000 0100 0100 0100 0000 00000000
             73333a2f2f6275636b65742f7072656669782f 6b 74 76
-            \(pack.footerHash.hex) ff000000 00000000 4b414d4c50454e44
+            f1d7b3dffbecd3f98a743a115826c81b06b6a349e1bdcc41b6350ce2d8d7c59a fe000000 00000000 4b414d4c50454e44
             """.filter { !$0.isWhitespace }
-        #expect(Hex.encode(bytes) == expected)
+        #expect(Hex.encode(bytes) == expected && pack.objectSize == UInt64(bytes.count))
+        // SHA-256 of the bytes that StoreFormat lists, made by another program.
         #expect(
-            pack.footerHash.hex == "?")
+            Self.object("k", 5, tag: "t", id: "v").identity(at: Self.location).hex
+                == "98228dc426706a7ee1d89d8bd6bd814bd2758ff5e20ed52cfcd6649fe2a56e94")
     }
 
     @Test("a footer with any bit flipped, or cut short, is refused")
@@ -261,7 +263,7 @@ import Testing
         let entries = [try snapshot.entry(at: "large"), try snapshot.entry(at: "small")]
         #expect(try reader.bytes(of: entries[0]) == large)
         #expect(try reader.bytes(of: entries[1]) == small)
-        #expect(entries.allSatisfy(\.isReference))
+        #expect(entries[0].isReference && entries[1].isReference)
         #expect(source.reads.map(\.range) == [0..<UInt64(large.count), 0..<5000])
     }
 

@@ -109,6 +109,9 @@ import ObjectStore
         unsafe base + PackFormat.footerHeaderLength + chunkCount * PackFormat.chunkEntryLength
     }
 
+    /// Bytes of all chunks together.
+    package var plainBytes: UInt64 { (0..<chunkCount).reduce(0) { $0 + UInt64(entry($1).plainLength) } }
+
     /// Where the bytes of a chunk of a reference pack lie; nil in other packs.
     package func referenced(_ chunk: Int) -> (object: Int, range: Range<UInt64>)? {
         let entry = self[chunk]
