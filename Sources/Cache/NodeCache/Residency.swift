@@ -97,7 +97,9 @@ private struct ResidencyReader {
     /// Nil when there is no map that fits the pack, or no data beside it.
     init?(_ pack: PackReference, _ context: CacheContext) {
         let length = ContainerMap.footerOffset(pack)
-        guard let file = try? context.files.open(context.layout.map(pack.id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+        guard
+            let file = try? context.files.open(
+                context.layout.map(pack.id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
             (try? context.files.status(of: file))?.kind == .regular,
             let data = try? context.files.status(of: context.layout.data(pack.id)), data.kind == .regular,
             data.size == pack.containerSize
