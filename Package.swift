@@ -52,6 +52,7 @@ let ground: [Target] = [
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
     swiftTarget("HTTPExchange", in: "Ground", ["System"]),
+    swiftTarget("S3", in: "Ground", ["System", "Chunking", "ObjectStore", "HTTPExchange", "CCrypto"]),
     .target(
         name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
         exclude: ["Generated/CURRENT"], swiftSettings: checked),
@@ -71,24 +72,25 @@ let node: [Target] = [
 ]
 
 let wiring: [Target] = [
+    swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
+    swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"]),
 ]
 
 let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys",
-            "CFuse3", "CZstd",
-            "CCrypto",
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
+            "CKamlSys", "CFuse3", "CZstd", "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "Agent",
-            "KamlCommand", argumentParser,
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
+            "Agent", "KamlCommand", argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(
@@ -108,6 +110,10 @@ let testTargets: [Target] = [
     tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
+    // Vectors are read by path, as in ChunkingTests.
+    tests(
+        "S3Tests", ["System", "Chunking", "ObjectStore", "HTTPExchange", "S3", "Stores", "KamlTestSupport"],
+        exclude: ["Vectors"]),
     tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
     // Filled by a process of its own, so that a test can kill it.
     .executableTarget(

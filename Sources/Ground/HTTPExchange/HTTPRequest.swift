@@ -5,6 +5,13 @@ package enum HTTPMethod: String, Hashable, Sendable {
     case put = "PUT"
     case post = "POST"
     case delete = "DELETE"
+
+    package var isRepeatable: Bool {
+        switch self {
+        case .get, .head, .delete: true
+        case .put, .post: false
+        }
+    }
 }
 
 /// Where a request goes: scheme, host and port, all checked.
@@ -53,10 +60,15 @@ package struct HTTPRequest: Sendable {
     /// Bytes of the resource that are wanted, sent as a `range` header: a client must answer exactly these or fail.
     package var range: Range<UInt64>?
     package var body: HTTPBody
+    /// Whether sending it twice does no more than sending it once, so that a lost answer may be asked for again.
+    package var isRepeatable: Bool
+    package var priority: HTTPPriority
 
+    /// `isRepeatable` is nil for the method's own: GET, HEAD and DELETE are repeatable.
     package init(
         _ method: HTTPMethod, _ origin: HTTPOrigin, _ target: String, fields: [HTTPField] = [],
-        range: Range<UInt64>? = nil, body: HTTPBody = .none
+        range: Range<UInt64>? = nil, body: HTTPBody = .none, isRepeatable: Bool? = nil,
+        priority: HTTPPriority = .bulk
     ) {
         self.method = method
         self.origin = origin
@@ -64,7 +76,23 @@ package struct HTTPRequest: Sendable {
         self.fields = fields
         self.range = range
         self.body = body
+        self.isRepeatable = isRepeatable ?? method.isRepeatable
+        self.priority = priority
     }
+
+    /// What the `range` header says; for signers, which sign it. Nil without a range, or with an empty one.
+    package var rangeValue: String? {
+        guard let range, !range.isEmpty else { return nil }
+        return "bytes=\(range.lowerBound)-\(range.upperBound - 1)"
+    }
+}
+
+/// Which of the requests that wait for their turn goes first.
+package enum HTTPPriority: Hashable, Sendable {
+    /// Somebody waits for exactly these bytes.
+    case urgent
+    /// Read ahead, copied, listed.
+    case bulk
 }
 
 /// What a request carries.

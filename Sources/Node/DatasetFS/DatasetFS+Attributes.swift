@@ -44,10 +44,19 @@ extension DatasetFS {
         case "user.kaml.snapshot": snapshot.id.hex
         case "user.kaml.dataset": self.name
         case "user.kaml.hash":
-            place.record.kind == .chunk || place.record.kind == .extents ? place.record.hash.hex : nil
+            contentHash(place)?.hex
         case "user.kaml.cached": cachedBytes(place).map { String($0) }
         default: nil
         }
+    }
+
+    /// Of a file with bytes, unless they lie in an object of somebody else's.
+    private func contentHash(_ place: Snapshot.Place) -> ContentHash? {
+        let record = place.record
+        guard record.kind == .chunk || record.kind == .extents,
+            unsafe !place.shard.pointee.view.isReference(record)
+        else { return nil }
+        return record.hash
     }
 
     /// How many of a file's bytes this node holds; nil for what is no file.

@@ -14,7 +14,7 @@ package struct FetchPart: Sendable {
     package var wanted: Wanted
     /// The entry of the only chunk that is wanted, when the manifest has it: its frame can be read before the pack's
     /// footer, and without one. It goes into the container only once the footer has confirmed it. Its `base` is
-    /// nil, so a prefix frame takes the footer first.
+    /// nil, so a prefix frame takes the footer first, and so does a reference, of which only the footer names the object.
     package var hint: ChunkEntry?
     /// What the part's source and the pack's footer disagree about, to be asked once the footer is at hand.
     package var problem: (@Sendable (PackFooter) -> String?)?
@@ -63,7 +63,7 @@ package struct FetchedParts: Sendable {
 
 extension FetchPart {
     /// Whether the pack's footer has to be known first.
-    private var needsFooter: Bool { hint.map { $0.codec == .zstdPrefix } ?? true }
+    private var needsFooter: Bool { hint?.needsFooter ?? true }
 
     /// The part as far as this node knows it, without asking the store; nil when that is not far enough.
     func resolveLocally() throws(CacheError) -> ResolvedPart? {

@@ -67,16 +67,18 @@ extension ChunkEntry {
     /// checked here before its offsets are used.
     func fits(_ pack: PackReference) -> Bool {
         let frameEnd = pack.objectSize - UInt64(pack.footerLength)
+        let isStored = frameOffset <= frameEnd && UInt64(frameLength) <= frameEnd - frameOffset
         return plainLength > 0 && plainLength <= 4 << 20 && storedLength <= plainLength
-            && frameOffset <= frameEnd && UInt64(frameLength) <= frameEnd - frameOffset
+            && (codec == .reference) == pack.holdsReferences && (codec == .reference || isStored)
             && containerOffset <= pack.containerSize
             && UInt64(plainLength) <= pack.containerSize - containerOffset
             && (pack.layout == .file || containerOffset.isMultiple(of: PackFormat.slotAlignment))
     }
 
-    /// Equal but for the base, which only a footer has.
+    /// Equal but for what only a footer has: the base, and of a reference the object and perhaps the hash.
     func describesSame(as other: ChunkEntry) -> Bool {
-        hash == other.hash && frameOffset == other.frameOffset && containerOffset == other.containerOffset
+        (hash == other.hash || codec == .reference) && frameOffset == other.frameOffset
+            && containerOffset == other.containerOffset
             && storedLength == other.storedLength && plainLength == other.plainLength && codec == other.codec
     }
 }

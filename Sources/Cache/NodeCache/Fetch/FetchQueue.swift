@@ -59,12 +59,10 @@ struct FetchQueue<Item, Key: Hashable> {
         fillings = []
     }
 
-    /// How many threads could find something to do now, at most `most`.
-    func ready(_ most: Int) -> Int {
-        var copy = self
-        var count = 0
-        while count < most, copy.next() != nil { count += 1 }
-        return count
+    /// How many threads may find something to do now, at least; one of them learns whether its bytes are to be had.
+    var ready: Int {
+        if budget.used >= budget.limit { return 0 }
+        return readers.count + max(0, min(aheads.count + fillings.count, limits.ahead - runningAhead))
     }
 
     /// What to run now: it then holds its bytes and owes a `finished`. Nil when nothing may run.

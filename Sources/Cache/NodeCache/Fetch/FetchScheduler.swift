@@ -243,10 +243,12 @@ final class FetchScheduler: Sendable {
     // MARK: - Threads
 
     /// Sees to it that threads take what may run: wakes idle ones, and starts new ones up to the limit.
-    private func summon() {
+    /// `besides` counts the callers that will look for themselves.
+    private func summon(besides: Int = 0) {
         let limit = max(1, context.options.fetchThreads)
         let (woken, started) = state.withLock { state -> ([Parker], Int) in
-            let ready = state.queue.ready(limit)
+            let ready = state.queue.ready - besides
+            guard ready > 0 else { return ([], 0) }
             let woken = (0..<min(ready, state.idle.count)).compactMap { _ in state.idle.popLast() }
             let started = max(0, min(ready - woken.count, limit - state.threads))
             state.threads += started
@@ -320,8 +322,8 @@ final class FetchScheduler: Sendable {
             return state.isClosed
         }
         if wakes { state.wake() }
-        // This thread goes on with the next entry; others may have become possible.
-        summon()
+        // More than one may have become possible.
+        summon(besides: 1)
     }
 
     private func run(_ request: FetchRequest, _ speculation: Speculation?) {

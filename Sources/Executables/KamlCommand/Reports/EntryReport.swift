@@ -14,9 +14,10 @@ extension ManifestEntry {
         }
     }
 
-    /// The hash over the contents, of a file with bytes.
+    /// The hash over the contents, of a file with bytes. An imported object's contents are not known.
     var contentHash: ContentHash? {
-        switch contents {
+        if isReference { return nil }
+        return switch contents {
         case .chunk(let file): file.entry.hash
         case .extents(let hash, _): hash
         case .directory, .empty, .symlink, .hardLink: nil

@@ -2,6 +2,7 @@ import ArgumentParser
 import DatasetStore
 import KamlCommand
 import ObjectStore
+import Stores
 import System
 
 /// `kaml store`.
@@ -33,8 +34,9 @@ struct StoreCommand: ParsableCommand {
                     throw Failure(
                         "cannot make the directory \(path)", error, hint: "check the path and its owner")
                 }
+            case .bucket: break
             }
-            let objects = place.open()
+            let objects = try store.opener.open(place)
             let made = try Store.create(at: objects, .init(author: StorePlace.author))
             answer(
                 Done(

@@ -208,7 +208,7 @@ struct ManifestAssembly: ~Copyable {
 
     private mutating func addBases(_ pack: PackReference, _ first: UInt32, _ count: UInt32) throws(StoreError)
     {
-        if packsWithoutBases.contains(pack.id) { return }
+        if pack.holdsReferences || packsWithoutBases.contains(pack.id) { return }
         let found = try footers.with(pack) { footer -> [PackReference]? in
             if footer.baseCount == 0 { return nil }
             return (Int(first)..<max(Int(first), min(Int(first) + Int(count), footer.chunkCount))).compactMap

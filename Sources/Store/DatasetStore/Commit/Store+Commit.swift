@@ -162,7 +162,7 @@ private struct CommitRun {
         _ result: inout CommitResult
     ) throws(StoreError) -> ManifestAssembly.Result {
         let tree = scanned.tree
-        let footers = PackFooters(store.objects)
+        let footers = PackFooters(store)
         let known = KnownPacks(store: store, parent: parent, footers: footers)
         let catalog = ChunkCatalog(footers) { catalog throws(StoreError) in try known.add(to: catalog) }
         let context = StoringContext(

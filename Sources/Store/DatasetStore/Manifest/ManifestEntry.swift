@@ -43,7 +43,8 @@ package struct ManifestEntry: Sendable, Hashable {
         case empty
         /// A file of one chunk in a `.slots` pack, with all that a cold read needs.
         case chunk(SmallFile)
-        /// A large file; `hash` is over its (chunk hash, plain length) list.
+        /// A large file; `hash` is over its (chunk hash, plain length) list, or, where the extents lie in reference packs,
+        /// the object's identity.
         case extents(hash: ContentHash, [Extent])
         case symlink(target: ByteString)
         /// Another name of the entry at this key path (directory NUL name).
@@ -54,10 +55,14 @@ package struct ManifestEntry: Sendable, Hashable {
         package var pack: PackReference
         package var entry: ChunkEntry
         package var chunk: UInt32
-        package init(pack: PackReference, chunk: UInt32, entry: ChunkEntry) {
+        /// Of a reference: `ReferencedObject.identity`.
+        package var identity: ContentHash?
+
+        package init(pack: PackReference, chunk: UInt32, entry: ChunkEntry, identity: ContentHash? = nil) {
             self.pack = pack
             self.chunk = chunk
             self.entry = entry
+            self.identity = identity
         }
     }
 
@@ -87,6 +92,15 @@ package struct ManifestEntry: Sendable, Hashable {
             self.fileOffset = fileOffset
             self.length = length
             self.source = source
+        }
+    }
+
+    /// Whether the bytes lie in an object of somebody else's, so that their hash is not known.
+    package var isReference: Bool {
+        switch contents {
+        case .chunk(let file): file.pack.holdsReferences
+        case .extents(_, let extents): extents.first?.source?.pack.holdsReferences == true
+        case .directory, .empty, .symlink, .hardLink: false
         }
     }
 

@@ -98,7 +98,7 @@ package struct ManifestObjects: Sendable {
             guard unsafe start.u8(10) == kind.rawValue else {
                 return .failure(.damaged("is of another kind"))
             }
-            guard let codec = unsafe Codec(rawValue: start.u8(11)),
+            guard let codec = unsafe Codec(rawValue: start.u8(11)), codec != .reference,
                 unsafe ContentHash(loading: start + 32) == id,
                 unsafe start.u32(12) == 0, unsafe start.u64(24) == 0, unsafe start.u64(16) > 0,
                 unsafe start.u64(16) <= limit(kind),

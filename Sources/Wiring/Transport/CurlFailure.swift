@@ -1,0 +1,59 @@
+import CCurl
+import HTTPExchange
+
+/// A curl call that did not work.
+struct CurlFailure: Error {
+    let code: CURLcode
+
+    static func check(_ code: CURLcode) throws(CurlFailure) {
+        if code != CURLE_OK { throw CurlFailure(code: code) }
+    }
+
+    /// curl's own words for it.
+    var text: String {
+        guard let text = unsafe curl_easy_strerror(code) else { return "curl error \(code.rawValue)" }
+        return unsafe String(cString: text)
+    }
+
+    /// `message` is what curl wrote of this very failure: addresses and certificates, never fields or bodies.
+    func error(_ origin: HTTPOrigin, message: String, hasHead: Bool, options: TransportOptions) -> HTTPError {
+        let detail = message.isEmpty ? text : message
+        switch code {
+        case CURLE_COULDNT_RESOLVE_HOST:
+            return HTTPError(
+                .cannotResolve, origin, "the name cannot be resolved: check it, and the name servers")
+        case CURLE_COULDNT_RESOLVE_PROXY:
+            return HTTPError(
+                .cannotResolve, origin, "the proxy's name cannot be resolved: check the proxy's address")
+        case CURLE_COULDNT_CONNECT:
+            return HTTPError(.cannotConnect, origin, "\(detail): check the address, and that the server runs")
+        case CURLE_PROXY:
+            return HTTPError(.cannotConnect, origin, "the proxy refused: \(detail)")
+        case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_ISSUER_ERROR:
+            return HTTPError(
+                .untrusted, origin,
+                "\(detail): name the authority that signed the server's certificate in a CA file")
+        case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_INVALIDCERTSTATUS:
+            return HTTPError(.untrusted, origin, "the TLS handshake failed: \(detail)")
+        case CURLE_SSL_CACERT_BADFILE:
+            let path = options.caFile ?? "of the system"
+            return HTTPError(
+                .unusable, origin, "the CA file \(path) cannot be used: check that it holds PEM certificates")
+        case CURLE_OPERATION_TIMEDOUT:
+            return HTTPError(.timedOut, origin, detail)
+        case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_CONTENT_ENCODING,
+            CURLE_FILESIZE_EXCEEDED, CURLE_HTTP2, CURLE_HTTP3:
+            return HTTPError(.malformed, origin, "the answer breaks HTTP's rules: \(detail)")
+        case CURLE_RECV_ERROR where message.contains("chunk"):
+            return HTTPError(.malformed, origin, "the answer breaks HTTP's rules: \(detail)")
+        case CURLE_OUT_OF_MEMORY where !hasHead:
+            // What libcurl before 7.89 says of a line that is longer than its bound.
+            return HTTPError(
+                .malformed, origin, "a line of the answer's head is too long, or memory is short")
+        case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_GOT_NOTHING:
+            return HTTPError(.connectionLost, origin, "the connection was lost: \(detail)")
+        default:
+            return HTTPError(.unusable, origin, "libcurl failed: \(detail)")
+        }
+    }
+}
