@@ -21,8 +21,13 @@ extension NodeCache {
     /// What the node has of `chunks` of a pack; of all of them when nil. Asks no store, opens no container, and counts
     /// nothing that the next read would have to hash first.
     package func residency(of pack: PackReference, chunks: Range<Int>? = nil) -> Residency {
+        residency(of: pack, runs: [chunks ?? 0..<Int(pack.chunkCount)])
+    }
+
+    /// The same of several runs of chunks at once.
+    package func residency(of pack: PackReference, runs: [Range<Int>]) -> Residency {
         let all = 0..<Int(pack.chunkCount)
-        let wanted = (chunks ?? all).clamped(to: all)
+        let wanted = runs.map { $0.clamped(to: all) }
         return ResidencyReader(context, registry).read(pack) { _ in wanted }
     }
 
@@ -30,10 +35,10 @@ extension NodeCache {
     /// known here has none of them present; `chunks` is then an estimate of at least 1.
     package func residency(of pack: PackReference, bytes: Range<UInt64>) -> Residency {
         let known = ResidencyReader(context, registry).read(pack) { footer in
-            guard let footer, !bytes.isEmpty else { return 0..<0 }
+            guard let footer, !bytes.isEmpty else { return [] }
             let first = footer.chunk(at: bytes.lowerBound)
             let last = footer.chunk(at: bytes.upperBound - 1)
-            return first..<min(max(first, last + 1), footer.chunkCount)
+            return [first..<min(max(first, last + 1), footer.chunkCount)]
         }
         if known.chunks > 0 || bytes.isEmpty { return known }
         var nothing = Residency()
@@ -61,7 +66,7 @@ private struct ResidencyReader {
         self.registry = registry
     }
 
-    func read(_ pack: PackReference, _ wanted: (PackFooter?) -> Range<Int>) -> Residency {
+    func read(_ pack: PackReference, _ wanted: (PackFooter?) -> [Range<Int>]) -> Residency {
         if let container = registry.find(pack.id), container.pack == pack {
             let footer = container.localFooter()
             return count(container.bitmap, footer, wanted(footer))
@@ -75,12 +80,13 @@ private struct ResidencyReader {
         return residency
     }
 
-    private func count(_ bitmap: PresenceBitmap?, _ footer: PackFooter?, _ wanted: Range<Int>) -> Residency {
+    private func count(_ bitmap: PresenceBitmap?, _ footer: PackFooter?, _ wanted: [Range<Int>]) -> Residency
+    {
         var residency = Residency()
-        residency.chunks = wanted.count
+        residency.chunks = wanted.reduce(0) { $0 + $1.count }
         // Without its footer a chunk's place is not known, and nothing is trusted.
         guard let bitmap, let footer else { return residency }
-        for chunk in wanted where bitmap.isTrusted(chunk) {
+        for chunk in wanted.joined() where bitmap.isTrusted(chunk) {
             residency.presentChunks += 1
             residency.presentBytes &+= UInt64(footer[chunk].plainLength)
         }

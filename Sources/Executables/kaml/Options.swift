@@ -69,7 +69,7 @@ struct StoreOptions: ParsableArguments {
         get throws {
             StoreSettings(
                 s3: S3Settings(endpoint: endpoint, region: region, style: s3Style, profile: profile),
-                caFile: try caFile.map { try CachePlace.absolute(RawArguments.bytes(of: $0)) }, proxy: proxy)
+                caFile: caFile, proxy: proxy)
         }
     }
 
@@ -92,8 +92,9 @@ struct StoreOptions: ParsableArguments {
     func open() throws -> Store {
         let place = try StorePlace.url(url)
         let objects = try opener.open(place)
+        let sources = try opener.sources(for: place)
         do throws(StoreError) {
-            return try Store.open(objects, .init(author: StorePlace.author))
+            return try Store.open(objects, .init(author: StorePlace.author, sources: sources))
         } catch {
             throw Failure(opening: error, at: place)
         }

@@ -21,12 +21,17 @@ package struct SourceObject: Hashable, Sendable {
     package var size: UInt64
     package var modified: Timestamp
     package var version: ObjectVersion
+    /// Whether the source says that the bytes lie in an archive, from which somebody must restore them first.
+    package var isArchived: Bool
 
-    package init(key: ByteString, size: UInt64, modified: Timestamp, version: ObjectVersion) {
+    package init(
+        key: ByteString, size: UInt64, modified: Timestamp, version: ObjectVersion, isArchived: Bool = false
+    ) {
         self.key = key
         self.size = size
         self.modified = modified
         self.version = version
+        self.isArchived = isArchived
     }
 }
 

@@ -70,6 +70,8 @@ package struct ImportResult: Sendable {
     package var skipped = SkippedKeys()
     /// Keys with control characters: they are kept, but a terminal may not show them as they are.
     package var oddKeys = KeySample()
+    /// Objects that the source has in an archive: they are files whose reading fails until somebody restores them.
+    package var archived = KeySample()
     package var seconds: Double = 0
 
     package var nothingChanged: Bool { sequence == nil }

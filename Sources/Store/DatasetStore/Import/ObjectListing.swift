@@ -39,6 +39,7 @@ struct ObjectListing {
     private(set) var skipped = SkippedKeys()
     /// Keys with control characters, which are kept as they are.
     private(set) var oddKeys = KeySample()
+    private(set) var archived = KeySample()
     private(set) var listedObjects: UInt64 = 0
     private(set) var listedBytes: UInt64 = 0
 
@@ -76,6 +77,7 @@ struct ObjectListing {
         }
         let name = object.key.bytes[nameStart...]
         if object.key.bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) { oddKeys.add(object.key) }
+        if object.isArchived { archived.add(object.key) }
         let directory = directory(object.key.bytes[..<max(0, nameStart - 1)])
         note(object.modified, in: directory)
         let tag = object.size == 0 ? "" : object.version.tag

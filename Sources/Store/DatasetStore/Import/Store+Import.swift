@@ -40,6 +40,7 @@ private struct ImportRun {
         result.listedBytes = tree.listing.listedBytes
         result.skipped = tree.listing.skipped
         result.oddKeys = tree.listing.oddKeys
+        result.archived = tree.listing.archived
         try refer(tree, parent: head.resembled, &result)
         if result.snapshot != head.parent?.snapshot {
             result.sequence = try head.record(
