@@ -9,7 +9,7 @@ package import System
 package final class NodeCache: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
-    private let scheduler: FetchScheduler
+    let scheduler: FetchScheduler
     private let keeper: StatisticsKeeper
     private let residentLimit = ResidentLimit()
     let isClosed = Atomic(false)
@@ -52,18 +52,20 @@ package final class NodeCache: Sendable {
         ManifestCache(context, origin: origin)
     }
 
-    /// Makes chunks readable and calls `completion` exactly once: on the caller's thread when one of the inline
-    /// slots is free, else on a fetch thread. Nobody waits inside for a chunk that another call fetches.
+    /// Makes chunks readable and calls `completion` exactly once: on the caller's thread when it is a small miss and one
+    /// of the inline slots is free, else on a fetch thread. Nobody waits inside for a chunk that another call fetches.
     ///
-    /// One bad chunk fails the call; the others are filled all the same. May read a footer before it returns.
+    /// One bad chunk fails the call; the others are filled all the same.
     package func fetch(
         _ parts: [FetchPart], completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
-        let request: FetchRequest
-        do throws(CacheError) {
-            request = try FetchRequest(parts, completion: completion)
-        } catch { return completion(.failure(error)) }
-        scheduler.submit(request)
+        scheduler.submit(parts, completion)
+    }
+
+    /// To be told of every read of present chunks, so that readers are read ahead of before they miss.
+    @inline(__always)
+    package func didRead(_ container: Container, _ chunks: Range<Int>) {
+        if container.isObserved.load(ordering: .relaxed) { scheduler.didRead(container, chunks) }
     }
 
     /// To be told of every reply from mappings of containers, each of which was told before (`Container.touch`), so

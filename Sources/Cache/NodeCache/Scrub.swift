@@ -25,7 +25,7 @@ struct Scrub {
 
     func run(_ progress: (ScrubReport) -> Void) throws(CacheError) -> ScrubReport {
         var report = ScrubReport()
-        let buffers = FetchBuffers()
+        let buffers = FetchBuffers(MemoryMeter())
         for pack in packs() {
             let container = try registry.container(for: pack, origin: nil)
             scrub(container, buffers, &report)

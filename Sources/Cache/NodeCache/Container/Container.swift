@@ -23,6 +23,8 @@ import System
     let footerLoader = FooterLoader()
     /// Whether replies were made from the mapping since its pages were last dropped.
     let isTouched = Atomic(false)
+    /// Whether readers of present chunks tell the cache (`NodeCache.didRead`), which reads ahead of them.
+    let isObserved = Atomic(false)
     private let lent = Atomic<Int32>(-1)
     /// When a container that its disk refused may try again.
     private let retryTime: Atomic<UInt64>
@@ -159,9 +161,14 @@ import System
             context.noticeDiskTrouble(error)
             return false
         }
-        trust(chunk)
-        context.counters.filledBytes.count(plain.count)
+        didStore(chunk, bytes: plain.count)
         return true
+    }
+
+    /// Makes a chunk readable whose verified bytes were written.
+    func didStore(_ chunk: Int, bytes: Int) {
+        trust(chunk)
+        context.counters.filledBytes.count(bytes)
     }
 
     /// Makes a chunk readable whose bytes in the container are known to be right.

@@ -5,6 +5,13 @@ import DatasetStore
 struct FetchClaim {
     var chunk: Int
     var entry: ChunkEntry
+
+    /// What its frame has to begin with.
+    var header: FrameHeader {
+        FrameHeader(
+            index: UInt32(truncatingIfNeeded: chunk), storedLength: entry.storedLength,
+            plainLength: entry.plainLength, codec: entry.codec)
+    }
 }
 
 /// One ranged read of a pack.
@@ -12,14 +19,6 @@ struct FetchRange {
     /// Bytes of the store object.
     var bytes: Range<UInt64>
     var claims: ArraySlice<FetchClaim>
-
-    var count: Int { Int(bytes.upperBound - bytes.lowerBound) }
-
-    /// Where a claim's frame lies in the range's bytes.
-    func place(of claim: FetchClaim) -> Range<Int> {
-        let start = Int(claim.entry.frame.lowerBound - bytes.lowerBound)
-        return start..<(start + Int(claim.entry.frame.upperBound - claim.entry.frame.lowerBound))
-    }
 }
 
 /// Joins chunks into ranged reads.
