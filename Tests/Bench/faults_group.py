@@ -189,24 +189,23 @@ def damaged_answers(w: Workspace):
 
 
 def _row(w: Workspace, way: Way, outcomes: dict[str, Outcome]) -> dict:
-    first = Counter(each.first for each in outcomes.values())
+    first, later = (Counter(side) for side in zip(*((each.first, each.later) for each in outcomes.values())))
     version = w.kaml.version() if way.system == "kaml" else ""
     if way.system in ("rclone", "s3fs"):
         version = w.peers.need(way.system)
     return {
         "system": way.system, "version": version or way.system, "way": way.words().split(", ", 1)[1],
         "wrong": first[WRONG], "errors": first[ERROR], "right": first[RIGHT],
-        # Wrong for good: a later read that gives wrong bytes, or none.
-        "stayed": sum(each.later != RIGHT for each in outcomes.values()),
+        "stayed": later[WRONG], "failing": later[ERROR],
         "kinds": {DAMAGES[kind]: [each.first, each.later] for kind, each in outcomes.items()},
     }
 
 
 def _print(rows: list[dict]) -> None:
     print(f"\nOne damaged answer of {len(DAMAGES)} kinds, then the fault is gone:\n")
-    print("| reader | way | wrong bytes, silently | an error | right, unnoticed | still wrong afterwards |")
-    print("|---|---|---|---|---|---|")
+    print("| reader | way | wrong bytes, silently | an error | right, unnoticed | still wrong afterwards | still an error |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
         print(f"| {row['version']} | {row['way']} | {row['wrong']} | {row['errors']} | {row['right']} | "
-              f"{row['stayed']} |")
+              f"{row['stayed']} | {row['failing']} |")
     print()

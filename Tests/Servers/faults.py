@@ -287,8 +287,8 @@ def bitflip(exchange: Exchange) -> None:
     head, body = exchange.received()
     changed = bytearray(body)
     if changed:
-        # In the middle third, where the object's own bytes lie rather than a header.
-        place = exchange.random.randrange(len(changed) // 3, len(changed) * 2 // 3 + 1) % len(changed)
+        # Where a reader of the object's second quarter meets it, whether it asked for that or for all.
+        place = exchange.random.randrange(len(changed) * 26 // 100, len(changed) * 33 // 100 + 1) % len(changed)
         changed[place] ^= 1 << exchange.random.randrange(8)
     _send(exchange, head, bytes(changed))
 

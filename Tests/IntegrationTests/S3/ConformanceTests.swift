@@ -1,1 +1,0 @@
-../../ObjectStoreTests/ConformanceTests.swift
