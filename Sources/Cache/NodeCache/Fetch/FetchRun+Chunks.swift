@@ -103,7 +103,7 @@ extension FetchRun {
     func again(_ frame: FailedFrame, _ buffers: FetchBuffers) {
         let claim = frame.claim
         do throws(CacheError) {
-            let chunk = try unsafe decodeAgain(frame, buffers)
+            let chunk = try decodeAgain(frame, buffers)
             context.counters.verifiedChunks.count()
             if container.disk == nil || container.footerLoader.known != nil {
                 guard container.disk == nil || isListed(claim) == true else { throw contradiction(claim) }

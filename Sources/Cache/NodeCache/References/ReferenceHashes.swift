@@ -21,7 +21,7 @@ final class ReferenceHashes: Sendable {
 
     private struct State: ~Copyable {
         var hashes: [ContentHash]
-        var file: FileDescriptor?
+        var file: OpenHashes?
         var isChanged = false
     }
 
@@ -48,10 +48,10 @@ final class ReferenceHashes: Sendable {
             if state.hashes[chunk] != .zero { return state.hashes[chunk] == hash }
             guard context.hasDisk else { return false }
             do throws(Errno) {
-                if state.file == nil { state.file = try open() }
-                guard let file = state.file.take() else { return false }
-                defer { state.file = consume file }
-                try write(Self.record(chunk, hash), to: file, at: Self.offset(chunk))
+                let file: OpenHashes
+                if let known = state.file { file = known } else { file = OpenHashes(try open()) }
+                state.file = file
+                try write(Self.record(chunk, hash), to: file.descriptor, at: Self.offset(chunk))
                 state.hashes[chunk] = hash
                 state.isChanged = true
                 return true
@@ -65,10 +65,9 @@ final class ReferenceHashes: Sendable {
     /// Makes the records durable. Whether they are.
     func sync() -> Bool {
         state.withLock { state in
-            guard state.isChanged, let file = state.file.take() else { return true }
-            defer { state.file = consume file }
+            guard state.isChanged, let file = state.file else { return true }
             do throws(Errno) {
-                try context.files.sync(file)
+                try context.files.sync(file.descriptor)
                 state.isChanged = false
                 return true
             } catch {
@@ -142,4 +141,10 @@ final class ReferenceHashes: Sendable {
         unsafe copy.copyBytes(from: bytes)
         try unsafe context.files.write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
     }
+}
+
+/// A descriptor in an optional: it cannot be copied.
+private final class OpenHashes {
+    let descriptor: FileDescriptor
+    init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 }
