@@ -32,7 +32,9 @@ final class Conversation: Sendable {
     @discardableResult
     func tell(_ command: JSON) throws -> JSON {
         let bytes = Array(command.text.utf8) + [UInt8(ascii: "\n")]
-        let sent = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+        let sent = bytes.withUnsafeBytes {
+            send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+        }
         guard sent == bytes.count else { throw Trouble("a helper of the test is gone: \(Errno.last)") }
         let answer = try Self.line(descriptor, unread, seconds: 60, of: command.text)
         if let error = answer["error"]?.string { throw Trouble("\(command.text): \(error)") }
@@ -71,7 +73,8 @@ final class Conversation: Sendable {
         let settings = variables.map { strdup("\($0.key)=\($0.value)") }
         defer { for copy in arguments + settings { free(copy) } }
         var child = pid_t()
-        let result = posix_spawnp(&child, words[0], &actions, &attributes, arguments + [nil], settings + [nil])
+        let result = posix_spawnp(
+            &child, words[0], &actions, &attributes, arguments + [nil], settings + [nil])
         guard result == 0 else {
             close(ends[0])
             throw Trouble("cannot run \(words): \(Errno(rawValue: result))")

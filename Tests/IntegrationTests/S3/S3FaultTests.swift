@@ -28,14 +28,16 @@ extension OnS3 {
             Fault(name: "stall", seconds: 45), Fault(name: "hang", seconds: 45),
             Fault(name: "trickle", argument: 1000, seconds: 60),
             // Bytes that are not the object's.
-            Fault(name: "short_clean"), Fault(name: "extra_body"), Fault(name: "bitflip"), Fault(name: "zeros"),
+            Fault(name: "short_clean"), Fault(name: "extra_body"), Fault(name: "bitflip"),
+            Fault(name: "zeros"),
             Fault(name: "rotated"), Fault(name: "wrong_etag"), Fault(name: "other_range"),
             // Answers to another question.
             Fault(name: "html200"), Fault(name: "empty200"), Fault(name: "ignore_range"),
             Fault(name: "not_modified", isHidden: false),
             // Heads that break the rules of HTTP.
             Fault(name: "header_flood", isHidden: false), Fault(name: "header_large", isHidden: false),
-            Fault(name: "bad_length", isHidden: false), Fault(name: "bad_length", argument: "-5", isHidden: false),
+            Fault(name: "bad_length", isHidden: false),
+            Fault(name: "bad_length", argument: "-5", isHidden: false),
             Fault(name: "two_lengths", isHidden: false), Fault(name: "chunked_junk", isHidden: false),
         ]
 
@@ -88,7 +90,9 @@ extension OnS3 {
         }
 
         /// Damage that does not end: an error, never other bytes; and right as soon as the damage is over.
-        @Test(arguments: ["bitflip", "zeros", "rotated", "short_clean", "html200", "empty200", "truncated", "redirect"])
+        @Test(arguments: [
+            "bitflip", "zeros", "rotated", "short_clean", "html200", "empty200", "truncated", "redirect",
+        ])
         func `damage that stays is an error, and the first good answer afterwards is used`(fault: String)
             async throws
         {
@@ -131,7 +135,9 @@ extension OnS3 {
         @Test(arguments: [
             "broken_xml", "xml_bomb", "huge_xml", "list_repeat", "list_endless", "html200", "empty200",
         ])
-        func `a listing that is none, or has no end, is an error within bounded time and memory`(fault: String)
+        func `a listing that is none, or has no end, is an error within bounded time and memory`(
+            fault: String
+        )
             async throws
         {
             try await inLab { lab in
@@ -140,7 +146,8 @@ extension OnS3 {
                 var ended: Ended?
                 let took = try seconds {
                     ended = try lab.run(
-                        ["bash", "-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", "kaml", "check"], seconds: 100)
+                        ["bash", "-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", "kaml", "check"], seconds: 100
+                    )
                 }
                 let got = try #require(ended)
                 #expect(took < 60, "it took \(took) s")
@@ -171,12 +178,14 @@ extension OnS3 {
                 let keys = proxy.server.keys
                 let file = lab.path("credentials")
                 func write(_ id: String?, _ secret: String?) throws {
-                    let text = "[default]\naws_access_key_id = \(id ?? "")\naws_secret_access_key = \(secret ?? "")\n"
+                    let text =
+                        "[default]\naws_access_key_id = \(id ?? "")\naws_secret_access_key = \(secret ?? "")\n"
                     try writeWhole(file, Array(text.utf8), mode: 0o600)
                 }
                 try write(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
                 lab.set([
-                    "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": "\(file)",
+                    "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
+                    "AWS_SHARED_CREDENTIALS_FILE": "\(file)",
                 ])
                 let mount = try lab.mount()
                 try proxy.damage("expired", Self.packs, count: 1)

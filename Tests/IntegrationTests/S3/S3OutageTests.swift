@@ -20,7 +20,8 @@ extension OnS3 {
                 try lab.kaml("store", "init")
                 var random = SplitMix64(seed: 9)
                 for number in 0..<8 {
-                    try writeWhole(lab.source.appending(ByteString("cold-\(number)")), random.bytes(1_500_000))
+                    try writeWhole(
+                        lab.source.appending(ByteString("cold-\(number)")), random.bytes(1_500_000))
                 }
                 try lab.commit()
                 let mount = try lab.mount()
@@ -30,7 +31,9 @@ extension OnS3 {
                 _ = try lab.shell("find", mount.path, "-size", "+0")
 
                 try proxy.goDown(how)
-                let waiting = try (0..<8).map { try lab.start(["cat", mount.path(ByteString("cold-\($0)"))]) }
+                let waiting = try (0..<8).map {
+                    try lab.start(["cat", mount.path(ByteString("cold-\($0)"))])
+                }
                 let clock = HostClock()
                 let start = clock.monotonicNanoseconds()
                 var reads = 0
@@ -50,7 +53,8 @@ extension OnS3 {
                 // Long enough for the patience of a read that began with the outage.
                 for program in waiting {
                     let ended = try program.wait(seconds: 90)
-                    #expect(ended.status == 1 && ended.errors.contains("Input/output error"), "\(ended.errors)")
+                    #expect(
+                        ended.status == 1 && ended.errors.contains("Input/output error"), "\(ended.errors)")
                 }
                 try proxy.comeUp()
                 let recovery = try seconds { #expect(try differences(lab.source, mount.path) == []) }

@@ -45,7 +45,9 @@ final class S3Server: Sendable {
 
     subscript(_ detail: String) -> String {
         get throws {
-            guard let text = conversation.greeting[detail]?.string else { throw Trouble("\(kind) has no \(detail)") }
+            guard let text = conversation.greeting[detail]?.string else {
+                throw Trouble("\(kind) has no \(detail)")
+            }
             return text
         }
     }
@@ -56,12 +58,16 @@ final class S3Server: Sendable {
     }
 
     /// A part of the bucket that nobody else uses.
-    func newPrefix() -> String { "p" + HostRandom().bytes(8).map { String($0, radix: 16) }.joined(separator: "x") }
+    func newPrefix() -> String {
+        "p" + HostRandom().bytes(8).map { String($0, radix: 16) }.joined(separator: "x")
+    }
 
     /// Stores an object behind the back of `kaml`; gives its ETag.
     @discardableResult
     func put(_ key: ByteString, _ text: String, in bucket: String? = nil) throws -> String {
-        let put: JSON = ["keyHex": .string(key.hex), "text": .string(text), "bucket": .string(bucket ?? self.bucket)]
+        let put: JSON = [
+            "keyHex": .string(key.hex), "text": .string(text), "bucket": .string(bucket ?? self.bucket),
+        ]
         return try conversation.tell(["put": put])["etag"]?.string ?? ""
     }
 

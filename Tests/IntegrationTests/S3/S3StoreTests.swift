@@ -63,7 +63,9 @@ extension OnS3 {
                     let tree = lab.path(ByteString("tree-\(number)"))
                     try HostFileSystem().makeDirectory(tree, mode: 0o755)
                     try writeWhole(tree.appending("file"), Array("commit \(number)\n".utf8))
-                    return try lab.start(["kaml", "commit", "data", tree, "-m", ByteString("number \(number)")])
+                    return try lab.start([
+                        "kaml", "commit", "data", tree, "-m", ByteString("number \(number)"),
+                    ])
                 }
                 for program in programs {
                     let ended = try program.wait(seconds: 60)
@@ -117,14 +119,16 @@ extension OnS3 {
         @Test func `an endpoint that no name server knows is told in a few seconds`() async throws {
             try await inLab { lab in
                 lab.set([
-                    "KAML_STORE": "s3://bucket/prefix", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+                    "KAML_STORE": "s3://bucket/prefix", "AWS_ACCESS_KEY_ID": "a",
+                    "AWS_SECRET_ACCESS_KEY": "b",
                     "KAML_S3_ENDPOINT": "http://no-such-host.invalid",
                 ])
                 var ended: Ended?
                 let took = try seconds { ended = try lab.run(["kaml", "ls"]) }
                 #expect(took < 20)
                 #expect(ended?.status != 0)
-                #expect(ended?.errors.contains("no-such-host.invalid") == true, "\(String(describing: ended))")
+                #expect(
+                    ended?.errors.contains("no-such-host.invalid") == true, "\(String(describing: ended))")
             }
         }
 
