@@ -111,6 +111,7 @@ let testTargets: [Target] = [
     .target(
         name: "HTTPTestSupport", dependencies: ["System", "HTTPExchange"], path: "Tests/HTTPTestSupport",
         swiftSettings: checked),
+    tests("HTTPExchangeTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("TransportTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
