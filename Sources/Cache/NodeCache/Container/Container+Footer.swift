@@ -86,6 +86,44 @@ extension Container {
         return nil
     }
 
+    /// Whether the whole pack costs little more to read than its footer.
+    var isSmall: Bool { pack.objectSize <= UInt64(max(0, context.options.smallPackBytes)) }
+
+    /// The footer, and the bytes of the whole pack if this call has read them to get it: only for packs that are small.
+    func footerOrWhole() throws(CacheError) -> (footer: PackFooter, whole: FetchedBytes?) {
+        if let local = localFooter() { return (local, nil) }
+        var whole: FetchedBytes?
+        let footer = try footerLoader.get { () throws(CacheError) in
+            guard isSmall, let origin else { return try fetchFooter() }
+            let bytes = FetchedBytes(count: Int(pack.objectSize))
+            context.counters.fetchRequests.count()
+            let outcome = Result { () throws(ObjectStoreError) in
+                try SlowWait.during { () throws(ObjectStoreError) in
+                    try unsafe origin.read(pack.key, from: 0, into: bytes.memory)
+                }
+            }
+            // Damaged or cut short: what there is of it is found out part by part.
+            if case .failure(let error) = outcome {
+                if error.code == .truncated { return try fetchFooter() }
+                throw CacheError(error)
+            }
+            context.counters.fetchedBytes.count(unsafe bytes.memory.count)
+            let tail = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(pack.footerLength), alignment: 64)
+            unsafe tail.copyMemory(
+                from: UnsafeRawBufferPointer(
+                    rebasing: bytes.bytes[(bytes.bytes.count - Int(pack.footerLength))...]))
+            guard let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(tail), of: pack) else {
+                unsafe tail.deallocate()
+                return try fetchFooter()
+            }
+            unsafe disk?.persistFooter(UnsafeRawBufferPointer(tail), bitmap)
+            whole = bytes
+            return unsafe footerLoader.publish(footer, tail)
+        }
+        return (footer, whole)
+    }
+
     private func fetchFooter() throws(CacheError) -> PackFooter {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
         do throws(CacheError) {
@@ -102,11 +140,14 @@ extension Container {
         }
         var attempt = 1
         while true {
-            do throws(ObjectStoreError) {
-                context.counters.fetchRequests.count()
-                try unsafe origin.read(
-                    pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
-            } catch { throw CacheError(error) }
+            context.counters.fetchRequests.count()
+            let outcome = Result { () throws(ObjectStoreError) in
+                try SlowWait.during { () throws(ObjectStoreError) in
+                    try unsafe origin.read(
+                        pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
+                }
+            }
+            if case .failure(let error) = outcome { throw CacheError(error) }
             context.counters.fetchedBytes.count(buffer.count)
             do throws(StoreError) {
                 let footer = try unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
