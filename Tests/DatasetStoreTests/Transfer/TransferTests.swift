@@ -238,7 +238,8 @@ struct TransferTests {
         let source = try Self.makeSource()
         let footers = PackFooters(source.objects)
         var tried = 0
-        for pack in try source.store.snapshot(SnapshotReference("data")).root.packs {
+        let snapshot = try source.store.snapshot(SnapshotReference("data"))
+        for pack in withExtendedLifetime(snapshot, { snapshot.root.packs }) {
             let image = try footers.image(of: pack)
             guard let index = (0..<image.footer.chunkCount).first(where: { image.footer[$0].base != nil })
             else {

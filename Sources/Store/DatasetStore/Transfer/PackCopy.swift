@@ -130,17 +130,10 @@ struct PackCopy: Sendable {
         for index in window.frames {
             let start = window.bytes.lowerBound
             if let problem = try checker.problem(of: index, in: footer, windowStart: start) {
-                return damaged("chunk \(index) \(Self.words(problem))")
+                return damaged("chunk \(index) \(problem)")
             }
         }
         return nil
-    }
-
-    private static func words(_ problem: CheckReport.Problem) -> String {
-        switch problem {
-        case .corrupt(let how), .changed(let how), .contradiction(let how), .unreadable(let how), .newerFormat(let how): how
-        case .missing, .missingThrough, .wrongSize: "is not there"
-        }
     }
 
     /// Somebody else published the pack meanwhile.
