@@ -63,7 +63,7 @@ let store: [Target] = [
 ]
 
 let cache: [Target] = [
-    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore"])
+    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore", "CCrypto"])
 ]
 
 let node: [Target] = [

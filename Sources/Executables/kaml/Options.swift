@@ -52,7 +52,9 @@ struct StoreOptions: ParsableArguments {
             "How requests name the bucket: path (https://host/bucket) or virtual (https://bucket.host).",
             valueName: "style"))
     var s3Style: S3Location.Style?
+    // Not --profile, which is the mount's.
     @Option(
+        name: .customLong("s3-profile"),
         help: .init(
             "Take credentials from this profile of ~/.aws/credentials and ~/.aws/config only.",
             valueName: "name"))
@@ -92,8 +94,9 @@ struct StoreOptions: ParsableArguments {
     func open() throws -> Store {
         let place = try StorePlace.url(url)
         let objects = try opener.open(place)
+        let sources = try opener.sources(for: place)
         do throws(StoreError) {
-            return try Store.open(objects, .init(author: StorePlace.author))
+            return try Store.open(objects, .init(author: StorePlace.author, sources: sources))
         } catch {
             throw Failure(opening: error, at: place)
         }

@@ -43,7 +43,7 @@ package struct SharedConfiguration: Sendable {
             let places = [config, credentials].compactMap { $0?.description }.joined(separator: " nor ")
             throw CredentialError(
                 "profile \"\(profile)\" is in neither \(places)",
-                advice: "name another with --profile or AWS_PROFILE")
+                advice: "name another with --s3-profile or AWS_PROFILE")
         }
         self.values = values
         self.files = files

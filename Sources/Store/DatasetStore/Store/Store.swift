@@ -8,6 +8,8 @@ package struct Store: Sendable {
     package let configuration: StoreConfiguration
     package let manifests: ManifestObjects
     package let log: RecordLog
+    /// Finds the foreign objects that reference packs name.
+    package let sources: any ObjectSources
 
     package static let configurationKey = ObjectKey(trusted: "store.json")
 
@@ -17,6 +19,7 @@ package struct Store: Sendable {
         self.objects = objects
         self.configuration = configuration
         manifests = ManifestObjects(store: objects)
+        sources = environment.sources
         log = RecordLog(
             objects, author: environment.author, clock: environment.clock, random: environment.random)
     }
@@ -27,13 +30,17 @@ package struct Store: Sendable {
         package var author: String
         package var clock: any Clock
         package var random: any RandomSource
+        /// For the bytes of imported files.
+        package var sources: any ObjectSources
 
         package init(
-            author: String = "", clock: any Clock = HostClock(), random: any RandomSource = HostRandom()
+            author: String = "", clock: any Clock = HostClock(), random: any RandomSource = HostRandom(),
+            sources: any ObjectSources = NoObjectSources()
         ) {
             self.author = author
             self.clock = clock
             self.random = random
+            self.sources = sources
         }
     }
 
