@@ -34,7 +34,9 @@ struct Kaml: ParsableCommand {
             BranchCommand.self,
             TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
             StatCommand.self,
-            ExportCommand.self, MountCommand.self, UmountCommand.self, CheckCommand.self, StatsCommand.self,
+            ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, WarmCommand.self,
+            MountCommand.self,
+            UmountCommand.self, CheckCommand.self, StatsCommand.self,
             DoctorCommand.self, VersionCommand.self,
         ])
 

@@ -52,7 +52,9 @@ struct StoreOptions: ParsableArguments {
             "How requests name the bucket: path (https://host/bucket) or virtual (https://bucket.host).",
             valueName: "style"))
     var s3Style: S3Location.Style?
+    // Not --profile, which is the mount's.
     @Option(
+        name: .customLong("s3-profile"),
         help: .init(
             "Take credentials from this profile of ~/.aws/credentials and ~/.aws/config only.",
             valueName: "name"))
@@ -69,7 +71,7 @@ struct StoreOptions: ParsableArguments {
         get throws {
             StoreSettings(
                 s3: S3Settings(endpoint: endpoint, region: region, style: s3Style, profile: profile),
-                caFile: try caFile.map { try CachePlace.absolute(RawArguments.bytes(of: $0)) }, proxy: proxy)
+                caFile: caFile, proxy: proxy)
         }
     }
 

@@ -79,7 +79,7 @@ extension DatasetFS {
             let container = try? container(place, pack)
         else { return 0 }
         if container.isComplete { return extent.length }
-        guard container.presentBytes() > 0, let footer = try? container.footer() else { return 0 }
+        guard container.presentBytes() > 0, let footer = container.localFooter() else { return 0 }
         var bytes: UInt64 = 0
         for chunk in Int(extent.firstChunk)..<Int(extent.firstChunk + extent.chunkCount)
         where chunk < footer.chunkCount && container.isPresent(chunk) {

@@ -78,7 +78,7 @@ package final class StoreOpener: Sendable {
             if let made = services.client {
                 client = made
             } else {
-                client = try Transports.client(settings, environment)
+                client = Transports.client(settings, environment)
                 services.client = client
             }
             let service = S3Service(

@@ -1,16 +1,13 @@
-package import HTTPExchange
 package import ObjectStore
 
-/// Why a store could not even be addressed: what was typed, or what this process is set up with.
+/// Why a store could not even be addressed.
 package enum StoreOpeningError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What was typed, or what this process is set up with.
     case url(ObjectStoreURLError)
-    /// The HTTP client cannot be made: a CA file that cannot be read, say.
-    case transport(HTTPError)
 
     package var description: String {
         switch self {
         case .url(let error): "\(error)"
-        case .transport(let error): error.detail
         }
     }
 }

@@ -1,16 +1,16 @@
 import Glibc
 package import S3
-package import System
+import System
 
 /// What a command line says about how stores are reached, beside their URLs.
 package struct StoreSettings: Hashable, Sendable {
     package var s3: S3Settings
     /// Certificates to trust instead of the system's, in PEM.
-    package var caFile: ByteString?
+    package var caFile: String?
     /// `http://host:port`. Nil for what the environment says.
     package var proxy: String?
 
-    package init(s3: S3Settings = S3Settings(), caFile: ByteString? = nil, proxy: String? = nil) {
+    package init(s3: S3Settings = S3Settings(), caFile: String? = nil, proxy: String? = nil) {
         self.s3 = s3
         self.caFile = caFile
         self.proxy = proxy

@@ -1,14 +1,16 @@
 import HTTPExchange
 import S3
+import System
+import Transport
 
 /// The HTTP client of this process.
 enum Transports {
     static func client(
         _ settings: StoreSettings, _ environment: S3Environment
-    ) throws(StoreOpeningError) -> any HTTPClient {
-        throw .transport(
-            HTTPError(
-                .unusable, HTTPOrigin(isSecure: true, host: ""),
-                "this build has no HTTP client; use a directory"))
+    ) -> any HTTPClient {
+        var options = TransportOptions()
+        options.caFile = settings.caFile ?? environment["KAML_CA_FILE"] ?? environment["AWS_CA_BUNDLE"]
+        if let proxy = settings.proxy { options.proxy = .url(proxy) }
+        return CurlHTTPClient(options)
     }
 }

@@ -44,6 +44,8 @@ struct CurlFailure: Error {
         case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_CONTENT_ENCODING,
             CURLE_FILESIZE_EXCEEDED, CURLE_HTTP2, CURLE_HTTP3:
             return HTTPError(.malformed, origin, "the answer breaks HTTP's rules: \(detail)")
+        case CURLE_RECV_ERROR where message.contains("CONNECT"):
+            return HTTPError(.cannotConnect, origin, "the proxy refused: \(detail)")
         case CURLE_RECV_ERROR where message.contains("chunk"):
             return HTTPError(.malformed, origin, "the answer breaks HTTP's rules: \(detail)")
         case CURLE_OUT_OF_MEMORY where !hasHead:

@@ -51,12 +51,7 @@ extension Failure {
         case let error as CacheError: self.init(error)
         case let error as ObjectStoreError: self.init(error)
         case let error as ObjectStoreURLError: self.init(.usage, "\(error)")
-        case let error as StoreOpeningError:
-            if case .url = error {
-                self.init(.usage, "\(error)")
-            } else {
-                self.init(.unsupported, "\(error)", hint: "check --ca-file and --proxy")
-            }
+        case let error as StoreOpeningError: self.init(.usage, "\(error)")
         case let error as Errno: self.init(ExitStatus(error), "\(error)")
         default: self.init(.failure, "\(error)")
         }

@@ -36,15 +36,3 @@ package struct S3Credentials: Equatable, Sendable {
         self.origin = origin
     }
 }
-
-/// Why no credentials could be had. Ends in what to do.
-package struct CredentialError: Error, Hashable, Sendable, CustomStringConvertible {
-    package var description: String
-    /// Whether the same may work a little later: a service that did not answer.
-    package var isTemporary: Bool
-
-    init(_ description: String, isTemporary: Bool = false) {
-        self.description = description
-        self.isTemporary = isTemporary
-    }
-}

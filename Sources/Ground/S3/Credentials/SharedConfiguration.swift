@@ -42,7 +42,8 @@ package struct SharedConfiguration: Sendable {
         guard isKnown || wanted == nil else {
             let places = [config, credentials].compactMap { $0?.description }.joined(separator: " nor ")
             throw CredentialError(
-                "profile \"\(profile)\" is in neither \(places); name another with --profile or AWS_PROFILE")
+                "profile \"\(profile)\" is in neither \(places)",
+                advice: "name another with --s3-profile or AWS_PROFILE")
         }
         self.values = values
         self.files = files
@@ -64,7 +65,7 @@ package struct SharedConfiguration: Sendable {
         } catch .notDirectory {
             return nil
         } catch {
-            throw CredentialError("cannot read \(path): \(error); check its owner and mode")
+            throw CredentialError("cannot read \(path): \(error)", advice: "check its owner and mode")
         }
     }
 }

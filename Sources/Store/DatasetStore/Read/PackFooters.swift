@@ -23,6 +23,9 @@ import Synchronization
     deinit { unsafe bytes.deallocate() }
 
     var byteCount: Int { unsafe bytes.count }
+
+    /// Footer and trailer as they are in the pack; valid as long as the image.
+    var raw: UnsafeRawBufferPointer { unsafe bytes }
 }
 
 extension StoreError {
