@@ -119,7 +119,9 @@ let testTargets: [Target] = [
     tests(
         "S3Tests", ["System", "Chunking", "ObjectStore", "HTTPExchange", "S3", "Stores", "KamlTestSupport"],
         exclude: ["Vectors"]),
-    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    tests(
+        "DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"],
+        exclude: ["Vectors"]),
     // Filled by a process of its own, so that a test can kill it.
     .executableTarget(
         name: "cache-fill-helper",
