@@ -17,7 +17,7 @@ setup: ## install the Debian packages that are missing; find the Swift toolchain
 build: setup ## release build of everything
 	$(SWIFT) build -c release
 
-run: build ## commit a dataset, mount it, read it back (DATA=/some/dir, STORE=/some/dir)
+run: build ## commit a dataset, mount it, read it back (DATA=/some/dir, STORE=/some/dir or s3://bucket/prefix)
 	@.ci/demo.sh
 
 test: setup lint unit integration fuzz-short ## everything: setup, lint, unit and integration tests, a short fuzzing run

@@ -203,7 +203,7 @@ def _row(w: Workspace, way: Way, outcomes: dict[str, Outcome]) -> dict:
 
 def _print(rows: list[dict]) -> None:
     print(f"\nOne damaged answer of {len(DAMAGES)} kinds, then the fault is gone:\n")
-    print("| reader | way | wrong bytes, silently | an error | right, unnoticed | still wrong afterwards | still an error |")
+    print("| reader | way | wrong bytes, silently | an error | right, unnoticed | wrong afterwards | error afterwards |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         print(f"| {row['version']} | {row['way']} | {row['wrong']} | {row['errors']} | {row['right']} | "

@@ -1,4 +1,4 @@
-"""GROUP=s3: first epochs over S3 from a Ceph RGW on this machine, against rclone mount, s3fs and boto3 on the same bytes.
+"""GROUP=s3: first epochs from a Ceph RGW on this machine, against rclone mount, s3fs and boto3 on the same bytes.
 
 The server shares the two cores with its clients, so every figure of speed has the processor time beside it. Peers are
 slow over many small objects: each of their runs is bounded by files and time, and its rate is taken; the row says so.
@@ -170,7 +170,7 @@ def small_files(w: Workspace):
 
 
 def fetched_for_second(w: Workspace, server: S3Server, store: Bucket, second: Path) -> int:
-    """Reads the snapshot that is there, commits the second version, reads that with the same cache; bytes of the latter."""
+    """Reads the snapshot that is there, commits the second version, and gives the bytes that reading that fetches."""
     cache = w.disk / "cache"
     with w.kaml.mount(store, w.disk / "first", cache) as mounted:
         read_everything(mounted.point, threads=4)

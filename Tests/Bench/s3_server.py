@@ -1,4 +1,4 @@
-"""The S3 servers and the fault proxy of Tests/Servers, as the bench uses them: child processes, one line of JSON each."""
+"""The S3 servers and the fault proxy of Tests/Servers, as the bench uses them: child processes that speak JSON."""
 import json
 import os
 import re

@@ -203,7 +203,8 @@ def bad_length(exchange: Exchange) -> None:
 
 @fault
 def two_lengths(exchange: Exchange) -> None:
-    exchange.client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
+    exchange.client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+                         b"1\r\na\r\n0\r\n\r\n")
     raise Closed
 
 
