@@ -23,7 +23,7 @@ from s3_server import Bucket, FaultProxy, S3Server, cpu_of
 from workspace import Workspace
 
 EXPERIMENTS: list[Experiment] = []
-PEER_SECONDS, PEER_FILES = 60, 300
+PEER_SECONDS, PEER_FILES = 30, 300
 MIB, GB = 1 << 20, 1e9
 
 
@@ -64,30 +64,36 @@ class Cold:
         with self.w.kaml.mount(store, point, cache, what) as mounted:
             return timed(self.server, mounted.pid, lambda: read(point))
 
-    def rclone(self, prefix: str, mode: str, read: Callable[[Path], Reading]) -> Timed:
-        """Tuned: no request for what the listing told, large buffers, large and growing ranges."""
+    def rclone(self, prefix: str, read: Callable[[Path], Reading], *options: str, mode: str = "off") -> Timed:
         point, cache = self._places("rclone")
         remote, env = self.w.peers.rclone_remote(self.server)
-        options = ["--no-modtime", "--s3-no-head-object", "--vfs-fast-fingerprint", "--buffer-size", "64Mi",
-                   "--vfs-read-chunk-size", "64Mi", *(["--vfs-read-ahead", "256Mi"] if mode == "full" else [])]
         with self.w.peers.rclone_mount(f"{remote}/{prefix}", point, cache, *options, mode=mode, env=env) as process:
             return timed(self.server, process.pid, lambda: read(point))
 
-    def s3fs(self, prefix: str, cached: bool, read: Callable[[Path], Reading]) -> Timed:
-        """Tuned: 16 requests of 16 MiB at a time, attributes kept."""
+    def s3fs(self, prefix: str, read: Callable[[Path], Reading], *options: str, cached: bool = False) -> Timed:
         point, cache = self._places("s3fs")
-        with self.w.peers.s3fs_mount(self.server, point, cache if cached else None, "parallel_count=16",
-                                     "multipart_size=16", "multireq_max=64") as process:
+        with self.w.peers.s3fs_mount(self.server, point, cache if cached else None, *options) as process:
             return timed(self.server, process.pid, lambda: read(point / prefix))
 
-    def best_peers(self, prefix: str, read: Callable[[Path], Reading]) -> dict[str, Timed]:
-        """Each peer with and without its cache on disk; the faster way of each."""
-        ways = {
-            "rclone": [lambda mode=mode: self.rclone(prefix, mode, read) for mode in ("full", "off")],
-            "s3fs": [lambda cached=cached: self.s3fs(prefix, cached, read) for cached in (True, False)],
-        }
-        return {name: max((each() for each in runs), key=lambda timed: timed.reading.rate)
-                for name, runs in ways.items()}
+    def peers(self, prefix: str, read: Callable[[Path], Reading]) -> "Peers":
+        """Each peer as it comes and tuned, with and without its cache on disk."""
+        # No request for what the listing told, large buffers, large and growing ranges.
+        rclone = ["--no-modtime", "--s3-no-head-object", "--vfs-fast-fingerprint", "--buffer-size", "64Mi",
+                  "--vfs-read-chunk-size", "64Mi"]
+        # 16 requests of 16 MiB at a time.
+        s3fs = ["parallel_count=16", "multipart_size=16", "multireq_max=64"]
+        return Peers(self.w, {
+            "rclone": {
+                "as it comes": self.rclone(prefix, read),
+                "tuned": self.rclone(prefix, read, *rclone),
+                "tuned, with a cache": self.rclone(prefix, read, *rclone, "--vfs-read-ahead", "256Mi", mode="full"),
+            },
+            "s3fs": {
+                "as it comes": self.s3fs(prefix, read),
+                "tuned": self.s3fs(prefix, read, *s3fs),
+                "tuned, with a cache": self.s3fs(prefix, read, *s3fs, cached=True),
+            },
+        })
 
     def _places(self, name: str) -> tuple[Path, Path]:
         self.number += 1
@@ -95,8 +101,19 @@ class Cold:
         return self.w.disk / f"{name}-{self.number}", self.w.disk / f"{name}-cache-{self.number}"
 
 
-def versions(w: Workspace, texts: dict[str, str]) -> str:
-    return "; ".join(f"{w.peers.need(name)}, {text}" for name, text in texts.items())
+@dataclass
+class Peers:
+    """How the peers read, by name and by way; the best way of any of them is what kaml is compared with."""
+
+    w: Workspace
+    runs: dict[str, dict[str, Timed]]
+
+    def best(self, measure: Callable[[Reading], float]) -> float:
+        return max(measure(each.reading) for ways in self.runs.values() for each in ways.values())
+
+    def words(self, say: Callable[[Timed], str]) -> str:
+        return "; ".join(f"{self.w.peers.need(name)}: " + ", ".join(f"{say(each)} {way}" for way, each in ways.items())
+                         for name, ways in self.runs.items())
 
 
 @measures(EXPERIMENTS, "s3-large-mounts", "s3-large-boto3")
@@ -119,10 +136,9 @@ def one_large_file(w: Workspace):
     ours, boto3 = alternate(min(w.rounds, 2), lambda: cold.kaml(store, whole),
                             lambda: w.peers.boto3_ranges(server, pack, 8, 8 * MIB))
     kaml = max(ours, key=lambda each: each.reading.rate)
-    peers = cold.best_peers(folder, bounded)
-    texts = {name: each.words() for name, each in peers.items()}
-    yield Result("s3-large-mounts", kaml.reading.rate / max(each.reading.rate for each in peers.values()),
-                 kaml.words(), versions(w, texts) + f"; at most {PEER_SECONDS} s of each")
+    peers = cold.peers(folder, bounded)
+    yield Result("s3-large-mounts", kaml.reading.rate / peers.best(lambda reading: reading.rate), kaml.words(),
+                 peers.words(Timed.words) + f"; at most {PEER_SECONDS} s of each")
     fastest = min(boto3, key=lambda each: each["seconds"])
     yield Result("s3-large-boto3", kaml.reading.rate / (size / fastest["seconds"]), kaml.words(),
                  f"{rate(size, fastest['seconds'])}, CPU {fastest['cpu'] / (size / GB):.2f} s/GB")
@@ -146,9 +162,8 @@ def small_files(w: Workspace):
         return lambda point: read_until((point / name for name in order[:PEER_FILES]), PEER_SECONDS)
 
     bound = f"; the first {PEER_FILES} files, at most {PEER_SECONDS} s of each"
-    peers_in_order = cold.best_peers("objects", bounded(names))
-    best_in_order = max(each.reading.files_rate for each in peers_in_order.values())
-    in_order = versions(w, {name: each.files() for name, each in peers_in_order.items()}) + bound
+    peers = cold.peers("objects", bounded(names))
+    best_in_order, in_order = peers.best(lambda reading: reading.files_rate), peers.words(Timed.files) + bound
     mark = server.mark()
     ours = cold.kaml(store, read(names))
     served = server.served_since(mark)
@@ -156,11 +171,10 @@ def small_files(w: Workspace):
     yield Result("s3-small-requests", served.gets / len(names), f"{served.gets} GET, {served.lists} LIST",
                  f"{len(names):,} files")
 
-    peers = cold.best_peers("objects", bounded(shuffled))
+    peers = cold.peers("objects", bounded(shuffled))
     ours = cold.kaml(store, read(shuffled))
-    yield Result("s3-small-random", ours.reading.files_rate / max(each.reading.files_rate for each in peers.values()),
-                 f"{ours.files()}, {ours.words()}", versions(w, {name: each.files() for name, each in peers.items()})
-                 + bound)
+    yield Result("s3-small-random", ours.reading.files_rate / peers.best(lambda reading: reading.files_rate),
+                 f"{ours.files()}, {ours.words()}", peers.words(Timed.files) + bound)
 
     imported = w.kaml.new_store(server.store("imported"))
     w.kaml(imported, "import", "bench", f"s3://{server.bucket}/objects")
