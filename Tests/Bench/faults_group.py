@@ -1,8 +1,8 @@
 """GROUP=faults: one damaged answer, then the fault is gone. Who gives wrong bytes without a word, and who keeps them?
 
 Eight kinds of damage, a whole file and 2 MiB out of its middle, with and without a cache on disk: kaml (a committed
-snapshot, and an imported object), rclone mount, s3fs and boto3, all through the same fault proxy, each time mounted afresh with an empty cache.
-The damage meets the first GET of the object's bytes. Afterwards the file is read again: through the same mount once the
+snapshot, and an imported object), rclone mount, s3fs and boto3, all through the same fault proxy, each time mounted
+afresh with an empty cache. The damage meets the first GET of the object's bytes. Afterwards the file is read again: through the same mount once the
 kernel has forgotten its pages, and through a new mount that finds the old cache. What is then still wrong has stayed.
 """
 import contextlib
@@ -84,7 +84,7 @@ class Bench:
 
     def measure(self, way: Way, kind: str) -> Outcome:
         self.number += 1
-        place = self.w.disk / f"{way.system}-{self.number}"
+        place = self.w.disk / f"way-{self.number}"
         self.proxy.tell(rules=[])
         if way.system == "boto3":
             self.damage(kind)
