@@ -169,7 +169,7 @@ class Bench:
 def _full_disk(place: Path) -> Iterator[None]:
     """kaml always has a cache; on a disk without room it keeps nothing and reads through."""
     place.mkdir(exist_ok=True)
-    run("mount", "-t", "tmpfs", "-o", "size=64k", "none", place)
+    run("mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", place)
     try:
         yield
     finally:
