@@ -119,7 +119,9 @@ let testTargets: [Target] = [
     tests(
         "S3Tests", ["System", "Chunking", "ObjectStore", "HTTPExchange", "S3", "Stores", "KamlTestSupport"],
         exclude: ["Vectors"]),
-    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    tests(
+        "DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"],
+        exclude: ["Vectors"]),
     // Filled by a process of its own, so that a test can kill it.
     .executableTarget(
         name: "cache-fill-helper",
@@ -166,7 +168,9 @@ let fuzzTargets: [Target] =
         .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
         .executableTarget(
             name: "kaml-fuzz",
-            dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
+            dependencies: [
+                "System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+            ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]
 

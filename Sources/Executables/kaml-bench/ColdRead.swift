@@ -66,7 +66,8 @@ struct ColdRead: ParsableCommand {
             if container.isPresent(index) {
                 cache.didRead(container, index..<(index + 1))
                 container.touch()
-                let bytes = unsafe UnsafeRawBufferPointer(start: container.bytes + (index << 20), count: 1 << 20)
+                let bytes = unsafe UnsafeRawBufferPointer(
+                    start: container.bytes + (index << 20), count: 1 << 20)
                 sum.wrappingAdd(unsafe Self.sum(bytes), ordering: .relaxed)
                 cache.didReply(1 << 20)
                 continue

@@ -122,7 +122,8 @@ import Testing
         let kept = try snapshot.entry(at: "a").attributes
         #expect(kept.count == 1 && kept.allSatisfy(\.isReserved))
         _ = try SnapshotExport(
-            snapshot, of: fixture.store, options: ExportOptions(target: target.path.appending("out"))
+            snapshot, of: fixture.store,
+            options: ExportOptions(target: target.path.appending("out"), restoresOwners: false)
         ).run()
         let file = try FileDescriptor.open(target.path.appending("out/a"), 0)
         #expect(try userAttributes(of: file).isEmpty)

@@ -91,7 +91,7 @@ import Testing
         fixture.source.put("a/marked/", [])
         let result = try fixture.runImport()
         #expect(result.skipped.list.map(\.problem) == [.shadowedByDirectory])
-        #expect(result.skipped.list.first?.keys.examples == ["a/marked", "dir"])
+        #expect(Set(result.skipped.list.first?.keys.examples ?? []) == ["a/marked", "dir"])
         let found = try entries(try fixture.store.snapshot(result.snapshot))
         #expect(found["dir"]?.contents == .directory && found["dir/x"]?.size == 6)
         #expect(found["dir-b"] != nil && found["a/marked"]?.contents == .directory)

@@ -95,7 +95,11 @@ import Testing
             #expect(running.count { $0.kind != .reader } <= 5, "seed \(seed)")
         }
         while queue.waiting > 0 || !running.isEmpty {
-            if let next = queue.next() { running.append(next) } else { queue.finished(running.removeFirst()); done += 1 }
+            if let next = queue.next() {
+                running.append(next)
+            } else {
+                queue.finished(running.removeFirst()); done += 1
+            }
         }
         #expect(added == done && queue.budget.used == 0, "seed \(seed)")
     }
