@@ -63,7 +63,7 @@ let store: [Target] = [
 ]
 
 let cache: [Target] = [
-    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore"])
+    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore", "CCrypto"])
 ]
 
 let node: [Target] = [
@@ -111,6 +111,7 @@ let testTargets: [Target] = [
     .target(
         name: "HTTPTestSupport", dependencies: ["System", "HTTPExchange"], path: "Tests/HTTPTestSupport",
         swiftSettings: checked),
+    tests("HTTPExchangeTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("TransportTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
@@ -118,7 +119,9 @@ let testTargets: [Target] = [
     tests(
         "S3Tests", ["System", "Chunking", "ObjectStore", "HTTPExchange", "S3", "Stores", "KamlTestSupport"],
         exclude: ["Vectors"]),
-    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    tests(
+        "DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"],
+        exclude: ["Vectors"]),
     // Filled by a process of its own, so that a test can kill it.
     .executableTarget(
         name: "cache-fill-helper",

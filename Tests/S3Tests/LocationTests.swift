@@ -1,5 +1,7 @@
+import HTTPExchange
 import ObjectStore
 import S3
+import System
 import Testing
 
 @Suite("A bucket's URL")

@@ -15,16 +15,18 @@ package final class NodeCache: Sendable {
     let isClosed = Atomic(false)
 
     /// Opens or makes the cache in `directory` and takes its lock. `notice` is told, once each, of troubles
-    /// that do not stop the cache, such as a full disk; it may be called from any thread.
+    /// that do not stop the cache, such as a full disk; it may be called from any thread. `sources` has the objects of
+    /// imported snapshots.
     package init(
         directory: ByteString, options: CacheOptions = CacheOptions(),
         fileSystem: any FileSystem = HostFileSystem(), clock: any Clock = HostClock(),
-        notice: @escaping @Sendable (String) -> Void
+        sources: any ObjectSources = NoObjectSources(), notice: @escaping @Sendable (String) -> Void
     ) throws(CacheError) {
         let layout = CacheLayout(directory: directory)
         let lock = try CacheDirectory.open(layout, fileSystem, notice: notice)
         context = CacheContext(
-            files: fileSystem, clock: clock, layout: layout, options: options, lock: lock,
+            files: fileSystem, clock: clock, layout: layout, options: options, sources: sources,
+            lock: lock,
             counters: CacheCounters(continuing: StatisticsFile.read(layout, fileSystem)), notice: notice)
         registry = ContainerRegistry(context)
         scheduler = FetchScheduler(context, registry)
@@ -117,7 +119,7 @@ package final class NodeCache: Sendable {
         scheduler.close()
         keeper.stop()
         if markClean {
-            for container in registry.open { container.disk?.close(container.bitmap) }
+            for container in registry.open { container.close() }
             keeper.write()
         }
         keeper.releaseLock()

@@ -30,7 +30,8 @@ struct Kaml: ParsableCommand {
             """,
         version: Versions().render(),
         subcommands: [
-            StoreCommand.self, CommitCommand.self, ImportCommand.self, LogCommand.self, ListCommand.self, BranchCommand.self,
+            StoreCommand.self, CommitCommand.self, ImportCommand.self, LogCommand.self, ListCommand.self,
+            BranchCommand.self,
             TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
             StatCommand.self,
             ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, WarmCommand.self,

@@ -51,6 +51,21 @@ package protocol ObjectSource: Sendable {
         _ key: ByteString, _ version: ObjectVersion, _ range: Range<UInt64>,
         _ body: (UnsafeRawBufferPointer) throws(ObjectStoreError) -> Bool
     ) throws(ObjectStoreError)
+
+    /// The object as it is now; nil when there is none.
+    func find(_ key: ByteString) throws(ObjectStoreError) -> SourceObject?
+}
+
+extension ObjectSource {
+    /// For sources that have no better way than to list.
+    package func find(_ key: ByteString) throws(ObjectStoreError) -> SourceObject? {
+        var found: SourceObject?
+        try list { object throws(ObjectStoreError) in
+            if object.key == key { found = object }
+            return object.key < key
+        }
+        return found
+    }
 }
 
 /// Finds the source that a snapshot's reference packs name.

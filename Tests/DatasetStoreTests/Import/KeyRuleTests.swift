@@ -10,16 +10,18 @@ import Testing
         ByteString([UInt8](repeating: 0x61, count: count))
     }
 
+    private static let impossibleKeys: [(ByteString, KeyProblem)] = [
+        ("a//b", .emptySegment), ("/a", .emptySegment), ("a//", .emptySegment), ("//", .emptySegment),
+        ("/", .emptySegment), (".", .dotSegment), ("..", .dotSegment), ("a/../b", .dotSegment),
+        ("./a", .dotSegment), ("a/.", .dotSegment), ("a/..", .dotSegment),
+        ("../../etc/passwd", .dotSegment), ("a/./", .dotSegment), ("a\0b", .zeroByte), ("\0", .zeroByte),
+        ("\0/x", .zeroByte), (long(256), .nameTooLong),
+        (ByteString(long(256).bytes + Array("/x".utf8)), .nameTooLong),
+    ]
+
     @Test(
         "a key that cannot be a path is left out, with its reason; its neighbours are not hurt",
-        arguments: [
-            ("a//b", KeyProblem.emptySegment), ("/a", .emptySegment), ("a//", .emptySegment),
-            ("//", .emptySegment), ("/", .emptySegment), (".", .dotSegment), ("..", .dotSegment),
-            ("a/../b", .dotSegment), ("./a", .dotSegment), ("a/.", .dotSegment), ("a/..", .dotSegment),
-            ("../../etc/passwd", .dotSegment), ("a/./", .dotSegment), ("a\0b", .zeroByte),
-            ("\0", .zeroByte), ("\0/x", .zeroByte), (long(256), .nameTooLong),
-            (ByteString(long(256).bytes + Array("/x".utf8)), .nameTooLong),
-        ])
+        arguments: impossibleKeys)
     func invalidKeys(_ key: ByteString, _ problem: KeyProblem) throws {
         let fixture = try ImportFixture()
         fixture.put("good", "zone/good")
@@ -89,7 +91,7 @@ import Testing
         fixture.source.put("a/marked/", [])
         let result = try fixture.runImport()
         #expect(result.skipped.list.map(\.problem) == [.shadowedByDirectory])
-        #expect(result.skipped.list.first?.keys.examples == ["a/marked", "dir"])
+        #expect(Set(result.skipped.list.first?.keys.examples ?? []) == ["a/marked", "dir"])
         let found = try entries(try fixture.store.snapshot(result.snapshot))
         #expect(found["dir"]?.contents == .directory && found["dir/x"]?.size == 6)
         #expect(found["dir-b"] != nil && found["a/marked"]?.contents == .directory)
@@ -152,7 +154,7 @@ import Testing
                     parts.allSatisfy { part in
                         !part.isEmpty && part != [0x2E] && part != [0x2E, 0x2E] && !part.contains(0)
                             && part.count <= 255
-                    } && parts.joined(separator: [0x2F]).count <= 4095
+                    } && Array(parts.joined(separator: [0x2F])).count <= 4095
                 guard isValid else {
                     skipped += 1
                     continue

@@ -21,6 +21,8 @@ import System
     let bitmap: PresenceBitmap
     private let trustedCount: Atomic<Int>
     let footerLoader = FooterLoader()
+    /// Of a reference pack only.
+    let references: ReferenceState?
     /// Whether replies were made from the mapping since its pages were last dropped.
     let isTouched = Atomic(false)
     /// Whether readers of present chunks tell the cache (`NodeCache.didRead`), which reads ahead of them.
@@ -58,6 +60,7 @@ import System
         }
         self.pack = pack
         self.context = context
+        references = pack.holdsReferences ? ReferenceState(context, pack) : nil
         unsafe bytes = UnsafeRawPointer(address)
         disk = opened?.disk
         bitmap = opened?.bitmap ?? PresenceBitmap(count: Int(pack.chunkCount))
@@ -163,6 +166,23 @@ import System
         }
         didStore(chunk, bytes: plain.count)
         return true
+    }
+
+    /// What a chunk's bytes have to hash to; nil when nobody knows yet.
+    func expectedHash(_ chunk: Int, _ entry: ChunkEntry) -> ContentHash? {
+        guard entry.codec == .reference else { return entry.hash }
+        return entry.hash == .zero ? references?.hashes.known(chunk) : entry.hash
+    }
+
+    /// Whether the chunk's hash is known to later lives of the cache. Before its bit is set.
+    func keepHash(_ chunk: Int, _ entry: ChunkEntry, _ hash: ContentHash) -> Bool {
+        guard entry.codec == .reference, entry.hash == .zero else { return true }
+        return references?.hashes.record(chunk, hash) ?? false
+    }
+
+    /// Makes everything durable, hashes before the bits that lean on them.
+    func close() {
+        if references?.hashes.sync() ?? true { disk?.close(bitmap) }
     }
 
     /// Makes a chunk readable whose verified bytes were written.

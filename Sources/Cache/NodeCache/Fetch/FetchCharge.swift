@@ -39,7 +39,8 @@ enum FetchCharge {
         for entry in entries {
             let frame = entry.frameLength
             switch entry.codec {
-            case .none, .reference: largest = max(largest, frame > PlainStream.threshold ? PlainStream.threshold : frame)
+            case .none, .reference:
+                largest = max(largest, frame > PlainStream.threshold ? PlainStream.threshold : frame)
             case .zstd: largest = max(largest, frame + Int(entry.plainLength))
             case .zstdPrefix:
                 largest = max(largest, frame + Int(entry.plainLength))

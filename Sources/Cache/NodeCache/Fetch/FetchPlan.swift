@@ -6,6 +6,15 @@ struct FetchClaim {
     var chunk: Int
     var entry: ChunkEntry
 
+    /// Where its bytes lie in the pack, with the frame's header, or in the object that it refers to.
+    var place: Range<UInt64> { entry.codec == .reference ? entry.objectRange : entry.frame }
+
+    /// Bytes of its place.
+    var length: Int { headerLength + Int(entry.storedLength) }
+
+    /// Bytes before the payload.
+    var headerLength: Int { entry.codec == .reference ? 0 : PackFormat.frameHeaderLength }
+
     /// What its frame has to begin with.
     var header: FrameHeader {
         FrameHeader(
@@ -14,9 +23,9 @@ struct FetchClaim {
     }
 }
 
-/// One ranged read of a pack.
+/// One ranged read of a pack, or of an object that a pack refers to.
 struct FetchRange {
-    /// Bytes of the store object.
+    /// Bytes of the store's object.
     var bytes: Range<UInt64>
     var claims: ArraySlice<FetchClaim>
 }
@@ -32,12 +41,13 @@ enum FetchPlan {
         for index in claims.indices {
             let entry = claims[index].entry
             if index > first {
-                let start = claims[first].entry.frame.lowerBound
-                let previousEnd = claims[index - 1].entry.frame.upperBound
+                let start = claims[first].place.lowerBound
+                let previousEnd = claims[index - 1].place.upperBound
+                let place = claims[index].place
                 let fits =
-                    entry.frame.lowerBound >= previousEnd
-                    && entry.frame.lowerBound - previousEnd <= UInt64(gap)
-                    && entry.frame.upperBound - start <= UInt64(limit)
+                    entry.object == claims[first].entry.object && place.lowerBound >= previousEnd
+                    && place.lowerBound - previousEnd <= UInt64(gap)
+                    && place.upperBound - start <= UInt64(limit)
                     && plain + UInt64(entry.plainLength) <= UInt64(limit) * 2
                 if !fits {
                     ranges.append(range(claims[first..<index]))
@@ -55,7 +65,7 @@ enum FetchPlan {
         guard let first = claims.first, let last = claims.last else {
             return FetchRange(bytes: 0..<0, claims: claims)
         }
-        return FetchRange(bytes: first.entry.frame.lowerBound..<last.entry.frame.upperBound, claims: claims)
+        return FetchRange(bytes: first.place.lowerBound..<last.place.upperBound, claims: claims)
     }
 }
 

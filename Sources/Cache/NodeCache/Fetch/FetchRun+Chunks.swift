@@ -29,7 +29,8 @@ extension FetchRun {
         context.counters.recheckedChunks.count()
         let plain = unsafe buffers.plain(Int(claim.entry.plainLength))
         guard unsafe disk.read(into: plain, at: claim.entry.containerOffset),
-            unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == claim.entry.hash
+            let expected = container.expectedHash(claim.chunk, claim.entry),
+            unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == expected
         else {
             context.counters.rejectedChunks.count()
             container.reject(claim.chunk)
@@ -41,8 +42,10 @@ extension FetchRun {
     }
 
     /// Keeps a verified chunk that the footer is known to list, and answers.
-    func keep(_ claim: FetchClaim, _ plain: UnsafeRawBufferPointer) {
-        let isStored = unsafe container.store(claim.chunk, at: claim.entry.containerOffset, plain)
+    func keep(_ claim: FetchClaim, _ plain: UnsafeRawBufferPointer, _ hash: ContentHash) {
+        let isStored =
+            unsafe container.keepHash(claim.chunk, claim.entry, hash)
+            && container.store(claim.chunk, at: claim.entry.containerOffset, plain)
         unsafe scheduler.finish(container, claim.chunk, isStored ? .stored(plain) : .memory(plain))
     }
 
@@ -52,19 +55,29 @@ extension FetchRun {
         let plain = unsafe UnsafeRawBufferPointer(chunk.plain)
         defer { unsafe chunk.plain.deallocate() }
         switch isListed(chunk.claim) {
-        case true?: unsafe keep(chunk.claim, plain)
+        case true?: unsafe keep(chunk.claim, plain, chunk.claim.entry.hash)
         case false?: scheduler.finish(container, chunk.claim.chunk, .failed(contradiction(chunk.claim)))
         // Without a footer the bytes are right, their place is not known to be.
         case nil: unsafe scheduler.finish(container, chunk.claim.chunk, .memory(plain))
         }
     }
 
-    /// The chunk's plain bytes, verified: in the frame itself when it is not compressed.
+    /// The chunk's plain bytes, verified, and their hash: in the frame itself when it is not compressed.
     func decode(
         _ claim: FetchClaim, _ frame: UnsafeRawBufferPointer, base: UnsafeRawBufferPointer?,
         _ buffers: FetchBuffers
-    ) throws(CodecError) -> UnsafeRawBufferPointer {
+    ) throws(CodecError) -> VerifiedChunk {
         let entry = claim.entry
+        if entry.codec == .reference {
+            let hash = unsafe buffers.hasher.hash(.chunk, frame)
+            if let expected = container.expectedHash(claim.chunk, entry), expected != hash {
+                throw CodecError("the bytes do not match their hash")
+            }
+            guard unsafe agreesWithTag(claim, frame) else {
+                throw CodecError("the bytes do not match their tag")
+            }
+            return unsafe VerifiedChunk(plain: frame, hash: hash)
+        }
         guard unsafe FrameHeader(frame) == claim.header else {
             throw CodecError("the frame's header is not the one listed")
         }
@@ -83,20 +96,21 @@ extension FetchRun {
         guard unsafe buffers.hasher.hash(.chunk, plain) == entry.hash else {
             throw CodecError("the bytes do not match their hash")
         }
-        return unsafe plain
+        return unsafe VerifiedChunk(plain: plain, hash: entry.hash)
     }
 
     /// Settles a chunk whose bytes were hurt on the way, or went by, from a frame that is read anew.
-    func again(_ claim: FetchClaim, _ base: PrefixBase?, _ buffers: FetchBuffers) {
+    func again(_ frame: FailedFrame, _ buffers: FetchBuffers) {
+        let claim = frame.claim
         do throws(CacheError) {
-            let plain = try unsafe decodeAgain(claim, base, buffers)
+            let chunk = try decodeAgain(frame, buffers)
             context.counters.verifiedChunks.count()
             if container.disk == nil || container.footerLoader.known != nil {
                 guard container.disk == nil || isListed(claim) == true else { throw contradiction(claim) }
-                unsafe keep(claim, plain)
+                unsafe keep(claim, chunk.plain, chunk.hash)
             } else {
-                unsafe scheduler.answer(container, claim.chunk, plain)
-                unsafe keepUnlisted(UnlistedChunk(claim: claim, copying: plain))
+                unsafe scheduler.answer(container, claim.chunk, chunk.plain)
+                unsafe keepUnlisted(UnlistedChunk(claim: claim, copying: chunk.plain))
             }
         } catch {
             scheduler.finish(container, claim.chunk, .failed(error))
@@ -105,18 +119,24 @@ extension FetchRun {
 
     /// Bytes may be hurt on the way: reads the frame, and its base, anew, and only then calls the pack damaged.
     private func decodeAgain(
-        _ claim: FetchClaim, _ base: PrefixBase?, _ buffers: FetchBuffers
-    ) throws(CacheError) -> UnsafeRawBufferPointer {
+        _ failed: FailedFrame, _ buffers: FetchBuffers
+    ) throws(CacheError) -> VerifiedChunk {
+        let claim = failed.claim
         var basePlain: UnsafeRawBufferPointer?
-        if let base {
+        if let base = failed.base {
             // Perhaps the base rotted on this disk.
             base.container.distrust(base.chunk)
             unsafe basePlain = unsafe try fresh(base, buffers)
         }
-        let frame = unsafe buffers.retry(claim.entry.frameLength)
-        try unsafe read(claim.entry.frame.lowerBound, into: frame)
+        let frame = unsafe buffers.retry(claim.length)
+        try unsafe read(claim, into: frame)
+        let bytes = UnsafeRawBufferPointer(frame)
+        if claim.entry.codec == .reference {
+            try unsafe settleAgain(claim, bytes, before: failed.hash, buffers)
+            return unsafe VerifiedChunk(plain: bytes, hash: buffers.hasher.hash(.chunk, bytes))
+        }
         do throws(CodecError) {
-            return try unsafe decode(claim, UnsafeRawBufferPointer(frame), base: basePlain, buffers)
+            return try unsafe decode(claim, bytes, base: basePlain, buffers)
         } catch {
             context.counters.failedChunks.count()
             throw damaged(claim.chunk, error)
@@ -126,11 +146,11 @@ extension FetchRun {
     /// A base's plain bytes straight from its store, verified.
     func fresh(_ base: PrefixBase, _ buffers: FetchBuffers) throws(CacheError) -> UnsafeRawBufferPointer {
         let run = FetchRun(scheduler, base.container)
-        let frame = unsafe buffers.retry(base.entry.frameLength)
-        try unsafe run.read(base.entry.frame.lowerBound, into: frame)
+        let claim = FetchClaim(chunk: base.chunk, entry: base.entry)
+        let frame = unsafe buffers.retry(claim.length)
+        try unsafe run.read(claim, into: frame)
         do throws(CodecError) {
-            let claim = FetchClaim(chunk: base.chunk, entry: base.entry)
-            let plain = try unsafe run.decode(claim, UnsafeRawBufferPointer(frame), base: nil, buffers)
+            let plain = try unsafe run.decode(claim, UnsafeRawBufferPointer(frame), base: nil, buffers).plain
             let kept = unsafe buffers.base(plain.count)
             unsafe kept.copyMemory(from: plain)
             return UnsafeRawBufferPointer(kept)
@@ -146,6 +166,20 @@ extension FetchRun {
                 "Run `kaml check --read-data` to see which files it hurts, and restore the pack from a copy of the store"
         )
     }
+}
+
+/// A chunk's plain bytes, which are what they must be.
+@safe struct VerifiedChunk {
+    let plain: UnsafeRawBufferPointer
+    let hash: ContentHash
+}
+
+/// A frame to be read again.
+struct FailedFrame {
+    var claim: FetchClaim
+    var base: PrefixBase?
+    /// What the bytes of a reference hashed to.
+    var hash: ContentHash?
 }
 
 /// A verified chunk whose place no footer has confirmed yet, in memory of its own.

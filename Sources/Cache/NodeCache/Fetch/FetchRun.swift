@@ -48,7 +48,9 @@ struct FetchRun {
             claims = scheduler.fillGaps(of: claims, container, footer)
         }
         var missing = claims.filter { !settleFromDisk($0, buffers) }
-        if !missing.isEmpty, container.isSmall, container.localFooter() == nil {
+        if !missing.isEmpty, container.isSmall, !container.pack.holdsReferences,
+            container.localFooter() == nil
+        {
             do throws(CacheError) {
                 if let whole = try container.footerOrWhole().whole {
                     return take(whole, missing, buffers, &waiting)
@@ -102,7 +104,7 @@ struct FetchRun {
         _ waiting: inout [PrefixFrame]
     ) {
         let receiver = FrameReceiver(self, claims[...], buffers)
-        var cutter = FrameCutter(frames: claims.map(\.entry.frame), from: start)
+        var cutter = FrameCutter(frames: claims.map(\.place), from: start)
         unsafe cutter.cut(bytes.bytes) { receiver.take($0) }
         settleRest(receiver, buffers, &waiting)
     }
@@ -142,22 +144,19 @@ struct FetchRun {
     private func stream(
         _ range: FetchRange, into receiver: FrameReceiver, _ finished: inout Int
     ) throws(CacheError) {
-        let origin = try known(origin)
-        var cutter = FrameCutter(frames: range.claims.map(\.entry.frame), from: range.bytes.lowerBound)
+        var cutter = FrameCutter(frames: range.claims.map(\.place), from: range.bytes.lowerBound)
         var received = 0
         context.counters.fetchRequests.count()
-        let outcome = Result { () throws(ObjectStoreError) in
-            try SlowWait.during { () throws(ObjectStoreError) in
-                try unsafe origin.read(container.pack.key, range.bytes) { piece throws(ObjectStoreError) in
-                    received += piece.count
-                    unsafe cutter.cut(piece) { receiver.take($0) }
-                    return !(isAhead && scheduler.isStopping)
-                }
+        let outcome = Result { () throws(CacheError) in
+            try unsafe read(range.claims.first?.entry.object, range.bytes) { piece in
+                received += piece.count
+                unsafe cutter.cut(piece) { receiver.take($0) }
+                return !(isAhead && scheduler.isStopping)
             }
         }
         context.counters.fetchedBytes.count(received)
         finished = cutter.finished
-        if case .failure(let error) = outcome { throw CacheError(error) }
+        try outcome.get()
         guard finished == range.claims.count else {
             throw scheduler.isStopping
                 ? CacheError(.closed, "the cache was closed")
@@ -166,30 +165,46 @@ struct FetchRun {
         }
     }
 
-    private func known(_ origin: (any ObjectStore)?) throws(CacheError) -> any ObjectStore {
-        if let origin { return origin }
-        throw CacheError(.notFound, "the pack's store is not known", object: container.pack.key.text)
+    /// Hands over bytes of the pack, or of the object that it refers to.
+    private func read(
+        _ object: UInt32?, _ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool
+    ) throws(CacheError) {
+        if let object { return try unsafe readObject(object, range, body) }
+        guard let origin else {
+            throw CacheError(.notFound, "the pack's store is not known", object: container.pack.key.text)
+        }
+        let outcome = Result { () throws(ObjectStoreError) in
+            try SlowWait.during { () throws(ObjectStoreError) in
+                try unsafe origin.read(container.pack.key, range) { piece in unsafe body(piece) }
+            }
+        }
+        if case .failure(let error) = outcome { throw CacheError(error) }
     }
 
     /// Reads from the store again, now that the stream is over: one at a time is held by a thread.
     private func settleRest(
         _ receiver: FrameReceiver, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
     ) {
-        for frame in receiver.failed { again(frame.claim, frame.base, buffers) }
+        for frame in receiver.failed { again(frame, buffers) }
         for plain in receiver.unlisted { keepUnlisted(plain) }
         waiting.append(contentsOf: receiver.waiting)
     }
 
-    /// Fills `buffer` from the pack's byte `offset` on.
-    func read(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(CacheError) {
-        let origin = try known(origin)
+    /// Fills `buffer` from a claim's bytes: its frame, or its part of the object.
+    func read(_ claim: FetchClaim, into buffer: UnsafeMutableRawBufferPointer) throws(CacheError) {
         context.counters.fetchRequests.count()
-        let outcome = Result { () throws(ObjectStoreError) in
-            try SlowWait.during { () throws(ObjectStoreError) in
-                try unsafe origin.read(container.pack.key, from: offset, into: buffer)
-            }
+        var filled = 0
+        try unsafe read(claim.entry.object, claim.place) { piece in
+            let count = min(piece.count, buffer.count - filled)
+            unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<count]))
+            filled += count
+            return true
         }
-        if case .failure(let error) = outcome { throw CacheError(error) }
-        context.counters.fetchedBytes.count(buffer.count)
+        context.counters.fetchedBytes.count(filled)
+        guard filled == buffer.count else {
+            throw CacheError(
+                .damaged, "the store gave less than it was asked for", object: container.pack.key.text)
+        }
     }
 }

@@ -93,7 +93,7 @@ extension FetchState {
             reader.take()
             ?? Readahead(
                 layout: container.pack.layout, chunkCount: Int(container.pack.chunkCount),
-                limits: container.context.options.readahead)
+                limits: container.readaheadLimits)
         readahead[id] = nil
         let advice = state.access(
             chunks, isMiss: isMiss, sizes: container.footerLoader.known, window: window
@@ -104,5 +104,14 @@ extension FetchState {
         return advice.orders.map {
             FetchScheduler.Order(container: container, chunks: $0.chunks, isFilling: $0.isFilling)
         }
+    }
+}
+
+extension Container {
+    /// Small objects of an imported pack are a request each: one by one they are spread over many threads.
+    fileprivate var readaheadLimits: ReadaheadRuns.Limits {
+        var limits = context.options.readahead
+        if pack.holdsReferences && pack.layout == .slots { limits.piece = 1 }
+        return limits
     }
 }

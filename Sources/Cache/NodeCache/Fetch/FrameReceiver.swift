@@ -11,7 +11,7 @@ final class FrameReceiver {
     private var stream: PlainStream?
 
     /// Frames to be read again, alone.
-    private(set) var failed: [(claim: FetchClaim, base: PrefixBase?)] = []
+    private(set) var failed: [FailedFrame] = []
     /// Chunks that were answered and wait for the footer.
     private(set) var unlisted: [UnlistedChunk] = []
     /// Prefix frames whose base is not at hand.
@@ -28,14 +28,15 @@ final class FrameReceiver {
         if fragment.offset == 0 {
             stream = nil
             if fragment.isLast { return unsafe settle(claim, fragment.bytes) }
-            stream = PlainStream(claim, run.container, buffers)
+            // A tag is compared before anything is kept.
+            stream = run.tag(of: claim) == nil ? PlainStream(claim, run.container, buffers) : nil
         }
         if stream != nil {
             unsafe stream?.take(fragment.bytes)
             if fragment.isLast { finishStream(claim) }
             return
         }
-        let frame = unsafe buffers.frame(claim.entry.frameLength)
+        let frame = unsafe buffers.frame(claim.length)
         unsafe UnsafeMutableRawBufferPointer(rebasing: frame[fragment.offset...])
             .copyMemory(from: fragment.bytes)
         if fragment.isLast { unsafe settle(claim, UnsafeRawBufferPointer(frame)) }
@@ -45,16 +46,21 @@ final class FrameReceiver {
         let ending = stream?.finish()
         stream = nil
         switch ending {
-        case .kept:
+        case .kept(let hash):
+            guard run.container.keepHash(claim.chunk, claim.entry, hash) else {
+                failed.append(FailedFrame(claim: claim))
+                return
+            }
             run.context.counters.verifiedChunks.count()
             run.container.didStore(claim.chunk, bytes: Int(claim.entry.plainLength))
             unsafe run.scheduler.finish(run.container, claim.chunk, .stored(nil))
         case .refused(let error):
             run.context.noticeDiskTrouble(error)
-            failed.append((claim, nil))
-        case .damaged, nil:
+            failed.append(FailedFrame(claim: claim))
+        case .damaged(let hash)?:
             run.context.counters.failedChunks.count()
-            failed.append((claim, nil))
+            failed.append(FailedFrame(claim: claim, hash: hash))
+        case nil: break
         }
     }
 
@@ -72,19 +78,21 @@ final class FrameReceiver {
         }
         let container = run.container
         do throws(CodecError) {
-            let plain = try unsafe run.decode(claim, frame, base: basePlain, buffers)
+            let chunk = try unsafe run.decode(claim, frame, base: basePlain, buffers)
+            let plain = unsafe chunk.plain
             run.context.counters.verifiedChunks.count()
-            if container.disk == nil { return unsafe run.keep(claim, plain) }
+            if container.disk == nil { return unsafe run.keep(claim, plain, chunk.hash) }
             guard container.footerLoader.known != nil else {
                 unsafe run.scheduler.answer(container, claim.chunk, plain)
                 unsafe unlisted.append(UnlistedChunk(claim: claim, copying: plain))
                 return
             }
-            if container.lists(claim.chunk, claim.entry) { return unsafe run.keep(claim, plain) }
+            if container.lists(claim.chunk, claim.entry) { return unsafe run.keep(claim, plain, chunk.hash) }
             run.scheduler.finish(container, claim.chunk, .failed(run.contradiction(claim)))
         } catch {
             run.context.counters.failedChunks.count()
-            failed.append((claim, base))
+            let hash = unsafe claim.entry.codec == .reference ? buffers.hasher.hash(.chunk, frame) : nil
+            failed.append(FailedFrame(claim: claim, base: base, hash: hash))
         }
     }
 }
@@ -93,10 +101,10 @@ final class FrameReceiver {
 /// bit is set only when all of it was right.
 @safe struct PlainStream {
     enum Ending {
-        case kept
+        case kept(ContentHash)
         /// Right, but the disk did not take it.
         case refused(Errno)
-        case damaged
+        case damaged(ContentHash)
     }
 
     /// Smaller chunks are cheaper to assemble.
@@ -105,6 +113,8 @@ final class FrameReceiver {
     private static let blockSize = 128 << 10
 
     private let claim: FetchClaim
+    /// Nil when nobody knows yet.
+    private let expected: ContentHash?
     private let disk: ContainerDisk
     private let buffers: FetchBuffers
     /// The frame's header, then a block.
@@ -116,11 +126,12 @@ final class FrameReceiver {
 
     /// Nil for chunks that have to be in memory before they can be kept.
     init?(_ claim: FetchClaim, _ container: Container, _ buffers: FetchBuffers) {
-        guard claim.entry.codec == .none, claim.entry.storedLength == claim.entry.plainLength,
-            claim.entry.frameLength > Self.threshold, let disk = container.disk,
-            container.lists(claim.chunk, claim.entry)
+        let isPlain = claim.entry.codec == .none || claim.entry.codec == .reference
+        guard isPlain, claim.entry.storedLength == claim.entry.plainLength, claim.length > Self.threshold,
+            let disk = container.disk, container.lists(claim.chunk, claim.entry)
         else { return nil }
         self.claim = claim
+        expected = container.expectedHash(claim.chunk, claim.entry)
         self.disk = disk
         self.buffers = buffers
         unsafe memory = unsafe buffers.staging(PackFormat.frameHeaderLength + Self.blockSize)
@@ -129,8 +140,8 @@ final class FrameReceiver {
 
     mutating func take(_ bytes: UnsafeRawBufferPointer) {
         var taken = 0
-        if headerCount < PackFormat.frameHeaderLength {
-            taken = min(bytes.count, PackFormat.frameHeaderLength - headerCount)
+        if headerCount < claim.headerLength {
+            taken = min(bytes.count, claim.headerLength - headerCount)
             unsafe copy(bytes[..<taken], to: headerCount)
             headerCount += taken
         }
@@ -154,12 +165,17 @@ final class FrameReceiver {
 
     mutating func finish() -> Ending {
         flush()
-        guard written == Int(claim.entry.plainLength),
-            unsafe FrameHeader(
-                UnsafeRawBufferPointer(rebasing: memory[..<PackFormat.frameHeaderLength])) == claim.header,
-            buffers.streamHasher.finish() == claim.entry.hash
-        else { return .damaged }
-        return refusal.map { .refused($0) } ?? .kept
+        let hash = buffers.streamHasher.finish()
+        guard written == Int(claim.entry.plainLength), isHeaderRight, hash == expected ?? hash else {
+            return .damaged(hash)
+        }
+        return refusal.map { .refused($0) } ?? .kept(hash)
+    }
+
+    private var isHeaderRight: Bool {
+        if claim.headerLength == 0 { return true }
+        let header = unsafe UnsafeRawBufferPointer(rebasing: memory[..<PackFormat.frameHeaderLength])
+        return unsafe FrameHeader(header) == claim.header
     }
 
     private func copy(_ bytes: Slice<UnsafeRawBufferPointer>, to offset: Int) {

@@ -76,10 +76,10 @@ import System
                 return run.scheduler.finish(
                     run.container, claim.chunk, .failed(run.contradiction(claim)))
             }
-            unsafe run.keep(claim, decoded)
+            unsafe run.keep(claim, decoded.plain, decoded.hash)
         } catch {
             run.context.counters.failedChunks.count()
-            run.again(claim, base, buffers)
+            run.again(FailedFrame(claim: claim, base: base), buffers)
         }
     }
 }

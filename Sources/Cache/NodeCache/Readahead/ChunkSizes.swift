@@ -55,6 +55,10 @@ extension ChunkSizes {
 
 extension PackFooter: ChunkSizes {
     func start(of chunk: Int) -> UInt64 {
+        // References lie in objects of their own; the container has them one after the other.
+        if pack.holdsReferences {
+            return chunk < chunkCount ? self[max(0, chunk)].containerOffset : pack.containerSize
+        }
         if chunk < chunkCount { return self[max(0, chunk)].frameOffset }
         return chunkCount == 0 ? 0 : self[chunkCount - 1].frame.upperBound
     }

@@ -1,4 +1,6 @@
+import Chunking
 package import DatasetStore
+import ObjectStore
 import System
 
 /// What an import did, and which objects could not become files.

@@ -45,6 +45,8 @@ package struct ImportProgress: Sendable, Hashable {
     /// When copying: what must be read, and what was.
     package var totalBytes: UInt64 = 0
     package var copiedBytes: UInt64 = 0
+
+    package init() {}
 }
 
 /// What an import did.

@@ -185,6 +185,8 @@ struct BlockArray<Element> {
     }
 }
 
+extension BlockArray: Sendable where Element: Sendable {}
+
 /// Short texts in blocks of memory, by offset.
 @safe final class TextArena: @unchecked Sendable {
     // Sendable: filled by one thread, only read after that.

@@ -41,7 +41,13 @@ private struct ImportRun {
         result.skipped = tree.listing.skipped
         result.oddKeys = tree.listing.oddKeys
         result.archived = tree.listing.archived
-        try refer(tree, parent: head.resembled, &result)
+        if options.copies {
+            meter.begin(.copying)
+            try ImportCopy(store: store, options: options).run(
+                tree, parent: head.resembled, progress: { [meter] in meter.copied($0) }, &result)
+        } else {
+            try refer(tree, parent: head.resembled, &result)
+        }
         if result.snapshot != head.parent?.snapshot {
             result.sequence = try head.record(
                 result.snapshot, message: options.message, metadata: options.metadata,
@@ -166,6 +172,15 @@ private final class ImportMeter: Sendable {
             return true
         }
         if isDue { tell() }
+    }
+
+    func copied(_ progress: CommitProgress) {
+        state.withLock { state in
+            state.progress.phase = progress.phase == .publishing ? .publishing : .copying
+            state.progress.totalBytes = progress.totalBytes
+            state.progress.copiedBytes = progress.bytes
+        }
+        tell()
     }
 
     private func tell() {

@@ -125,6 +125,9 @@ package struct ExtendedAttribute: Sendable, Hashable {
         self.name = name
         self.value = value
     }
+
+    /// Whether the name is kaml's own (`user.kaml.*`): never taken from files, never given to any.
+    package var isReserved: Bool { name.bytes.starts(with: "user.kaml.".utf8) }
 }
 
 /// What a record's contents are; the raw values are the format's.

@@ -1,0 +1,67 @@
+import System
+
+/// Sends one attempt and says how it ended.
+struct AttemptRunner {
+    struct End {
+        var result: AttemptResult
+        /// From the start to the head of the answer; nil where that says nothing of the origin.
+        var firstByte: UInt64?
+        var bytes: UInt64
+        /// From the head to the end.
+        var bodyTime: UInt64
+        var hasTrickled: Bool
+    }
+
+    private let client: ResilientHTTPClient
+    private let delivery: ExchangeDelivery
+    private let usualRate: Double?
+    private let claim: () -> Bool
+    private let control: ExchangeControl
+
+    init(
+        _ client: ResilientHTTPClient, _ delivery: ExchangeDelivery, usualRate: Double?,
+        claim: @escaping () -> Bool, control: ExchangeControl
+    ) {
+        self.client = client
+        self.delivery = delivery
+        self.usualRate = usualRate
+        self.claim = claim
+        self.control = control
+    }
+
+    func run(_ request: HTTPRequest, deadlines: HTTPDeadlines, cancellation: HTTPCancellation) -> End {
+        let prepared: HTTPRequest
+        do {
+            prepared = try client.prepare(request)
+        } catch {
+            return End(result: .ended(error), firstByte: nil, bytes: 0, bodyTime: 0, hasTrickled: false)
+        }
+        control.add(cancellation)
+        defer { control.remove(cancellation) }
+        let receiver = AttemptReceiver(
+            request, delivery, evaluate: client.evaluate, clock: client.clock, usualRate: usualRate,
+            claim: claim)
+        let result: AttemptResult
+        do {
+            try client.inner.exchange(prepared, receiver, deadlines: deadlines, cancellation: cancellation)
+            result = receiver.end(nil)
+        } catch {
+            result = receiver.end(error)
+        }
+        let now = client.clock.monotonicNanoseconds()
+        // A head that was waited for in vain was at least so long in coming, when another request was faster.
+        var firstByte: UInt64?
+        if receiver.headAt != nil || cancellation.isCancelled { firstByte = receiver.firstByte }
+        return End(
+            result: result, firstByte: control.isCancelled ? nil : firstByte, bytes: receiver.bytes,
+            bodyTime: now - (receiver.headAt ?? now), hasTrickled: receiver.hasTrickled)
+    }
+}
+
+extension OriginTraffic {
+    /// What a read tells of the origin.
+    func record(_ end: AttemptRunner.End) {
+        if let firstByte = end.firstByte { record(firstByte: firstByte) }
+        if case .delivered = end.result { record(body: end.bytes, in: end.bodyTime) }
+    }
+}
