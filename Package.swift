@@ -168,7 +168,9 @@ let fuzzTargets: [Target] =
         .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
         .executableTarget(
             name: "kaml-fuzz",
-            dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
+            dependencies: [
+                "System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+            ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]
 
