@@ -20,6 +20,8 @@ package final class FakeHTTPClient: HTTPClient {
         /// Monotonic nanoseconds.
         package var time: UInt64
         package var deadlines: HTTPDeadlines
+        /// How many run now, this one included.
+        package var atOnce: Int
     }
 
     private let script: @Sendable (Sent) -> [Step]
@@ -37,12 +39,16 @@ package final class FakeHTTPClient: HTTPClient {
         _ request: HTTPRequest, _ receiver: any HTTPReceiver, deadlines: HTTPDeadlines,
         cancellation: HTTPCancellation?
     ) throws(HTTPError) -> HTTPResponseHead {
-        running.withLock { $0 = ($0.now + 1, max($0.most, $0.now + 1)) }
+        let atOnce = running.withLock { running in
+            running = (running.now + 1, max(running.most, running.now + 1))
+            return running.now
+        }
         defer { running.withLock { $0.now -= 1 } }
         let sent = log.withLock { log in
             let sent = Sent(
                 request: request, number: log.count, time: HostClock().monotonicNanoseconds(),
-                deadlines: deadlines)
+                deadlines: deadlines,
+                atOnce: atOnce)
             log.append(sent)
             return sent
         }
@@ -90,7 +96,7 @@ extension [FakeHTTPClient.Step] {
         of object: [UInt8], for request: HTTPRequest, tag: String = "\"a\"", onlyFirst count: Int? = nil
     ) -> Self {
         guard let range = request.range else { return answer(400) }
-        let bytes = Array(object[Int(range.lowerBound)..<Int(range.upperBound)])
+        let bytes = [UInt8](object[Int(range.lowerBound)..<Int(range.upperBound)])
         let head = FakeHTTPClient.Step.head(
             206,
             [
@@ -99,6 +105,6 @@ extension [FakeHTTPClient.Step] {
                 HTTPField("content-length", "\(bytes.count)"), HTTPField("etag", tag),
             ])
         guard let count else { return [head, .bytes(bytes)] }
-        return [head, .bytes(Array(bytes.prefix(count))), .fail(.connectionLost)]
+        return [head, .bytes([UInt8](bytes.prefix(count))), .fail(.connectionLost)]
     }
 }
