@@ -52,6 +52,7 @@ let ground: [Target] = [
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
     swiftTarget("HTTPExchange", in: "Ground", ["System"]),
+    swiftTarget("S3", in: "Ground", ["System", "Chunking", "ObjectStore", "HTTPExchange", "CCrypto"]),
     .target(
         name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
         exclude: ["Generated/CURRENT"], swiftSettings: checked),
@@ -62,7 +63,7 @@ let store: [Target] = [
 ]
 
 let cache: [Target] = [
-    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore"])
+    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore", "CCrypto"])
 ]
 
 let node: [Target] = [
@@ -72,24 +73,24 @@ let node: [Target] = [
 
 let wiring: [Target] = [
     swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
+    swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"])
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"]),
 ]
 
 let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "CKamlSys",
-            "CFuse3", "CZstd",
-            "CCrypto",
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
+            "CKamlSys", "CFuse3", "CZstd", "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "Agent",
-            "KamlCommand", argumentParser,
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
+            "Agent", "KamlCommand", argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(
@@ -114,7 +115,13 @@ let testTargets: [Target] = [
     tests("TransportTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
-    tests("DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"]),
+    // Vectors are read by path, as in ChunkingTests.
+    tests(
+        "S3Tests", ["System", "Chunking", "ObjectStore", "HTTPExchange", "S3", "Stores", "KamlTestSupport"],
+        exclude: ["Vectors"]),
+    tests(
+        "DatasetStoreTests", ["System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport"],
+        exclude: ["Vectors"]),
     // Filled by a process of its own, so that a test can kill it.
     .executableTarget(
         name: "cache-fill-helper",
@@ -145,8 +152,8 @@ let testTargets: [Target] = [
     tests(
         "IntegrationTests",
         [
-            "CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
-            "kaml",
+            "CXattr", "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "NodeCache", "Stores",
+            "KamlTestSupport", "kaml",
         ]),
     tests(
         "FuseSessionTests",
@@ -161,7 +168,9 @@ let fuzzTargets: [Target] =
         .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
         .executableTarget(
             name: "kaml-fuzz",
-            dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
+            dependencies: [
+                "System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+            ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]
 

@@ -6,6 +6,9 @@ set -euo pipefail
 packages=(
   build-essential pkg-config libfuse3-dev fuse3 libzstd-dev libssl-dev libcurl4-openssl-dev protobuf-compiler
   strace attr zstd xz-utils shellcheck python3
+  # Real S3 servers for the integration tests (Tests/Servers).
+  ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object
+  python3-venv
 )
 
 missing=()
@@ -18,6 +21,11 @@ if ((${#missing[@]})); then
   echo "setup: installing ${missing[*]}" >&2
   as_root=()
   ((EUID == 0)) || as_root=(sudo)
+  # The servers are for tests, which start their own: installing them must not start any.
+  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin /usr/sbin/policy-rc.d
+  fi
   "${as_root[@]}" apt-get update -q >&2
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
 fi

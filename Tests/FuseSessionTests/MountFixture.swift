@@ -130,11 +130,9 @@ func names(_ path: ByteString) throws -> [ByteString] {
 /// How many descriptors of this process are FUSE connections.
 func openConnections() throws -> Int {
     try names("/proc/self/fd").count { name in
-        var target = [UInt8](repeating: 0, count: 64)
-        let length = ByteString("/proc/self/fd").appending(name).withCString { path in
-            target.withUnsafeMutableBytes { readlink(path, $0.baseAddress, $0.count) }
-        }
-        return length > 0 && target[..<length].elementsEqual("/dev/fuse".utf8)
+        var target = [CChar](repeating: 0, count: 64)
+        let length = ByteString("/proc/self/fd").appending(name).withCString { readlink($0, &target, 64) }
+        return length > 0 && target[..<length].elementsEqual("/dev/fuse".utf8.map(CChar.init))
     }
 }
 

@@ -63,6 +63,7 @@ import Testing
         let container = try cache.container(for: fixture.pack, origin: store)
         #expect { try cache.read(container, 0..<20) } throws: { ($0 as? CacheError)?.chunk == 7 }
         for chunk in 0..<20 { #expect(container.isPresent(chunk) == (chunk != 7)) }
+        cache.settle()
         #expect(cache.statistics().failedChunks == 2)
         cache.close()
     }
@@ -128,6 +129,7 @@ import Testing
         // The frame, cut short; the frame; then the footer: without it the bytes are answered, and not kept.
         origin.on(.read, 3, .fails(.unavailable))
         #expect(try cache.read([part]) == [fixture.chunks[0]])
+        cache.settle()
         #expect(!container.isPresent(0))
         origin.on(.read, 1, .fails(.unavailable))
         #expect(throws: CacheError.self) { try container.footer() }

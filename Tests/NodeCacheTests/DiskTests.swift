@@ -29,6 +29,7 @@ import Testing
         #expect(try cache.read(container, 0..<8) == fixture.chunks)
         #expect(try cache.read(container, 3..<5) == Array(fixture.chunks[3..<5]))
         for chunk in 0..<8 { #expect(!container.isPresent(chunk)) }
+        cache.settle()
         #expect(cache.statistics().readThroughs == 10)
         #expect(home.told.count == 1, "\(home.told)")
         files.always(.write, nil)

@@ -20,7 +20,7 @@ import Testing
         let container = try cache.container(for: fixture.pack, origin: store)
         let answer = Monitor<Plain?>(nil)
         let request = FetchRequest(
-            [FetchPart(container: container, chunks: 0..<1)], entries: fixture.entries, keepsMemory: false
+            [ResolvedPart(container: container, chunks: 0..<1, entries: fixture.entries, hasHint: false)]
         ) { result in
             let plain = (try? result.get()).map { Plain(bytes: Array($0.bytes(part: 0, chunk: 0))) }
             answer.withLock { $0 = plain }

@@ -178,6 +178,7 @@ import Testing
             let cache = try home.open()
             let container = try cache.container(for: fixture.pack, origin: origin)
             _ = try cache.read([FetchPart(container: container, chunks: 3..<4, hint: fixture.hint(3))])
+            cache.settle()
             cache.close()
         }
         try CacheFixture.damage(home.dataPath(fixture.pack), at: fixture.entries[3].containerOffset)

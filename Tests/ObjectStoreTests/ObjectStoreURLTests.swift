@@ -21,7 +21,7 @@ struct ObjectStoreURLTests {
     @Test(
         "are refused with a reason",
         arguments: [
-            "", "s3://bucket/prefix", "file://data/store", "file://", "file:///a%2", "file:///a%zz",
+            "", "gs://bucket/prefix", "file://data/store", "file://", "file:///a%2", "file:///a%zz",
             "file:///a%00b",
         ])
     func invalid(text: String) {

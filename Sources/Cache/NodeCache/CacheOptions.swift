@@ -3,13 +3,17 @@ package struct CacheOptions: Sendable {
     /// Fetches that may run on the threads of those who ask at one time: a cold read then costs no
     /// thread hop. Further ones go to the fetch threads. 0 sends all of them there.
     package var inlineFetches = 2
-    /// Threads that fetch what does not fit inline, at least 1.
-    package var fetchThreads = 2
-    /// Bytes that all fetches together may hold in memory, at least 8 MiB.
-    package var maximumInFlightBytes = 66 << 20
-    /// Largest ranged read of a store object, and how far a sequential reader is read ahead of, in bytes. Eight
-    /// chunks of 1 MiB with their headers fit.
+    /// The most threads that fetch what does not fit inline, at least 1. They are started when they are needed and end
+    /// when they are not. How many requests really run at once is the store's client's to decide.
+    package var fetchThreads = 32
+    /// Bytes that all fetches together may hold in memory.
+    package var maximumInFlightBytes = 64 << 20
+    /// Largest ranged read of a store object for a reader, in bytes. Eight chunks of 1 MiB with their headers fit.
     package var maximumRangeBytes = (8 << 20) + 4096
+    /// Packs of at most this many stored bytes are read whole, with their footer, at the first miss.
+    package var smallPackBytes = 1 << 20
+    /// How far readers are read ahead of.
+    var readahead = ReadaheadRuns.Limits()
     /// Stored bytes nobody asked for that a range may take in to save a request.
     package var gapTolerance = 64 << 10
     /// Drops what earlier runs vouched for: each chunk found on disk is hashed again before its first use.

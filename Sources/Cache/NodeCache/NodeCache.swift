@@ -7,24 +7,26 @@ package import System
 ///
 /// One process at a time uses a directory. All methods may be called from any thread.
 package final class NodeCache: Sendable {
-    private let context: CacheContext
-    private let registry: ContainerRegistry
-    private let scheduler: FetchScheduler
+    let context: CacheContext
+    let registry: ContainerRegistry
+    let scheduler: FetchScheduler
     private let keeper: StatisticsKeeper
     private let residentLimit = ResidentLimit()
-    private let isClosed = Atomic(false)
+    let isClosed = Atomic(false)
 
     /// Opens or makes the cache in `directory` and takes its lock. `notice` is told, once each, of troubles
-    /// that do not stop the cache, such as a full disk; it may be called from any thread.
+    /// that do not stop the cache, such as a full disk; it may be called from any thread. `sources` has the objects of
+    /// imported snapshots.
     package init(
         directory: ByteString, options: CacheOptions = CacheOptions(),
         fileSystem: any FileSystem = HostFileSystem(), clock: any Clock = HostClock(),
-        notice: @escaping @Sendable (String) -> Void
+        sources: any ObjectSources = NoObjectSources(), notice: @escaping @Sendable (String) -> Void
     ) throws(CacheError) {
         let layout = CacheLayout(directory: directory)
         let lock = try CacheDirectory.open(layout, fileSystem, notice: notice)
         context = CacheContext(
-            files: fileSystem, clock: clock, layout: layout, options: options, lock: lock,
+            files: fileSystem, clock: clock, layout: layout, options: options, sources: sources,
+            lock: lock,
             counters: CacheCounters(continuing: StatisticsFile.read(layout, fileSystem)), notice: notice)
         registry = ContainerRegistry(context)
         scheduler = FetchScheduler(context, registry)
@@ -52,18 +54,20 @@ package final class NodeCache: Sendable {
         ManifestCache(context, origin: origin)
     }
 
-    /// Makes chunks readable and calls `completion` exactly once: on the caller's thread when one of the inline
-    /// slots is free, else on a fetch thread. Nobody waits inside for a chunk that another call fetches.
+    /// Makes chunks readable and calls `completion` exactly once: on the caller's thread when it is a small miss and one
+    /// of the inline slots is free, else on a fetch thread. Nobody waits inside for a chunk that another call fetches.
     ///
-    /// One bad chunk fails the call; the others are filled all the same. May read a footer before it returns.
+    /// One bad chunk fails the call; the others are filled all the same.
     package func fetch(
         _ parts: [FetchPart], completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
-        let request: FetchRequest
-        do throws(CacheError) {
-            request = try FetchRequest(parts, completion: completion)
-        } catch { return completion(.failure(error)) }
-        scheduler.submit(request)
+        scheduler.submit(parts, completion)
+    }
+
+    /// To be told of every read of present chunks, so that readers are read ahead of before they miss.
+    @inline(__always)
+    package func didRead(_ container: Container, _ chunks: Range<Int>) {
+        if container.isObserved.load(ordering: .relaxed) { scheduler.didRead(container, chunks) }
     }
 
     /// To be told of every reply from mappings of containers, each of which was told before (`Container.touch`), so
@@ -115,7 +119,7 @@ package final class NodeCache: Sendable {
         scheduler.close()
         keeper.stop()
         if markClean {
-            for container in registry.open { container.disk?.close(container.bitmap) }
+            for container in registry.open { container.close() }
             keeper.write()
         }
         keeper.releaseLock()

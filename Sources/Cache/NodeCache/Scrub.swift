@@ -25,7 +25,7 @@ struct Scrub {
 
     func run(_ progress: (ScrubReport) -> Void) throws(CacheError) -> ScrubReport {
         var report = ScrubReport()
-        let buffers = FetchBuffers()
+        let buffers = FetchBuffers(MemoryMeter())
         for pack in packs() {
             let container = try registry.container(for: pack, origin: nil)
             scrub(container, buffers, &report)
@@ -66,7 +66,8 @@ struct Scrub {
             report.chunks += 1
             report.bytes += UInt64(entry.plainLength)
             if unsafe disk.read(into: plain, at: entry.containerOffset),
-                unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == entry.hash
+                let expected = container.expectedHash(chunk, entry),
+                unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == expected
             {
                 container.trust(chunk)
             } else {

@@ -30,10 +30,13 @@ struct Kaml: ParsableCommand {
             """,
         version: Versions().render(),
         subcommands: [
-            StoreCommand.self, CommitCommand.self, LogCommand.self, ListCommand.self, BranchCommand.self,
+            StoreCommand.self, CommitCommand.self, ImportCommand.self, LogCommand.self, ListCommand.self,
+            BranchCommand.self,
             TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
             StatCommand.self,
-            ExportCommand.self, MountCommand.self, UmountCommand.self, CheckCommand.self, StatsCommand.self,
+            ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, WarmCommand.self,
+            MountCommand.self,
+            UmountCommand.self, CheckCommand.self, StatsCommand.self,
             DoctorCommand.self, VersionCommand.self,
         ])
 

@@ -3,6 +3,8 @@ import DatasetStore
 import Glibc
 import KamlCommand
 import ObjectStore
+import S3
+import Stores
 import Synchronization
 import System
 
@@ -27,25 +29,81 @@ struct OutputOptions: ParsableArguments {
     var format: OutputFormat = .table
 }
 
-/// `--store`.
+/// `--store`, and how buckets are reached.
 struct StoreOptions: ParsableArguments {
     @Option(
         name: .customLong("store"),
-        help: .init("The store: file:///path, or a path. Without it KAML_STORE counts.", valueName: "url"),
+        help: .init(
+            "The store: file:///path, a path, or s3://bucket/prefix. Without it KAML_STORE counts.",
+            valueName: "url"),
         completion: .directory)
     var url: String?
 
-    func objects() throws -> any ObjectStore { try StorePlace.url(url).open() }
+    @Option(
+        help: .init(
+            "The S3 server, as https://host:port; AWS without it. Else KAML_S3_ENDPOINT or AWS_ENDPOINT_URL.",
+            valueName: "url"))
+    var endpoint: String?
+    @Option(
+        help: .init("The bucket's region. Else AWS_REGION, or the profile's.", valueName: "name"))
+    var region: String?
+    @Option(
+        help: .init(
+            "How requests name the bucket: path (https://host/bucket) or virtual (https://bucket.host).",
+            valueName: "style"))
+    var s3Style: S3Location.Style?
+    // Not --profile, which is the mount's.
+    @Option(
+        name: .customLong("s3-profile"),
+        help: .init(
+            "Take credentials from this profile of ~/.aws/credentials and ~/.aws/config only.",
+            valueName: "name"))
+    var profile: String?
+    @Option(
+        help: .init("Trust these certificates (PEM) instead of the system's.", valueName: "file"),
+        completion: .file())
+    var caFile: String?
+    @Option(
+        help: .init("Reach S3 through this proxy. Else https_proxy and no_proxy.", valueName: "url"))
+    var proxy: String?
+
+    var settings: StoreSettings {
+        get throws {
+            StoreSettings(
+                s3: S3Settings(endpoint: endpoint, region: region, style: s3Style, profile: profile),
+                caFile: caFile, proxy: proxy)
+        }
+    }
+
+    /// What opens this command's stores and sources: one for each process, so that they share connections.
+    var opener: StoreOpener {
+        get throws {
+            let settings = try settings
+            return Self.openers.withLock { openers in
+                if let known = openers[settings] { return known }
+                let opener = StoreOpener(settings)
+                openers[settings] = opener
+                return opener
+            }
+        }
+    }
+    private static let openers = Mutex<[StoreSettings: StoreOpener]>([:])
+
+    func objects() throws -> any ObjectStore { try opener.open(try StorePlace.url(url)) }
 
     func open() throws -> Store {
         let place = try StorePlace.url(url)
+        let objects = try opener.open(place)
+        let sources = try opener.sources(for: place)
         do throws(StoreError) {
-            return try Store.open(place.open(), .init(author: StorePlace.author))
+            return try Store.open(objects, .init(author: StorePlace.author, sources: sources))
         } catch {
             throw Failure(opening: error, at: place)
         }
     }
 }
+
+extension S3Location.Style: ExpressibleByArgument {}
 
 extension Store {
     /// The snapshot that an argument names, with the errors that a person needs.
@@ -93,7 +151,8 @@ enum NameCompletion {
             if argument == "--store", index + 1 < arguments.count { url = arguments[index + 1] }
             if argument.hasPrefix("--store=") { url = String(argument.dropFirst("--store=".count)) }
         }
-        guard let place = try? StorePlace.url(url), let store = try? Store.open(place.open()),
+        guard let place = try? StorePlace.url(url),
+            let objects = try? StoreOpener().open(place), let store = try? Store.open(objects),
             let state = try? store.state()
         else { return [] }
         guard prefix.contains("@") else { return state.datasets.keys.map(\.text).sorted() }

@@ -10,6 +10,8 @@ package enum ObjectKind: UInt8, Sendable, CaseIterable {
     case logRecord = 5
     /// A file of several chunks: the hash over its (chunk hash, length) list.
     case file = 6
+    /// Which object of somebody else's a file refers to: its place and version, not its bytes.
+    case foreignObject = 7
 
     /// 16 ASCII bytes, padded with NUL, that precede the object's bytes in the hash.
     package var tag: StaticString {
@@ -20,6 +22,7 @@ package enum ObjectKind: UInt8, Sendable, CaseIterable {
         case .manifestRoot: "kaml.root.v1\0\0\0\0"
         case .logRecord: "kaml.log.v1\0\0\0\0\0"
         case .file: "kaml.file.v1\0\0\0\0"
+        case .foreignObject: "kaml.object.v1\0\0"
         }
     }
 }

@@ -6,6 +6,8 @@ package enum Codec: UInt8, Sendable {
     case zstd = 1
     /// zstd with another chunk's plain bytes as prefix (`ZSTD_CCtx_refPrefix`).
     case zstdPrefix = 2
+    /// No frame: the plain bytes lie in an object of somebody else's, which a pack's footer names.
+    case reference = 3
 }
 
 /// A payload that is not what its lengths say. Carries zstd's own words.
@@ -123,6 +125,7 @@ package struct CodecError: Error, CustomStringConvertible {
         case .zstdPrefix:
             guard let prefix = unsafe prefix else { throw CodecError("a prefix frame without its base") }
             unsafe ZSTD_DCtx_refPrefix(context, prefix.baseAddress, prefix.count)
+        case .reference: throw CodecError("a reference has no frame")
         }
         let length = unsafe ZSTD_decompressDCtx(
             context, plain.baseAddress, plain.count, payload.baseAddress, payload.count)

@@ -21,12 +21,17 @@ package struct SourceObject: Hashable, Sendable {
     package var size: UInt64
     package var modified: Timestamp
     package var version: ObjectVersion
+    /// Whether the source says that the bytes lie in an archive, from which somebody must restore them first.
+    package var isArchived: Bool
 
-    package init(key: ByteString, size: UInt64, modified: Timestamp, version: ObjectVersion) {
+    package init(
+        key: ByteString, size: UInt64, modified: Timestamp, version: ObjectVersion, isArchived: Bool = false
+    ) {
         self.key = key
         self.size = size
         self.modified = modified
         self.version = version
+        self.isArchived = isArchived
     }
 }
 
@@ -46,6 +51,21 @@ package protocol ObjectSource: Sendable {
         _ key: ByteString, _ version: ObjectVersion, _ range: Range<UInt64>,
         _ body: (UnsafeRawBufferPointer) throws(ObjectStoreError) -> Bool
     ) throws(ObjectStoreError)
+
+    /// The object as it is now; nil when there is none.
+    func find(_ key: ByteString) throws(ObjectStoreError) -> SourceObject?
+}
+
+extension ObjectSource {
+    /// For sources that have no better way than to list.
+    package func find(_ key: ByteString) throws(ObjectStoreError) -> SourceObject? {
+        var found: SourceObject?
+        try list { object throws(ObjectStoreError) in
+            if object.key == key { found = object }
+            return object.key < key
+        }
+        return found
+    }
 }
 
 /// Finds the source that a snapshot's reference packs name.

@@ -70,6 +70,10 @@ package protocol ObjectStore: Sendable {
         _ prefix: String, after: String?, _ body: (ObjectInfo) throws(ObjectStoreError) -> Bool
     ) throws(ObjectStoreError)
 
+    /// From now on creates look whether a key is taken and then write, as the store's configuration says: for servers that
+    /// have no conditional writes. Two writers at once are then not safe. Stores that need no such thing do nothing.
+    func useSingleWriterMode()
+
     /// Removes an object; none there is no error.
     func delete(_ key: ObjectKey) throws(ObjectStoreError)
 }
@@ -77,6 +81,8 @@ package protocol ObjectStore: Sendable {
 extension ObjectStore {
     /// Right for stores in which what can be seen is durable, such as S3.
     package func makeDurable(_ key: ObjectKey) throws(ObjectStoreError) {}
+
+    package func useSingleWriterMode() {}
 
     package func createIfAbsent(
         _ key: ObjectKey, _ bytes: [UInt8]

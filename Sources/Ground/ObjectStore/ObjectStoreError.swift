@@ -40,10 +40,12 @@ package struct ObjectStoreError: Error, Hashable, Sendable {
     package var cause: Errno?
     /// What else is known, for people.
     package var detail: String
+    /// What to do, where the store knows better than the code tells; no semicolon in it.
+    package var advice: String?
 
     package init(
         _ code: Code, _ operation: Operation, key: String, location: String, cause: Errno? = nil,
-        detail: String = ""
+        detail: String = "", advice: String? = nil
     ) {
         self.code = code
         self.operation = operation
@@ -51,6 +53,7 @@ package struct ObjectStoreError: Error, Hashable, Sendable {
         self.location = location
         self.cause = cause
         self.detail = detail
+        self.advice = advice
     }
 
     /// Whether the same call may succeed later with nobody having changed anything.
@@ -64,7 +67,7 @@ extension ObjectStoreError: CustomStringConvertible {
             "cannot \(operation.rawValue) \(key.isEmpty ? "objects" : "object \(key)") in \(location): \(reason)"
         if !detail.isEmpty { text += " (\(detail))" }
         if let cause { text += " [\(cause)]" }
-        return text + "; " + remedy
+        return text + "; " + (advice ?? remedy)
     }
 
     private var reason: String {
@@ -80,7 +83,7 @@ extension ObjectStoreError: CustomStringConvertible {
         case .changed: "it is no longer what was imported"
         case .invalidKey: "this is not a valid key"
         case .inputOutput: "input/output error"
-        case .notSupported: "the store's file system cannot do this"
+        case .notSupported: "the store cannot do this"
         }
     }
 

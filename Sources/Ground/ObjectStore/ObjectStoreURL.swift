@@ -1,10 +1,13 @@
 import Glibc
 package import System
 
-/// Where a store is, as a user names it: `file:///data/store`, `/data/store` or `stores/mine`.
+/// Where a store is, as a user names it: `file:///data/store`, `/data/store`, `stores/mine` or `s3://bucket/prefix`.
 package enum ObjectStoreURL: Hashable, Sendable {
     /// A directory, as an absolute path.
     case directory(ByteString)
+    /// A bucket or a part of one: the URL's text, which begins with `s3://` and holds no user or password. The S3
+    /// module knows the rest of its grammar.
+    case bucket(String)
 
     /// Parses what a user typed. A path without a scheme is taken below `workingDirectory` unless absolute.
     package init(_ text: String, workingDirectory: ByteString) throws(ObjectStoreURLError) {
@@ -16,8 +19,20 @@ package enum ObjectStoreURL: Hashable, Sendable {
             return
         }
         let scheme = text.utf8[..<separator]
+        if scheme.elementsEqual("s3".utf8) {
+            let authority = text.utf8[separator...].dropFirst(3).prefix { $0 != Self.slash }
+            guard !authority.contains(UInt8(ascii: "@")) else {
+                // Not repeated: what stands before the @ may be a secret.
+                throw ObjectStoreURLError(
+                    "s3://...@...",
+                    "credentials do not belong in a URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+                )
+            }
+            self = .bucket(text)
+            return
+        }
         guard scheme.elementsEqual("file".utf8) else {
-            throw ObjectStoreURLError(text, "this version knows file:// stores only")
+            throw ObjectStoreURLError(text, "this version knows file:// and s3:// stores")
         }
         var path = Array(text.utf8[separator...].dropFirst(3))
         if path.starts(with: "localhost/".utf8) { path.removeFirst("localhost".utf8.count) }
@@ -38,13 +53,6 @@ package enum ObjectStoreURL: Hashable, Sendable {
         defer { unsafe free(current) }
         let bytes = unsafe UnsafeRawBufferPointer(start: current, count: strlen(current))
         unsafe try self.init(text, workingDirectory: ByteString(bytes))
-    }
-
-    /// A store at this place. Does no I/O.
-    package func open() -> any ObjectStore {
-        switch self {
-        case .directory(let path): FileObjectStore(path)
-        }
     }
 
     private static let slash = UInt8(ascii: "/")
@@ -88,6 +96,7 @@ extension ObjectStoreURL: CustomStringConvertible {
     package var description: String {
         switch self {
         case .directory(let path): "file://" + Self.percentEncoded(path)
+        case .bucket(let text): text
         }
     }
 
@@ -115,12 +124,13 @@ package struct ObjectStoreURLError: Error, Hashable, Sendable, CustomStringConve
     package var text: String
     package var reason: String
 
-    init(_ text: String, _ reason: String) {
+    /// `text` must hold no secret: it is shown.
+    package init(_ text: String, _ reason: String) {
         self.text = text
         self.reason = reason
     }
 
     package var description: String {
-        "\"\(text)\" does not name a store: \(reason); give file:///absolute/path or a path"
+        "\"\(text)\" does not name a store: \(reason); give file:///absolute/path, a path, or s3://bucket/prefix"
     }
 }

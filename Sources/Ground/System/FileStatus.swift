@@ -41,6 +41,22 @@ package struct FileStatus: Hashable, Sendable {
         }
     }
 
+    package init(
+        device: UInt64, inode: UInt64, mode: UInt32, linkCount: UInt64, userID: UInt32, groupID: UInt32,
+        size: UInt64, blocks: UInt64, modified: Timestamp, changed: Timestamp
+    ) {
+        self.device = device
+        self.inode = inode
+        self.mode = mode
+        self.linkCount = linkCount
+        self.userID = userID
+        self.groupID = groupID
+        self.size = size
+        self.blocks = blocks
+        self.modified = modified
+        self.changed = changed
+    }
+
     init(_ raw: stat) {
         device = UInt64(raw.st_dev)
         inode = UInt64(raw.st_ino)

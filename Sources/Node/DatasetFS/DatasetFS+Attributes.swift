@@ -44,10 +44,19 @@ extension DatasetFS {
         case "user.kaml.snapshot": snapshot.id.hex
         case "user.kaml.dataset": self.name
         case "user.kaml.hash":
-            place.record.kind == .chunk || place.record.kind == .extents ? place.record.hash.hex : nil
+            contentHash(place)?.hex
         case "user.kaml.cached": cachedBytes(place).map { String($0) }
         default: nil
         }
+    }
+
+    /// Of a file with bytes, unless they lie in an object of somebody else's.
+    private func contentHash(_ place: Snapshot.Place) -> ContentHash? {
+        let record = place.record
+        guard record.kind == .chunk || record.kind == .extents,
+            unsafe !place.shard.pointee.view.isReference(record)
+        else { return nil }
+        return record.hash
     }
 
     /// How many of a file's bytes this node holds; nil for what is no file.
@@ -70,7 +79,7 @@ extension DatasetFS {
             let container = try? container(place, pack)
         else { return 0 }
         if container.isComplete { return extent.length }
-        guard container.presentBytes() > 0, let footer = try? container.footer() else { return 0 }
+        guard container.presentBytes() > 0, let footer = container.localFooter() else { return 0 }
         var bytes: UInt64 = 0
         for chunk in Int(extent.firstChunk)..<Int(extent.firstChunk + extent.chunkCount)
         where chunk < footer.chunkCount && container.isPresent(chunk) {

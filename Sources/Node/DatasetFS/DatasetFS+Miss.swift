@@ -5,17 +5,15 @@ import System
 /// A run of an answer whose bytes may not be in the cache yet.
 enum ReadPiece: Sendable {
     case zeros(Int)
-    /// The bytes `range` of a container, which lie in `chunks`; `hint` is what a small file's record knows.
-    case chunks(Container, Range<Int>, _ range: Range<UInt64>, _ hint: ChunkEntry?)
+    /// The bytes `range` of a container, out of the chunks of a part.
+    case stored(FetchPart, _ range: Range<UInt64>)
 }
 
 /// The slow path of a read: fetch, then answer from whatever thread the bytes arrive on.
 extension DatasetFS {
     func readMissing(_ place: Snapshot.Place, _ pieces: [ReadPiece], _ completion: ReadCompletion) {
         var parts: [FetchPart] = []
-        for case .chunks(let container, let chunks, _, let hint) in pieces {
-            parts.append(FetchPart(container: container, chunks: chunks, hint: hint))
-        }
+        for case .stored(let part, _) in pieces { parts.append(part) }
         let ordinal = place.ordinal
         cache.fetch(parts) { [self] outcome in
             switch outcome {
@@ -41,17 +39,13 @@ extension DatasetFS {
         for piece in pieces {
             switch piece {
             case .zeros(let count): unsafe segments.append(ReadSegment(base: zeros.base, length: count))
-            case .chunks(let container, let chunks, let range, let hint):
+            case .stored(let source, let range):
                 // Most of it comes from the mapping: a fetch has the last chunk alone in memory.
-                container.touch()
+                source.container.touch()
                 replied += Int(range.upperBound - range.lowerBound)
                 var position = range.lowerBound
-                for chunk in chunks {
-                    guard
-                        let start = hint?.containerOffset ?? (try? container.footer()[chunk].containerOffset)
-                    else {
-                        return false
-                    }
+                for chunk in fetched.chunks(part: part) {
+                    guard let start = fetched.containerOffset(part: part, chunk: chunk) else { return false }
                     let bytes = unsafe fetched.bytes(part: part, chunk: chunk)
                     let from = max(range.lowerBound, start)
                     let to = min(range.upperBound, start + UInt64(bytes.count))

@@ -48,12 +48,10 @@ extension DatasetFS {
     private func vouch(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
         let container = try container(place, pack)
         guard container.hasDisk else { return nil }
-        do throws(CacheError) {
-            guard let footer = try container.footerOfPresent() else { return nil }
-            guard unsafe Self.agrees(place.shard.pointee.view, pack, footer) else { return nil }
-        } catch {
-            throw report(error, at: place)
-        }
+        // Chunks without a footer on this node are present to nobody: the miss path fetches it.
+        guard let footer = container.localFooter(),
+            unsafe Self.agrees(place.shard.pointee.view, pack, footer)
+        else { return nil }
         // Unretained: the cache keeps its containers for as long as it lives, and this object holds the cache.
         let opened = unsafe Unmanaged.passUnretained(container)
         let handle = unsafe place.shard.pointee.packHandles + pack
@@ -92,6 +90,7 @@ extension DatasetFS {
         let address = unsafe handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
             guard container.isPresent(chunk) else { return nil }
             container.touch()
+            cache.didRead(container, chunk..<(chunk + 1))
             return unsafe container.bytes + Int(record.containerOffset) + offset
         }
         if let address = unsafe address {
@@ -101,9 +100,10 @@ extension DatasetFS {
         }
         do throws(Errno) {
             let start = record.containerOffset + UInt64(offset)
-            let piece = ReadPiece.chunks(
-                try container(place, record.pack), chunk..<(chunk + 1),
-                start..<(start + UInt64(count)), record.chunkEntry)
+            let container = try container(place, record.pack)
+            let piece = ReadPiece.stored(
+                FetchPart(container: container, chunks: chunk..<(chunk + 1), hint: record.chunkEntry),
+                start..<(start + UInt64(count)))
             readMissing(place, [piece], completion)
         } catch {
             completion.fail(error)
@@ -199,10 +199,11 @@ extension DatasetFS {
                 container.touch()
                 return unsafe container.bytes + start
             }
-            guard let chunks = try? Self.chunks(of: part, in: container), container.arePresent(chunks) else {
+            guard let chunks = Self.chunks(of: part, in: container), container.arePresent(chunks) else {
                 return nil
             }
             container.touch()
+            cache.didRead(container, chunks)
             return unsafe container.bytes + start
         }
         return unsafe address.map {
@@ -214,32 +215,31 @@ extension DatasetFS {
         guard let pack = part.pack else { return .zeros(part.count) }
         let vouched = try unsafe vouchedContainer(place, pack)
         let container = try container(place, pack)
-        do throws(CacheError) {
-            if unsafe vouched == nil, let what = try container.footer().problem(of: part.extent) {
-                throw CacheError(
-                    .damaged, "the pack's footer \(what)", object: container.pack.key.text,
-                    chunk: Int(part.extent.firstChunk), remedy: "Run `kaml check` on the snapshot")
-            }
-            let range = part.containerOffset..<(part.containerOffset + UInt64(part.count))
-            return .chunks(container, try Self.chunks(of: part, in: container), range, nil)
-        } catch {
-            throw report(error, at: place)
+        let range = part.containerOffset..<(part.containerOffset + UInt64(part.count))
+        if unsafe vouched != nil { return .stored(FetchPart(container: container, bytes: range), range) }
+        // The footer may come after this call.
+        let listed = ListedExtent(extent: part.extent, snapshot: snapshot)
+        let checked = FetchPart(container: container, bytes: range) { footer in
+            footer.problem(of: listed.extent)
         }
+        return .stored(checked, range)
     }
 
-    /// The chunks that cover a part, by the pack's footer (fetched once for each pack).
-    private static func chunks(of part: Part, in container: Container) throws(CacheError) -> Range<Int> {
-        let footer = try container.footer()
+    /// The chunks that cover a part, by the pack's footer, which a container that is vouched for has. Nil when the
+    /// manifest names bytes that no chunk has.
+    private static func chunks(of part: Part, in container: Container) -> Range<Int>? {
+        guard let footer = container.localFooter() else { return nil }
         let first = footer.chunk(at: part.containerOffset)
         let last = footer.chunk(at: part.containerOffset + UInt64(part.count) - 1)
-        guard first <= last, last < footer.chunkCount else {
-            throw CacheError(
-                .damaged, "a manifest names bytes of the pack that no chunk has",
-                object: container.pack.key.text,
-                chunk: first, remedy: "Run `kaml check` on the snapshot")
-        }
-        return first..<(last + 1)
+        return first <= last && last < footer.chunkCount ? first..<(last + 1) : nil
     }
+}
+
+/// An extent with the snapshot in whose mapped manifest it lies.
+@safe private struct ListedExtent: @unchecked Sendable {
+    // Sendable: a view of memory that never changes, and that the snapshot keeps.
+    let extent: ExtentView
+    let snapshot: Snapshot
 }
 
 extension ReadCompletion {

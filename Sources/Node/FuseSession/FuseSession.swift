@@ -72,13 +72,14 @@ package final class FuseSession: Sendable {
     /// session any more.
     package func start() throws(FuseSessionError) {
         let core = core
-        core.phases.withLock { $0.running = core.workers.count }
-        for index in core.workers.indices {
+        let count = core.workerCount
+        core.phases.withLock { $0.running = count }
+        for index in 0..<count {
             do throws(Errno) {
                 try Thread(name: "kaml-fuse-\(index)") { Self.serve(core, index) }.detach()
             } catch {
                 core.phases.withLock { phases in
-                    phases.running -= core.workers.count - index
+                    phases.running -= count - index
                     phases.hasEnded = phases.running == 0
                 }
                 stop()
@@ -123,9 +124,29 @@ package final class FuseSession: Sendable {
     /// Open inodes in the passthrough profile.
     package var openInodes: Int { core.openModes.withLock { $0.openInodes } }
 
+    /// Starts a spare worker beside those that wait.
+    static func startSpare(_ core: SessionCore, _ index: Int) {
+        // A session that has ended has nothing left to serve, and may be going away.
+        let isServing = core.phases.withLock { phases in
+            guard phases.running > 0, phases.end == nil else { return false }
+            phases.running += 1
+            return true
+        }
+        guard isServing else { return core.crew.withLock { $0.lost(index) } }
+        do throws(Errno) {
+            try Thread(name: "kaml-fuse-\(index)") { serve(core, index) }.detach()
+        } catch {
+            core.crew.withLock { $0.lost(index) }
+            core.phases.withLock { $0.running -= 1 }
+        }
+    }
+
     private static func serve(_ core: SessionCore, _ index: Int) {
         let worker = core.workers[index]
         worker.enter(core)
+        let watch = WorkerWatch(core)
+        SlowWait.observe(watch)
+        defer { SlowWait.observe(nil) }
         // INIT is answered by the first worker alone: everything else waits for it anyway.
         var end: SessionEnd?
         if index == 0 {
@@ -138,7 +159,11 @@ package final class FuseSession: Sendable {
                 return phases.end.map { .some($0) }
             }
         }
-        let outcome = end ?? worker.run(core)
+        let outcome =
+            end
+            ?? worker.run(core) {
+                index >= core.workerCount && core.crew.withLock { $0.mayLeave(index) }
+            }
         worker.leave(core)
         let isLast = core.phases.withLock { phases in
             phases.end = phases.end ?? outcome
@@ -150,4 +175,17 @@ package final class FuseSession: Sendable {
         core.phases.withLock { $0.hasEnded = true }
         core.phases.wake()
     }
+}
+
+/// Tells the session of a worker that waits.
+private final class WorkerWatch: SlowWaitObserver {
+    private let core: SessionCore
+
+    init(_ core: SessionCore) { self.core = core }
+
+    func willWait() {
+        if let spare = core.crew.withLock({ $0.willWait() }) { FuseSession.startSpare(core, spare) }
+    }
+
+    func didWait() { core.crew.withLock { $0.didWait() } }
 }

@@ -13,7 +13,10 @@ import System
     let device: Int32
     let notice: @Sendable (String) -> Void
     let workerKey: pthread_key_t
+    /// Those that serve from the start, and spares, whose memory nobody has touched yet.
     let workers: [Worker]
+    let crew: Monitor<WorkerCrew>
+    private static let spareWorkers = 60
     /// What threads that are no workers count: deferred replies.
     let elsewhere = CounterBlock()
     let phases = Monitor(Phases())
@@ -27,6 +30,9 @@ import System
     private let isNegotiating = Atomic<Bool>(true)
     /// The INIT request, noted by the read hook for the reply's.
     private let initRequest = Mutex<[UInt8]>([])
+
+    /// Workers that serve from the start.
+    var workerCount: Int { workers.count - Self.spareWorkers }
 
     struct Phases {
         var handshake: Handshake?
@@ -42,7 +48,9 @@ import System
         self.operations = operations
         profile = configuration.profile
         notice = configuration.notice
-        workers = (0..<max(1, configuration.workers)).map { _ in Worker() }
+        let workerCount = max(1, configuration.workers)
+        workers = (0..<(workerCount + Self.spareWorkers)).map { _ in Worker() }
+        crew = Monitor(WorkerCrew(regular: workerCount, total: workers.count))
         var key = pthread_key_t()
         let status = unsafe pthread_key_create(&key, nil)
         workerKey = key

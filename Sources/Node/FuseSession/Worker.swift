@@ -61,11 +61,11 @@ import System
         return nil
     }
 
-    /// Serves until the mount is gone or the session stops.
-    func run(_ core: SessionCore) -> SessionEnd {
+    /// Serves until the mount is gone or the session stops; nil when it left before, as `mayLeave` said.
+    func run(_ core: SessionCore, mayLeave: () -> Bool) -> SessionEnd? {
         while !core.isStopping {
             switch serveOne(core) {
-            case .again: continue
+            case .again: if mayLeave() { return nil }
             case .end(let end): return end
             }
         }

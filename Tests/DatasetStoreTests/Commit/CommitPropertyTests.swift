@@ -95,7 +95,7 @@ import Testing
         let source = try SourceFixture()
         let directory = try TemporaryDirectory()
         // A store on disk: one in memory would be what is measured.
-        let store = try Store.create(at: ObjectStoreURL(directory.path.description).open())
+        let store = try Store.create(at: FileObjectStore(directory.path))
         var random = SplitMix64(seed: 71)
         try source.write("huge.bin", [1])
         try source.truncate("huge.bin", 1 << 30)

@@ -127,6 +127,8 @@ package final class FaultyObjectStore: ObjectStore {
 
     package func makeDurable(_ key: ObjectKey) throws(ObjectStoreError) { try store.makeDurable(key) }
 
+    package func useSingleWriterMode() { store.useSingleWriterMode() }
+
     /// Counts a request, and throws or delays it when that is its fault; else returns the fault for the caller
     /// to play.
     fileprivate func fault(_ request: StoreRequest, _ key: String) throws(ObjectStoreError) -> StoreFault? {

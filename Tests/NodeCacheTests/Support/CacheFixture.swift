@@ -15,11 +15,14 @@ final class CacheFixture: Sendable {
 
     init() throws { home = try TemporaryDirectory() }
 
+    /// Small packs are read part by part like large ones, unless `wholePacks`: else a test of parts needs large packs.
     func open(
         _ options: CacheOptions = CacheOptions(), files: any FileSystem = HostFileSystem(),
-        in directory: ByteString? = nil
+        in directory: ByteString? = nil, wholePacks: Bool = false
     ) throws(CacheError) -> NodeCache {
-        try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) {
+        var options = options
+        if !wholePacks { options.smallPackBytes = 0 }
+        return try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) {
             [self] text in
             notices.withLock { $0.append(text) }
         }
@@ -46,8 +49,10 @@ extension NodeCache {
         let answer = Monitor<Result<[Plain], CacheError>?>(nil)
         fetch(parts) { result in
             let copies = result.map { fetched in
-                parts.enumerated().flatMap { index, part in
-                    part.chunks.map { Plain(bytes: Array(fetched.bytes(part: index, chunk: $0))) }
+                parts.indices.flatMap { index in
+                    fetched.chunks(part: index).map {
+                        Plain(bytes: Array(fetched.bytes(part: index, chunk: $0)))
+                    }
                 }
             }
             let isFirst = answer.withLock { answer in
@@ -59,6 +64,9 @@ extension NodeCache {
         }
         return try answer.wait { $0 }.get()
     }
+
+    /// Waits until what goes on behind the answers is done: footers of hinted chunks, and what is read ahead.
+    func settle() { scheduler.waitUntilIdle() }
 
     func read(_ container: Container, _ chunks: Range<Int>) throws(CacheError) -> [Plain] {
         try read([FetchPart(container: container, chunks: chunks)])

@@ -25,10 +25,22 @@ import System
         @inline(__always) get { unsafe loaded.load(ordering: .acquiring)?.pointee.footer }
     }
 
-    /// The footer, made by `load` unless somebody has it. `load` gives bytes that this object then owns.
-    func get(
-        _ load: () throws(CacheError) -> (footer: PackFooter, bytes: UnsafeMutableRawBufferPointer)
-    ) throws(CacheError) -> PackFooter {
+    /// Enters a footer, with the bytes that it borrows and that this object then owns. The first one stays.
+    @discardableResult
+    func publish(_ footer: PackFooter, _ bytes: UnsafeMutableRawBufferPointer) -> PackFooter {
+        let box = UnsafeMutablePointer<Loaded>.allocate(capacity: 1)
+        unsafe box.initialize(to: Loaded(footer: footer, bytes: bytes))
+        let (isFirst, first) = unsafe loaded.compareExchange(
+            expected: nil, desired: box, ordering: .acquiringAndReleasing)
+        if isFirst { return footer }
+        unsafe bytes.deallocate()
+        unsafe box.deinitialize(count: 1)
+        unsafe box.deallocate()
+        return unsafe first?.pointee.footer ?? footer
+    }
+
+    /// The footer, published by `load` unless somebody did it already. One thread at a time loads.
+    func get(_ load: () throws(CacheError) -> PackFooter) throws(CacheError) -> PackFooter {
         if let known { return known }
         isLoading.wait { isLoading -> Void? in
             if isLoading { return nil }
@@ -40,11 +52,7 @@ import System
             isLoading.wake()
         }
         if let known { return known }
-        let result = try unsafe load()
-        let box = UnsafeMutablePointer<Loaded>.allocate(capacity: 1)
-        unsafe box.initialize(to: Loaded(footer: result.footer, bytes: result.bytes))
-        unsafe loaded.store(box, ordering: .releasing)
-        return unsafe result.footer
+        return try load()
     }
 }
 
@@ -52,24 +60,8 @@ extension Container {
     /// The pack's footer: fetched once, verified, and kept on disk. Valid for the cache's life. May block for a
     /// read of the store.
     package func footer() throws(CacheError) -> PackFooter {
-        if let known = footerLoader.known { return known }
-        return try unsafe footerLoader.get { () throws(CacheError) in
-            // On the heap: a mapped one would raise SIGBUS when the disk fails, and cost a mapping each.
-            // 64 bytes a chunk; cache limits may later drop the footers of complete containers here.
-            let buffer = UnsafeMutableRawBufferPointer.allocate(
-                byteCount: Int(pack.footerLength), alignment: 64)
-            if let disk, disk.hasFooter, unsafe disk.readFooter(into: buffer),
-                let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
-            {
-                return unsafe (footer, buffer)
-            }
-            do throws(CacheError) {
-                return unsafe (try fetchFooter(into: buffer), buffer)
-            } catch {
-                unsafe buffer.deallocate()
-                throw error
-            }
-        }
+        if let local = localFooter() { return local }
+        return try footerLoader.get { () throws(CacheError) in try fetchFooter() }
     }
 
     /// Whether the footer is known and lists a chunk like this.
@@ -78,27 +70,67 @@ extension Container {
         return footer[chunk].describesSame(as: entry)
     }
 
-    /// The footer as far as this node has it, without asking the store, which is asked only while chunks are present:
-    /// a present chunk's place must never be taken from anybody else.
-    package func footerOfPresent() throws(CacheError) -> PackFooter? {
-        if let local = localFooter() { return local }
-        return presentCount > 0 ? try footer() : nil
-    }
-
-    /// The footer as far as this node has it, without asking the store.
-    func localFooter() -> PackFooter? {
+    /// The footer as far as this node has it. Never waits for the store.
+    package func localFooter() -> PackFooter? {
         if let known = footerLoader.known { return known }
         guard let disk, disk.hasFooter else { return nil }
-        return try? unsafe footerLoader.get { () throws(CacheError) in
-            let buffer = UnsafeMutableRawBufferPointer.allocate(
-                byteCount: Int(pack.footerLength), alignment: 64)
-            if unsafe disk.readFooter(into: buffer),
-                let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
-            {
-                return unsafe (footer, buffer)
+        // On the heap: a mapped one would raise SIGBUS when the disk fails, and cost a mapping each.
+        // 64 bytes a chunk; cache limits may later drop the footers of complete containers here.
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
+        if unsafe disk.readFooter(into: buffer),
+            let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)
+        {
+            return unsafe footerLoader.publish(footer, buffer)
+        }
+        unsafe buffer.deallocate()
+        return nil
+    }
+
+    /// Whether the whole pack costs little more to read than its footer.
+    var isSmall: Bool { pack.objectSize <= UInt64(max(0, context.options.smallPackBytes)) }
+
+    /// The footer, and the bytes of the whole pack if this call has read them to get it: only for packs that are small.
+    func footerOrWhole() throws(CacheError) -> (footer: PackFooter, whole: FetchedBytes?) {
+        if let local = localFooter() { return (local, nil) }
+        var whole: FetchedBytes?
+        let footer = try footerLoader.get { () throws(CacheError) in
+            guard isSmall, let origin else { return try fetchFooter() }
+            let bytes = FetchedBytes(count: Int(pack.objectSize))
+            context.counters.fetchRequests.count()
+            let outcome = Result { () throws(ObjectStoreError) in
+                try SlowWait.during { () throws(ObjectStoreError) in
+                    try unsafe origin.read(pack.key, from: 0, into: bytes.memory)
+                }
             }
+            // Damaged or cut short: what there is of it is found out part by part.
+            if case .failure(let error) = outcome {
+                if error.code == .truncated { return try fetchFooter() }
+                throw CacheError(error)
+            }
+            context.counters.fetchedBytes.count(unsafe bytes.memory.count)
+            let tail = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(pack.footerLength), alignment: 64)
+            unsafe tail.copyMemory(
+                from: UnsafeRawBufferPointer(
+                    rebasing: bytes.bytes[(bytes.bytes.count - Int(pack.footerLength))...]))
+            guard let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(tail), of: pack) else {
+                unsafe tail.deallocate()
+                return try fetchFooter()
+            }
+            unsafe disk?.persistFooter(UnsafeRawBufferPointer(tail), bitmap)
+            whole = bytes
+            return unsafe footerLoader.publish(footer, tail)
+        }
+        return (footer, whole)
+    }
+
+    private func fetchFooter() throws(CacheError) -> PackFooter {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
+        do throws(CacheError) {
+            return unsafe footerLoader.publish(try fetchFooter(into: buffer), buffer)
+        } catch {
             unsafe buffer.deallocate()
-            throw CacheError(.notFound, "the footer is not on this node", object: pack.key.text)
+            throw error
         }
     }
 
@@ -108,11 +140,14 @@ extension Container {
         }
         var attempt = 1
         while true {
-            do throws(ObjectStoreError) {
-                context.counters.fetchRequests.count()
-                try unsafe origin.read(
-                    pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
-            } catch { throw CacheError(error) }
+            context.counters.fetchRequests.count()
+            let outcome = Result { () throws(ObjectStoreError) in
+                try SlowWait.during { () throws(ObjectStoreError) in
+                    try unsafe origin.read(
+                        pack.key, from: pack.objectSize - UInt64(pack.footerLength), into: buffer)
+                }
+            }
+            if case .failure(let error) = outcome { throw CacheError(error) }
             context.counters.fetchedBytes.count(buffer.count)
             do throws(StoreError) {
                 let footer = try unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)

@@ -21,8 +21,12 @@ import System
     let bitmap: PresenceBitmap
     private let trustedCount: Atomic<Int>
     let footerLoader = FooterLoader()
+    /// Of a reference pack only.
+    let references: ReferenceState?
     /// Whether replies were made from the mapping since its pages were last dropped.
     let isTouched = Atomic(false)
+    /// Whether readers of present chunks tell the cache (`NodeCache.didRead`), which reads ahead of them.
+    let isObserved = Atomic(false)
     private let lent = Atomic<Int32>(-1)
     /// When a container that its disk refused may try again.
     private let retryTime: Atomic<UInt64>
@@ -56,6 +60,7 @@ import System
         }
         self.pack = pack
         self.context = context
+        references = pack.holdsReferences ? ReferenceState(context, pack) : nil
         unsafe bytes = UnsafeRawPointer(address)
         disk = opened?.disk
         bitmap = opened?.bitmap ?? PresenceBitmap(count: Int(pack.chunkCount))
@@ -159,9 +164,31 @@ import System
             context.noticeDiskTrouble(error)
             return false
         }
-        trust(chunk)
-        context.counters.filledBytes.count(plain.count)
+        didStore(chunk, bytes: plain.count)
         return true
+    }
+
+    /// What a chunk's bytes have to hash to; nil when nobody knows yet.
+    func expectedHash(_ chunk: Int, _ entry: ChunkEntry) -> ContentHash? {
+        guard entry.codec == .reference else { return entry.hash }
+        return entry.hash == .zero ? references?.hashes.known(chunk) : entry.hash
+    }
+
+    /// Whether the chunk's hash is known to later lives of the cache. Before its bit is set.
+    func keepHash(_ chunk: Int, _ entry: ChunkEntry, _ hash: ContentHash) -> Bool {
+        guard entry.codec == .reference, entry.hash == .zero else { return true }
+        return references?.hashes.record(chunk, hash) ?? false
+    }
+
+    /// Makes everything durable, hashes before the bits that lean on them.
+    func close() {
+        if references?.hashes.sync() ?? true { disk?.close(bitmap) }
+    }
+
+    /// Makes a chunk readable whose verified bytes were written.
+    func didStore(_ chunk: Int, bytes: Int) {
+        trust(chunk)
+        context.counters.filledBytes.count(bytes)
     }
 
     /// Makes a chunk readable whose bytes in the container are known to be right.

@@ -75,12 +75,36 @@ struct ContainerMap {
         checksum = unsafe start.littleEndian(Self.checksumOffset, as: UInt64.self)
     }
 
+    /// Whether the words of this map, which follow it in `bytes`, may be believed without hashing what they vouch for.
+    /// `bytes` holds at least `footerOffset` bytes.
+    func keepsTrust(_ bytes: UnsafeRawBufferPointer, _ context: CacheContext) -> Bool {
+        // A bit without a footer was set on a manifest's word for the chunk's place.
+        guard !context.options.distrust, hasFooter else { return false }
+        guard isClean else { return bootID == context.bootID }
+        let words = unsafe bytes[Self.headerLength..<Self.footerOffset(pack)]
+        return unsafe checksum(over: UnsafeRawBufferPointer(rebasing: words)) == checksum
+    }
+
     init(pack: PackReference, bootID: BootID, isClean: Bool, hasFooter: Bool) {
         self.pack = pack
         self.bootID = bootID
         self.isClean = isClean
         self.hasFooter = hasFooter
         checksum = 0
+    }
+}
+
+extension PresenceBitmap {
+    /// As a map file's words say; without trust when nobody vouches for them. `bytes` holds at least `footerOffset` bytes.
+    convenience init(_ bytes: UnsafeRawBufferPointer, of map: ContainerMap, keepsTrust: Bool) {
+        self.init(count: Int(map.pack.chunkCount))
+        guard let start = bytes.baseAddress else { return }
+        for index in 0..<pairCount {
+            let offset = ContainerMap.pairOffset(index)
+            unsafe load(
+                index, present: start.littleEndian(offset, as: UInt64.self),
+                trusted: keepsTrust ? start.littleEndian(offset + 8, as: UInt64.self) : 0)
+        }
     }
 }
 

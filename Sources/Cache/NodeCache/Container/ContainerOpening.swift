@@ -9,18 +9,19 @@ struct ContainerOpening {
 
     /// The files and what they vouch for. Throws when the disk does not give or take them.
     func open() throws(Errno) -> (disk: ContainerDisk, bitmap: PresenceBitmap) {
-        let bitmap = PresenceBitmap(count: Int(pack.chunkCount))
         if let data = try openData() {
-            if let map = try openMap(bitmap) {
-                return (disk(data, map.file, isClean: map.isClean, hasFooter: map.hasFooter), bitmap)
+            if let map = try openMap() {
+                return (disk(data, map.file, isClean: map.isClean, hasFooter: map.hasFooter), map.bitmap)
             }
-            return (disk(data, try makeMap(), isClean: false, hasFooter: false), bitmap)
+            return (disk(data, try makeMap(), isClean: false, hasFooter: false), emptyBitmap)
         }
         // Without its data a map is a lie, so it goes first.
         try remove(mapPath)
         let data = try makeData()
-        return (disk(data, try makeMap(), isClean: false, hasFooter: false), bitmap)
+        return (disk(data, try makeMap(), isClean: false, hasFooter: false), emptyBitmap)
     }
+
+    private var emptyBitmap: PresenceBitmap { PresenceBitmap(count: Int(pack.chunkCount)) }
 
     private var dataPath: ByteString { context.layout.data(pack.id) }
     private var mapPath: ByteString { context.layout.map(pack.id) }
@@ -70,10 +71,11 @@ struct ContainerOpening {
         let file: FileDescriptor
         let isClean: Bool
         let hasFooter: Bool
+        let bitmap: PresenceBitmap
     }
 
-    /// Fills `bitmap` from the map file. Nil when there is none that fits the pack.
-    private func openMap(_ bitmap: PresenceBitmap) throws(Errno) -> OpenMap? {
+    /// Nil when there is no map file that fits the pack.
+    private func openMap() throws(Errno) -> OpenMap? {
         guard let file = try openRegular(mapPath) else { return nil }
         let length = ContainerMap.footerOffset(pack)
         var bytes = [UInt8](repeating: 0, count: length)
@@ -84,27 +86,16 @@ struct ContainerOpening {
         guard case .success(length) = outcome,
             let header = unsafe bytes.withUnsafeBytes({ unsafe ContainerMap($0) }), header.pack == pack
         else { return nil }
-        let isWhole = unsafe bytes.withUnsafeBytes { bytes in
-            unsafe header.checksum(
-                over: UnsafeRawBufferPointer(rebasing: bytes[ContainerMap.headerLength...]))
-                == header.checksum
+        let (keepsTrust, bitmap) = unsafe bytes.withUnsafeBytes { bytes in
+            let keepsTrust = unsafe header.keepsTrust(bytes, context)
+            return unsafe (keepsTrust, PresenceBitmap(bytes, of: header, keepsTrust: keepsTrust))
         }
-        // A bit without a footer was set on a manifest's word for the chunk's place.
-        let keepsTrust =
-            !context.options.distrust && header.hasFooter
-            && (header.isClean ? isWhole : header.bootID == context.bootID)
-        unsafe bytes.withUnsafeBytes { bytes in
-            guard let start = bytes.baseAddress else { return }
-            for index in 0..<bitmap.pairCount {
-                let offset = ContainerMap.pairOffset(index)
-                unsafe bitmap.load(
-                    index, present: start.littleEndian(offset, as: UInt64.self),
-                    trusted: keepsTrust ? start.littleEndian(offset + 8, as: UInt64.self) : 0)
-            }
+        if keepsTrust {
+            return OpenMap(
+                file: file, isClean: header.isClean, hasFooter: header.hasFooter, bitmap: bitmap)
         }
-        if keepsTrust { return OpenMap(file: file, isClean: header.isClean, hasFooter: header.hasFooter) }
         try rewrite(file, header, bitmap)
-        return OpenMap(file: file, isClean: false, hasFooter: header.hasFooter)
+        return OpenMap(file: file, isClean: false, hasFooter: header.hasFooter, bitmap: bitmap)
     }
 
     /// Takes the trust out of the file too, so that it does not come back with the next life of this boot.

@@ -32,6 +32,45 @@ final class ContainerRegistry: Sendable {
         }
     }
 
+    /// The pack's container when it is open.
+    func find(_ pack: PackID) -> Container? {
+        entries.withLock { if case .open(let container) = $0[pack] { container } else { nil } }
+    }
+
+    /// Unlinks the files of a container that is not open; the bytes of their blocks.
+    func evict(_ pack: PackID) throws(CacheError) -> UInt64 {
+        let isFree = entries.withLock { entries in
+            guard entries[pack] == nil else { return false }
+            entries[pack] = .opening
+            return true
+        }
+        guard isFree else {
+            throw CacheError(
+                .inUse, "the container is open in this process", object: PackFormat.key(of: pack).text,
+                remedy: "Evict it when nothing reads it")
+        }
+        defer {
+            entries.withLock { $0[pack] = nil }
+            entries.wake()
+        }
+        var blocks: UInt64 = 0
+        // Without its data a map is a lie, so it goes first.
+        for path in [context.layout.map(pack), context.layout.data(pack)] {
+            do throws(Errno) {
+                let status = try context.files.status(of: path)
+                guard status.kind == .regular else { continue }
+                try context.files.unlink(path)
+                blocks &+= status.blocks
+            } catch .noEntry {
+            } catch {
+                throw CacheError(
+                    .inputOutput, "the container cannot be removed", object: PackFormat.key(of: pack).text,
+                    cause: error, remedy: "Look at the health of the cache's disk")
+            }
+        }
+        return blocks &* 512
+    }
+
     func container(for pack: PackReference, origin: (any ObjectStore)?) throws(CacheError) -> Container {
         let turn = entries.wait { entries -> Turn? in
             switch entries[pack.id] {

@@ -1,4 +1,5 @@
 import Glibc
+import ObjectStore
 import Synchronization
 import System
 
@@ -8,6 +9,8 @@ final class CacheContext: Sendable {
     let clock: any Clock
     let layout: CacheLayout
     let options: CacheOptions
+    /// Where reference packs find their objects.
+    let sources: any ObjectSources
     let bootID: BootID
     let counters: CacheCounters
     /// False when the directory can take no files (read-only, full): every read goes through to the store.
@@ -19,12 +22,14 @@ final class CacheContext: Sendable {
 
     init(
         files: any FileSystem, clock: any Clock, layout: CacheLayout, options: CacheOptions,
-        lock: consuming CacheLock?, counters: CacheCounters, notice: @escaping @Sendable (String) -> Void
+        sources: any ObjectSources, lock: consuming CacheLock?, counters: CacheCounters,
+        notice: @escaping @Sendable (String) -> Void
     ) {
         self.files = files
         self.clock = clock
         self.layout = layout
         self.options = options
+        self.sources = sources
         self.counters = counters
         self.notice = notice
         hasDisk = lock != nil

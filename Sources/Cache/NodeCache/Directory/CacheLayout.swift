@@ -10,6 +10,7 @@ import System
 /// statistics                    what the cache did so far, `key value` lines
 /// containers/<2 hex>/<id>.data  plain bytes of a pack's chunks, sparse
 /// containers/<2 hex>/<id>.map   which of them are there (ContainerMap)
+/// containers/<2 hex>/<id>.hashes what imported objects were found to hold (ReferenceHashes)
 /// manifests/<id>                decompressed manifest images (ManifestFile)
 /// aside/                        what stood in the place of a container and was no file
 /// ```
@@ -34,6 +35,9 @@ struct CacheLayout: Sendable {
     }
     func map(_ id: PackID) -> ByteString {
         containerFolder(id).appending(ByteString(id.description + ".map"))
+    }
+    func hashes(_ id: PackID) -> ByteString {
+        containerFolder(id).appending(ByteString(id.description + ".hashes"))
     }
     func manifest(_ id: ContentHash) -> ByteString { manifests.appending(ByteString(id.hex)) }
 

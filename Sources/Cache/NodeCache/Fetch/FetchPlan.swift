@@ -5,21 +5,29 @@ import DatasetStore
 struct FetchClaim {
     var chunk: Int
     var entry: ChunkEntry
+
+    /// Where its bytes lie in the pack, with the frame's header, or in the object that it refers to.
+    var place: Range<UInt64> { entry.codec == .reference ? entry.objectRange : entry.frame }
+
+    /// Bytes of its place.
+    var length: Int { headerLength + Int(entry.storedLength) }
+
+    /// Bytes before the payload.
+    var headerLength: Int { entry.codec == .reference ? 0 : PackFormat.frameHeaderLength }
+
+    /// What its frame has to begin with.
+    var header: FrameHeader {
+        FrameHeader(
+            index: UInt32(truncatingIfNeeded: chunk), storedLength: entry.storedLength,
+            plainLength: entry.plainLength, codec: entry.codec)
+    }
 }
 
-/// One ranged read of a pack.
+/// One ranged read of a pack, or of an object that a pack refers to.
 struct FetchRange {
-    /// Bytes of the store object.
+    /// Bytes of the store's object.
     var bytes: Range<UInt64>
     var claims: ArraySlice<FetchClaim>
-
-    var count: Int { Int(bytes.upperBound - bytes.lowerBound) }
-
-    /// Where a claim's frame lies in the range's bytes.
-    func place(of claim: FetchClaim) -> Range<Int> {
-        let start = Int(claim.entry.frame.lowerBound - bytes.lowerBound)
-        return start..<(start + Int(claim.entry.frame.upperBound - claim.entry.frame.lowerBound))
-    }
 }
 
 /// Joins chunks into ranged reads.
@@ -33,12 +41,13 @@ enum FetchPlan {
         for index in claims.indices {
             let entry = claims[index].entry
             if index > first {
-                let start = claims[first].entry.frame.lowerBound
-                let previousEnd = claims[index - 1].entry.frame.upperBound
+                let start = claims[first].place.lowerBound
+                let previousEnd = claims[index - 1].place.upperBound
+                let place = claims[index].place
                 let fits =
-                    entry.frame.lowerBound >= previousEnd
-                    && entry.frame.lowerBound - previousEnd <= UInt64(gap)
-                    && entry.frame.upperBound - start <= UInt64(limit)
+                    entry.object == claims[first].entry.object && place.lowerBound >= previousEnd
+                    && place.lowerBound - previousEnd <= UInt64(gap)
+                    && place.upperBound - start <= UInt64(limit)
                     && plain + UInt64(entry.plainLength) <= UInt64(limit) * 2
                 if !fits {
                     ranges.append(range(claims[first..<index]))
@@ -56,7 +65,7 @@ enum FetchPlan {
         guard let first = claims.first, let last = claims.last else {
             return FetchRange(bytes: 0..<0, claims: claims)
         }
-        return FetchRange(bytes: first.entry.frame.lowerBound..<last.entry.frame.upperBound, claims: claims)
+        return FetchRange(bytes: first.place.lowerBound..<last.place.upperBound, claims: claims)
     }
 }
 
@@ -68,16 +77,18 @@ extension ChunkEntry {
     /// checked here before its offsets are used.
     func fits(_ pack: PackReference) -> Bool {
         let frameEnd = pack.objectSize - UInt64(pack.footerLength)
+        let isStored = frameOffset <= frameEnd && UInt64(frameLength) <= frameEnd - frameOffset
         return plainLength > 0 && plainLength <= 4 << 20 && storedLength <= plainLength
-            && frameOffset <= frameEnd && UInt64(frameLength) <= frameEnd - frameOffset
+            && (codec == .reference) == pack.holdsReferences && (codec == .reference || isStored)
             && containerOffset <= pack.containerSize
             && UInt64(plainLength) <= pack.containerSize - containerOffset
             && (pack.layout == .file || containerOffset.isMultiple(of: PackFormat.slotAlignment))
     }
 
-    /// Equal but for the base, which only a footer has.
+    /// Equal but for what only a footer has: the base, and of a reference the object and perhaps the hash.
     func describesSame(as other: ChunkEntry) -> Bool {
-        hash == other.hash && frameOffset == other.frameOffset && containerOffset == other.containerOffset
+        (hash == other.hash || codec == .reference) && frameOffset == other.frameOffset
+            && containerOffset == other.containerOffset
             && storedLength == other.storedLength && plainLength == other.plainLength && codec == other.codec
     }
 }

@@ -7,7 +7,7 @@ import System
 @safe final class FetchRequest: @unchecked Sendable {
     // Sendable: each slot is written by the one thread that settles its chunk, before it counts `remaining`
     // down; whoever counts to zero reads them all.
-    let parts: [FetchPart]
+    let parts: [ResolvedPart]
     let entries: [ChunkEntry]
     /// Where each part's slots start.
     private let starts: [Int]
@@ -32,28 +32,19 @@ import System
 
     /// What became of a chunk.
     @safe enum Outcome {
-        /// It is in the container; its bytes are in memory too, for the length of the call.
-        case stored(UnsafeRawBufferPointer)
+        /// It is in the container; its bytes are in memory too, for the length of the call, unless they went by.
+        case stored(UnsafeRawBufferPointer?)
         /// The disk did not take it: its bytes are valid for the length of the call.
         case memory(UnsafeRawBufferPointer)
         case failed(CacheError)
     }
 
-    /// May read footers from the store.
-    convenience init(
-        _ parts: [FetchPart], completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
-    ) throws(CacheError) {
-        var entries: [ChunkEntry] = []
-        for part in parts { entries.append(contentsOf: try part.entries()) }
-        self.init(parts, entries: entries, keepsMemory: false, completion: completion)
-    }
-
     init(
-        _ parts: [FetchPart], entries: [ChunkEntry], keepsMemory: Bool,
+        _ parts: [ResolvedPart], keepsMemory: Bool = false,
         completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
+        entries = parts.flatMap(\.entries)
         self.parts = parts
-        self.entries = entries
         self.keepsMemory = keepsMemory
         self.completion = completion
         var starts: [Int] = []
@@ -95,7 +86,7 @@ import System
         }
         countDown {
             // Nobody else is left, so memory that is at hand will do: it saves the mapping's page faults.
-            if case .stored(let plain) = outcome, !keepsMemory {
+            if case .stored(let plain?) = outcome, !keepsMemory {
                 unsafe slots[slot] = unsafe .borrowed(plain)
             }
         }
@@ -111,10 +102,18 @@ import System
         }
     }
 
+    func chunks(part: Int) -> Range<Int> { parts.indices.contains(part) ? parts[part].chunks : 0..<0 }
+
+    func entry(part: Int, chunk: Int) -> ChunkEntry? { slot(part, chunk).map { entries[$0] } }
+
+    private func slot(_ part: Int, _ chunk: Int) -> Int? {
+        guard chunks(part: part).contains(chunk) else { return nil }
+        return starts[part] + chunk - parts[part].chunks.lowerBound
+    }
+
     func bytes(part: Int, chunk: Int) -> UnsafeRawBufferPointer {
         let nothing = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-        guard parts.indices.contains(part), parts[part].chunks.contains(chunk) else { return unsafe nothing }
-        let slot = starts[part] + chunk - parts[part].chunks.lowerBound
+        guard let slot = slot(part, chunk) else { return unsafe nothing }
         switch unsafe slots[slot] {
         case .waiting, .failed: return unsafe nothing
         case .container:

@@ -1,123 +1,223 @@
 import DatasetStore
 import System
 
-/// Chunks of one container that a thread has undertaken to make present.
-struct FetchJob {
-    var container: Container
-    var claims: [FetchClaim]
-    /// Stored bytes to read ahead, and the chunk that follows the claims.
-    var ahead: Int
-    var end: Int
-}
-
-/// Decides which thread fetches what: a thin shell around FetchTable, with threads and a queue.
+/// Decides which thread fetches what: a thin shell around FetchTable, FetchQueue and Readahead, with threads.
 ///
-/// Its lock is taken on misses only and never held across I/O.
+/// Its lock is taken on misses, and on hits while a container is read ahead of; never held across I/O.
+///
+/// Nobody waits for ever: a chunk is in flight only once a thread works on it that has its bytes of the budget, and such
+/// a thread waits for nothing but the store, and for bases, which need no bases themselves and which every thread fetches
+/// before it waits.
 final class FetchScheduler: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
     let pool = FetchBufferPool()
-    private let state: Monitor<State>
+    private let state: Monitor<FetchState>
 
     struct Waiter {
         var request: FetchRequest
         var slot: Int
     }
 
-    fileprivate struct State: ~Copyable {
-        var table = FetchTable<Waiter>()
-        var streams: [ObjectIdentifier: ReadaheadStreams] = [:]
-        /// Requests and not claims: a chunk is in flight only once a thread works on it, so that nobody ever
-        /// waits for a chunk whose leader waits for a thread.
-        var queue: [FetchRequest] = []
-        /// Calls that run their jobs themselves now.
-        var inline = 0
-        var threads = 0
-        var isClosed = false
+    /// What a thread can do.
+    enum Work {
+        /// Parts of which something has to be asked of the store first.
+        case call(FetchCall)
+        case request(FetchRequest)
+        case speculation(Speculation)
+        case ahead(Container, Range<Int>, isFilling: Bool)
+    }
+    typealias Queue = FetchQueue<Work, ObjectIdentifier>
+
+    struct FetchCall {
+        var parts: [FetchPart]
+        var completion: @Sendable (Result<FetchedParts, CacheError>) -> Void
     }
 
     private enum Admission {
         case closed
         case nothing
         case queued
-        case inline([FetchJob])
+        case inline([FetchJob], Queue.Entry)
     }
 
-    /// Starts the fetch threads. With none to be had, everything runs on the callers' threads.
+    /// Idle threads end after this many nanoseconds.
+    private static let idleTime: UInt64 = 3_000_000_000
+    /// The largest request that its caller's thread runs itself, in stored bytes.
+    private static let inlineBytes = 1 << 20
+
     init(_ context: CacheContext, _ registry: ContainerRegistry) {
         self.context = context
         self.registry = registry
-        state = Monitor(State())
-        for index in 0..<max(1, context.options.fetchThreads) {
-            state.withLock { $0.threads += 1 }
-            do throws(Errno) {
-                let thread = try Thread(name: "kaml-fetch-\(index)") { [self] in
-                    // libcrypto and zstd are content with the default stack; a completion is the caller's code.
-                    work()
-                }
-                thread.detach()
-            } catch {
-                state.withLock { $0.threads -= 1 }
-                context.notice(
-                    once: "threads", "no thread for fetching: \(error). Reads that miss take longer")
+        let threads = max(1, context.options.fetchThreads)
+        // Threads that nothing read ahead may have, so that readers find one.
+        let limits = Queue.Limits(ahead: max(1, threads / 4 * 3), perKey: max(1, threads / 2))
+        state = Monitor(
+            FetchState(
+                queue: FetchQueue(
+                    budget: ByteBudget(limit: context.options.maximumInFlightBytes), limits: limits)))
+    }
+
+    /// Largest ranged read.
+    var rangeLimit: Int { max(4096, context.options.maximumRangeBytes) }
+
+    /// Plain bytes of bases that one job may need at a time.
+    var baseLimit: Int { 8 << 20 }
+
+    // MARK: - What is asked
+
+    func submit(
+        _ parts: [FetchPart], _ completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
+    ) {
+        var resolved: [ResolvedPart] = []
+        do throws(CacheError) {
+            for part in parts {
+                guard let known = try part.resolveLocally() else { break }
+                resolved.append(known)
             }
+        } catch { return completion(.failure(error)) }
+        guard resolved.count == parts.count else {
+            let call = FetchCall(parts: parts, completion: completion)
+            return add(.call(call), parts.first?.container, charge: FetchCharge.unresolved(parts))
         }
+        submit(FetchRequest(resolved, completion: completion))
     }
 
-    /// Largest ranged read: every job that can run at once must find room for its range, and for the one of
-    /// its bases, in the bytes that may be in flight.
-    var rangeLimit: Int {
-        let jobs = max(1, context.options.fetchThreads) + context.options.inlineFetches
-        return max(
-            1 << 20, min(context.options.maximumRangeBytes, context.options.maximumInFlightBytes / (2 * jobs))
-        )
-    }
-
-    func submit(_ request: FetchRequest) {
+    private func submit(_ request: FetchRequest) {
+        guard let container = request.parts.first?.container else { return request.arm() }
+        let entry = Queue.Entry(
+            item: .request(request), key: ObjectIdentifier(container), charge: FetchCharge.of(request),
+            kind: .reader)
+        var orders: [Order] = []
+        let isLone =
+            request.parts.count == 1 && request.entries.reduce(0) { $0 + $1.frameLength } <= Self.inlineBytes
         let admission = state.withLock { state -> Admission in
             if state.isClosed { return .closed }
-            let hasWork = state.hasWork(request)
-            if !hasWork || state.inline < context.options.inlineFetches || state.threads == 0 {
-                let jobs = state.claim(request, readahead: rangeLimit)
-                if jobs.isEmpty { return .nothing }
-                state.inline += 1
-                return .inline(jobs)
+            orders = state.note(request)
+            if !state.hasWork(request) {
+                _ = state.claim(request)
+                return .nothing
             }
-            state.queue.append(request)
+            if isLone, state.inline < context.options.inlineFetches, state.queue.startNow(entry) {
+                state.inline += 1
+                return .inline(state.claim(request), entry)
+            }
+            state.queue.add(entry)
             return .queued
         }
+        read(ahead: orders)
         switch admission {
-        case .closed:
-            for slot in request.entries.indices {
-                request.expect()
-                request.settle(slot, .failed(CacheError(.closed, "the cache was closed")))
-            }
-            request.arm()
+        case .closed: fail(request, CacheError(.closed, "the cache was closed"))
         case .nothing: request.arm()
-        case .queued: state.wake()
-        case .inline(let jobs):
+        case .queued: summon()
+        case .inline(let jobs, let entry):
             request.arm()
             FetchRun.run(jobs, self)
-            if state.withLock({ state in
+            state.withLock { state in
                 state.inline -= 1
-                return state.isClosed
-            }) {
-                state.wake()
+                state.queue.finished(entry)
             }
+            state.wake()
+            summon()
         }
     }
+
+    private func add(_ work: Work, _ container: Container?, charge: Int) {
+        guard let container else { return }
+        let isClosed = state.withLock { state in
+            if state.isClosed { return true }
+            state.queue.add(
+                .init(item: work, key: ObjectIdentifier(container), charge: charge, kind: .reader))
+            return false
+        }
+        if isClosed {
+            if case .call(let call) = work {
+                call.completion(.failure(CacheError(.closed, "the cache was closed")))
+            }
+            return
+        }
+        summon()
+    }
+
+    private func fail(_ request: FetchRequest, _ error: CacheError) {
+        for slot in request.entries.indices {
+            request.expect()
+            request.settle(slot, .failed(error))
+        }
+        request.arm()
+    }
+
+    /// A reader had these chunks at hand, in a container that is read ahead of.
+    func didRead(_ container: Container, _ chunks: Range<Int>) {
+        let orders = state.withLock { $0.note(container, chunks, isMiss: false) }
+        read(ahead: orders)
+    }
+
+    // MARK: - Reading ahead
+
+    struct Order {
+        var container: Container
+        var chunks: Range<Int>
+        var isFilling: Bool
+    }
+
+    private func read(ahead orders: [Order]) {
+        if orders.isEmpty { return }
+        let entries = orders.map { order in
+            Queue.Entry(
+                item: .ahead(order.container, order.chunks, isFilling: order.isFilling),
+                key: ObjectIdentifier(order.container),
+                charge: FetchCharge.ahead(order.container, order.chunks),
+                kind: order.isFilling ? .filling : .ahead)
+        }
+        state.withLock { state in
+            guard !state.isClosed else { return }
+            for entry in entries { state.queue.add(entry) }
+        }
+        summon()
+    }
+
+    /// Enters the missing chunks of a run that nobody fetches; the caller fetches them.
+    func claimAhead(_ container: Container, _ chunks: Range<Int>, limit: Int) -> [FetchClaim] {
+        guard let footer = container.footerLoader.known else { return [] }
+        return state.withLock { state in
+            var claims: [FetchClaim] = []
+            let id = ObjectIdentifier(container)
+            for chunk in chunks.clamped(to: 0..<footer.chunkCount) where claims.count < limit {
+                if container.bitmap.isPresent(chunk) { continue }
+                if state.table.requestAhead(.init(container: id, chunk: chunk)) {
+                    claims.append(FetchClaim(chunk: chunk, entry: footer[chunk]))
+                }
+            }
+            return claims
+        }
+    }
+
+    /// Adds to a reader's claims the missing chunks between them, which come with the range anyway when they are small.
+    func fillGaps(of claims: [FetchClaim], _ container: Container, _ footer: PackFooter) -> [FetchClaim] {
+        var all = claims
+        for (left, right) in zip(claims, claims.dropFirst()) where right.chunk > left.chunk + 1 {
+            guard right.entry.frameOffset >= left.entry.frame.upperBound,
+                right.entry.frameOffset - left.entry.frame.upperBound <= UInt64(context.options.gapTolerance)
+            else { continue }
+            all += claimAhead(container, (left.chunk + 1)..<right.chunk, limit: .max)
+        }
+        return all.sorted { $0.chunk < $1.chunk }
+    }
+
+    // MARK: - For the jobs
 
     /// Fetches bases of prefix frames on this thread, which holds a job already. Blocks until they are there.
     ///
     /// Cannot deadlock: it waits for plain frames only, and every thread is done with all plain frames that it
     /// undertook before it comes here.
-    func fetchBases(_ parts: [FetchPart], _ entries: [ChunkEntry]) -> FetchRequest {
+    func fetchBases(_ parts: [ResolvedPart]) -> FetchRequest {
         let isDone = Monitor(false)
-        let request = FetchRequest(parts, entries: entries, keepsMemory: true) { _ in
+        let request = FetchRequest(parts, keepsMemory: true) { _ in
             isDone.withLock { $0 = true }
             isDone.wake()
         }
-        let jobs = state.withLock { $0.claim(request, readahead: 0) }
+        let jobs = state.withLock { $0.claim(request) }
         request.arm()
         FetchRun.run(jobs, self)
         isDone.wait { $0 ? () : nil }
@@ -130,10 +230,161 @@ final class FetchScheduler: Sendable {
         for waiter in state.withLock({ $0.table.finish(key) }) { waiter.request.settle(waiter.slot, outcome) }
     }
 
-    /// Adds to a job the missing chunks that lie between its own and those it should read ahead.
-    func extend(_ job: FetchJob, _ footer: PackFooter) -> [FetchClaim] {
-        state.withLock { $0.extend(job, footer, gap: context.options.gapTolerance, limit: rangeLimit) }
+    /// Gives everybody who waits for a chunk its bytes, while its fetch goes on.
+    func answer(_ container: Container, _ chunk: Int, _ plain: UnsafeRawBufferPointer) {
+        let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
+        for waiter in state.withLock({ $0.table.takeWaiters(key) }) {
+            unsafe waiter.request.settle(waiter.slot, .memory(plain))
+        }
     }
+
+    var isStopping: Bool { state.withLock { $0.isClosed } }
+
+    // MARK: - Threads
+
+    /// Sees to it that threads take what may run: wakes idle ones, and starts new ones up to the limit.
+    /// `besides` counts the callers that will look for themselves.
+    private func summon(besides: Int = 0) {
+        let limit = max(1, context.options.fetchThreads)
+        let (woken, started) = state.withLock { state -> ([Parker], Int) in
+            let ready = state.queue.ready - besides
+            guard ready > 0 else { return ([], 0) }
+            let woken = (0..<min(ready, state.idle.count)).compactMap { _ in state.idle.popLast() }
+            let started = max(0, min(ready - woken.count, limit - state.threads))
+            state.threads += started
+            return (woken, started)
+        }
+        for parker in woken { parker.unpark() }
+        for _ in 0..<started { start() }
+    }
+
+    private func start() {
+        do throws(Errno) {
+            // libcrypto and zstd are content with the default stack; a completion is the caller's code.
+            try Thread(name: "kaml-fetch") { [self] in work() }.detach()
+        } catch {
+            context.notice(
+                once: "threads", "no thread for fetching: \(error). Reads that miss take longer")
+            let isLast = state.withLock { state in
+                state.threads -= 1
+                return state.threads == 0
+            }
+            state.wake()
+            // Nobody else would do it.
+            if isLast { while let entry = state.withLock({ $0.queue.next() }) { perform(entry) } }
+        }
+    }
+
+    private enum Step {
+        case run(Queue.Entry)
+        case idle
+        case end
+    }
+
+    private func work() {
+        let parker = Parker()
+        while true {
+            let step = state.withLock { state -> Step in
+                if let entry = state.queue.next() { return .run(entry) }
+                if state.isClosed, state.queue.waiting == 0 {
+                    state.threads -= 1
+                    return .end
+                }
+                state.idle.append(parker)
+                return .idle
+            }
+            switch step {
+            case .run(let entry): perform(entry)
+            case .idle:
+                if parker.park(nanoseconds: Self.idleTime) { continue }
+                let leaves = state.withLock { state in
+                    guard let index = state.idle.firstIndex(where: { $0 === parker }) else { return false }
+                    state.idle.remove(at: index)
+                    state.threads -= 1
+                    pool.trim(to: state.threads + context.options.inlineFetches)
+                    return true
+                }
+                if leaves { return state.wake() }
+            case .end: return state.wake()
+            }
+        }
+    }
+
+    private func perform(_ entry: Queue.Entry) {
+        switch entry.item {
+        case .call(let call): run(call)
+        case .request(let request): run(request, nil)
+        case .speculation(let speculation): speculation.run()
+        case .ahead(let container, let chunks, let isFilling): runAhead(container, chunks, isFilling)
+        }
+        let wakes = state.withLock { state in
+            state.queue.finished(entry)
+            return state.isClosed
+        }
+        if wakes { state.wake() }
+        // More than one may have become possible.
+        summon(besides: 1)
+    }
+
+    private func run(_ request: FetchRequest, _ speculation: Speculation?) {
+        var jobs = state.withLock { $0.claim(request) }
+        if let speculation {
+            for index in jobs.indices where jobs[index].container === speculation.container {
+                jobs[index].speculation = speculation
+            }
+        }
+        request.arm()
+        FetchRun.run(jobs, self)
+    }
+
+    private func run(_ call: FetchCall) {
+        var resolved: [ResolvedPart] = []
+        var speculation: Speculation?
+        do throws(CacheError) {
+            for part in call.parts {
+                if speculation == nil, part.container.localFooter() == nil {
+                    speculation = try prepare(part)
+                }
+                resolved.append(try part.resolve())
+            }
+        } catch {
+            _ = speculation?.take()
+            return call.completion(.failure(error))
+        }
+        let request = FetchRequest(resolved, completion: call.completion)
+        read(ahead: state.withLock { $0.note(request) })
+        run(request, speculation)
+        _ = speculation?.take()
+    }
+
+    /// Gets more than the footer of a pack that is not known yet with the request for it, or beside it.
+    private func prepare(_ part: FetchPart) throws(CacheError) -> Speculation? {
+        let container = part.container
+        if container.isSmall && !container.pack.holdsReferences {
+            if let whole = try container.footerOrWhole().whole {
+                pool.with { buffers in
+                    var waiting: [PrefixFrame] = []
+                    FetchRun(self, container).take(whole, [], buffers, &waiting)
+                    PrefixFrame.finish(waiting, self, buffers)
+                }
+            }
+            return nil
+        }
+        guard case .bytes(let bytes) = part.wanted,
+            let speculation = Speculation(container, bytes: bytes)
+        else { return nil }
+        add(.speculation(speculation), container, charge: speculation.range.count)
+        return speculation
+    }
+
+    private func runAhead(_ container: Container, _ chunks: Range<Int>, _ isFilling: Bool) {
+        guard container.hasDisk, !isStopping else { return }
+        let claims = claimAhead(container, chunks, limit: .max)
+        if claims.isEmpty { return }
+        FetchRun.run([FetchJob(container: container, claims: claims, isAhead: true)], self)
+    }
+
+    // MARK: - The end
 
     /// Lets running and queued jobs end and the threads with them. Must not be called from a completion.
     func close() {
@@ -143,119 +394,23 @@ final class FetchScheduler: Sendable {
 
     /// Takes no further fetches; does not wait.
     func stop() {
-        state.withLock { $0.isClosed = true }
+        let idle = state.withLock { state in
+            state.isClosed = true
+            state.queue.dropAhead()
+            defer { state.idle = [] }
+            return state.idle
+        }
+        for parker in idle { parker.unpark() }
         state.wake()
     }
 
-    private func work() {
-        while true {
-            let work = state.wait { state -> (FetchRequest, [FetchJob])?? in
-                if !state.queue.isEmpty {
-                    let request = state.queue.removeFirst()
-                    return .some((request, state.claim(request, readahead: rangeLimit)))
-                }
-                if state.isClosed {
-                    state.threads -= 1
-                    return .some(nil)
-                }
-                return nil
-            }
-            guard let (request, jobs) = work else { break }
-            request.arm()
-            FetchRun.run(jobs, self)
-        }
-        state.wake()
-    }
-}
-
-extension FetchScheduler.State {
-    /// Whether a request needs a chunk that nobody fetches yet.
-    fileprivate func hasWork(_ request: FetchRequest) -> Bool {
-        request.parts.contains { part in
-            let id = ObjectIdentifier(part.container)
-            return part.chunks.contains { chunk in
-                !part.container.isPresent(chunk) && !table.isInFlight(.init(container: id, chunk: chunk))
-            }
+    /// Waits until nothing runs and nothing waits: for tests.
+    func waitUntilIdle() {
+        while state.withLock({ $0.queue.waiting > 0 || $0.queue.isRunning }) {
+            Parker().park(nanoseconds: 500_000)
         }
     }
 
-    /// Enters a request's missing chunks; returns jobs for those that nobody fetches yet.
-    fileprivate mutating func claim(_ request: FetchRequest, readahead limit: Int) -> [FetchJob] {
-        var jobs: [FetchJob] = []
-        var slot = 0
-        for part in request.parts {
-            let id = ObjectIdentifier(part.container)
-            var claims: [FetchClaim] = []
-            for chunk in part.chunks {
-                // Looked at under the lock: a leader sets the bit before it leaves the table. A hint that the footer
-                // does not confirm goes on to the job, which fails it.
-                if part.container.isPresent(chunk),
-                    part.hint == nil || part.container.lists(chunk, request.entries[slot])
-                {
-                    request.settleReady(slot)
-                } else {
-                    request.expect()
-                    let waiter = FetchScheduler.Waiter(request: request, slot: slot)
-                    if table.request(.init(container: id, chunk: chunk), waiter) == .start {
-                        claims.append(FetchClaim(chunk: chunk, entry: request.entries[slot]))
-                    }
-                }
-                slot += 1
-            }
-            guard let first = claims.first, let last = claims.last else { continue }
-            let end = last.chunk + 1
-            let bytes = claims.reduce(0) { $0 + $1.entry.frameLength }
-            let ahead =
-                limit == 0 || !part.container.hasDisk
-                ? 0
-                : streams[id, default: ReadaheadStreams()].miss(
-                    first.chunk..<end, bytes: bytes, limit: limit - bytes)
-            if let index = jobs.firstIndex(where: { $0.container === part.container }) {
-                jobs[index].claims.append(contentsOf: claims)
-                jobs[index].ahead = max(jobs[index].ahead, ahead)
-                jobs[index].end = max(jobs[index].end, end)
-            } else {
-                jobs.append(FetchJob(container: part.container, claims: claims, ahead: ahead, end: end))
-            }
-        }
-        return jobs
-    }
-
-    fileprivate mutating func extend(
-        _ job: FetchJob, _ footer: PackFooter, gap: Int, limit: Int
-    ) -> [FetchClaim] {
-        let id = ObjectIdentifier(job.container)
-        var claims = job.claims.sorted { $0.chunk < $1.chunk }
-        func isMissing(_ chunk: Int) -> Bool { !job.container.bitmap.isPresent(chunk) }
-        // Bytes between two claims come with the range anyway when they are few.
-        for (left, right) in zip(claims, claims.dropFirst()) where right.chunk > left.chunk + 1 {
-            guard right.entry.frameOffset >= left.entry.frame.upperBound,
-                right.entry.frameOffset - left.entry.frame.upperBound <= UInt64(gap)
-            else { continue }
-            for chunk in (left.chunk + 1)..<right.chunk
-            where isMissing(chunk) && table.requestAhead(.init(container: id, chunk: chunk)) {
-                claims.append(FetchClaim(chunk: chunk, entry: footer[chunk]))
-            }
-        }
-        var ahead = job.ahead
-        var skipped = 0
-        var chunk = job.end
-        var end = job.end
-        while chunk < footer.chunkCount, ahead > 0, skipped <= gap {
-            let entry = footer[chunk]
-            if isMissing(chunk), !table.isInFlight(.init(container: id, chunk: chunk)) {
-                if entry.frameLength > ahead { break }
-                _ = table.requestAhead(.init(container: id, chunk: chunk))
-                claims.append(FetchClaim(chunk: chunk, entry: entry))
-                ahead -= entry.frameLength
-                skipped = 0
-                end = chunk + 1
-            } else {
-                skipped += entry.frameLength
-            }
-            chunk += 1
-        }
-        streams[id]?.extended(from: job.end, to: end)
-        return claims.sorted { $0.chunk < $1.chunk }
-    }
+    /// The most that all fetches together held in memory, as it was counted before and as it was in buffers.
+    var peaks: (budget: Int, buffers: Int) { (state.withLock { $0.queue.budget.peak }, pool.meter.peak) }
 }

@@ -35,6 +35,13 @@ struct FetchTable<Waiter>: ~Copyable {
         return true
     }
 
+    /// Those who wait now, in the order they came: the leader answers them before it is done.
+    mutating func takeWaiters(_ key: Key) -> [Waiter] {
+        guard let waiters = inFlight[key] else { return [] }
+        inFlight[key] = []
+        return waiters
+    }
+
     /// The leader is done, for better or worse. Those to tell, in the order they came.
     mutating func finish(_ key: Key) -> [Waiter] {
         guard let waiters = inFlight.removeValue(forKey: key) else {

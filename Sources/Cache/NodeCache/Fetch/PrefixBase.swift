@@ -9,17 +9,23 @@ struct PrefixBase {
     let chunk: Int
     let entry: ChunkEntry
 
-    /// Finds it through the footer of the frame's pack. Opens the base's container and may read its footer.
-    init(of claim: FetchClaim, in container: Container, _ registry: ContainerRegistry) throws(CacheError) {
+    /// Finds it through the footer of the frame's pack. Opens the base's container and may read its footer, unless
+    /// `isLocal`, when it throws `notFound` instead.
+    init(
+        of claim: FetchClaim, in container: Container, _ registry: ContainerRegistry, isLocal: Bool = false
+    ) throws(CacheError) {
         func damaged(_ what: String) -> CacheError {
             CacheError(
                 .damaged, "the base of a chunk of the pack \(what)", object: container.pack.key.text,
                 chunk: claim.chunk, remedy: "Run `kaml check`")
         }
         guard let base = claim.entry.base else { throw damaged("is not named") }
-        guard let pack = try container.footer().basePack(base.pack) else { throw damaged("is out of range") }
+        let own = isLocal ? container.localFooter() : try container.footer()
+        guard let own else { throw CacheError(.notFound, "the footer is not on this node") }
+        guard let pack = own.basePack(base.pack) else { throw damaged("is out of range") }
         self.container = try registry.container(for: pack, origin: container.origin)
-        let footer = try self.container.footer()
+        let footer = isLocal ? self.container.localFooter() : try self.container.footer()
+        guard let footer else { throw CacheError(.notFound, "the footer is not on this node") }
         guard let chunk = Int(exactly: base.chunk), chunk < footer.chunkCount else {
             throw damaged("is out of range")
         }

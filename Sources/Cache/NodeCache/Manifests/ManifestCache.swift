@@ -44,7 +44,7 @@ struct ManifestCache: ManifestSource {
         defer {
             context.counters.manifestBytes.count(Int(truncatingIfNeeded: counted.counts.bytesRead &- before))
         }
-        return try body()
+        return try SlowWait.during(body)
     }
 
     /// The image out of a new file; nil, and the caller keeps it on the heap, when the disk does not take it.

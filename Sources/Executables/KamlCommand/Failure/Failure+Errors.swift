@@ -2,6 +2,7 @@ package import DatasetStore
 package import FuseSession
 package import NodeCache
 package import ObjectStore
+import Stores
 package import System
 
 extension ExitStatus {
@@ -50,6 +51,7 @@ extension Failure {
         case let error as CacheError: self.init(error)
         case let error as ObjectStoreError: self.init(error)
         case let error as ObjectStoreURLError: self.init(.usage, "\(error)")
+        case let error as StoreOpeningError: self.init(.usage, "\(error)")
         case let error as Errno: self.init(ExitStatus(error), "\(error)")
         default: self.init(.failure, "\(error)")
         }
@@ -80,6 +82,8 @@ extension Failure {
     package init(opening error: StoreError, at place: ObjectStoreURL) {
         self.init(error)
         guard error.code == .unavailable else { return }
+        // A bucket's own words say what to do.
+        guard case .directory = place else { return }
         hint = "check the path, and that its disk is mounted; `kaml store init` makes a new store"
         switch place {
         case .directory(let path):
@@ -98,6 +102,7 @@ extension Failure {
                 hint = "check the path; `kaml store init --store \(path)` makes a new store"
                 if isThere { hint = "a store is a directory: check the path" }
             }
+        case .bucket: break
         }
     }
 

@@ -11,10 +11,10 @@ package enum StorePlace {
         guard let text = option ?? environment(variable) else {
             throw Failure(
                 .usage, "no store is named",
-                hint: "give --store file:///path/of/the/store, or set \(variable)")
+                hint: "give --store file:///path/of/the/store or s3://bucket/prefix, or set \(variable)")
         }
         do { return try ObjectStoreURL(text) } catch {
-            throw Failure(.usage, "\(error)", hint: "a store is file:///path, or a path")
+            throw Failure(.usage, "\(error)", hint: "a store is file:///path, a path, or s3://bucket/prefix")
         }
     }
 

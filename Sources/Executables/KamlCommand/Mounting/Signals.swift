@@ -30,3 +30,8 @@ package enum EndSignals {
         return unsafe body(&set)
     }
 }
+
+extension EndSignals {
+    /// Ends the process without tidying up.
+    package static func endNow(_ code: Int32) -> Never { _exit(code) }
+}

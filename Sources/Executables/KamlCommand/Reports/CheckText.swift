@@ -23,6 +23,7 @@ package struct CheckText: Report {
                 "shards": .count(report.shards), "entries": .unsigned(report.entries),
                 "packs": .count(report.packs),
                 "chunks": .unsigned(report.chunks), "dataBytes": .unsigned(report.dataBytes),
+                "referencedBytes": .unsigned(report.referencedBytes),
             ],
             "damages": .list(report.damages.map(Self.value)),
             "unreferenced": [
@@ -92,10 +93,15 @@ package struct CheckText: Report {
             "\(CountText.of(UInt64(report.shards), "manifest shard")), \(CountText.of(report.entries, "entry", "entries")), "
         looked += "\(CountText.of(UInt64(report.packs), "pack")), \(CountText.of(report.chunks, "chunk"))"
         if report.dataBytes > 0 { looked += ", \(BytesText.of(report.dataBytes)) read and hashed" }
+        if report.referencedBytes > 0 {
+            looked += ", \(BytesText.of(report.referencedBytes)) of imported objects read"
+        }
         let verdict =
             report.isSound
             ? "no damage found" : "\(CountText.of(UInt64(report.damages.count), "damaged object"))"
-        let data = report.isSound && report.dataBytes == 0 ? " (--read-data also reads the files' bytes)" : ""
+        let data =
+            report.isSound && report.dataBytes + report.referencedBytes == 0
+            ? " (--read-data also reads the files' bytes)" : ""
         return "\(verdict)\(data)\nchecked in \(DurationText.of(seconds)): \(looked)\n"
     }
 

@@ -14,9 +14,10 @@ extension ManifestEntry {
         }
     }
 
-    /// The hash over the contents, of a file with bytes.
+    /// The hash over the contents, of a file with bytes. An imported object's contents are not known.
     var contentHash: ContentHash? {
-        switch contents {
+        if isReference { return nil }
+        return switch contents {
         case .chunk(let file): file.entry.hash
         case .extents(let hash, _): hash
         case .directory, .empty, .symlink, .hardLink: nil
@@ -125,9 +126,10 @@ package struct StatReport: Report {
             object["holeBytes"] = .unsigned(holes)
             object["packs"] = .list(shares.map(Self.value))
         }
-        if !entry.attributes.isEmpty {
+        let attributes = entry.attributes.filter { !$0.isReserved }
+        if !attributes.isEmpty {
             object["attributes"] = .list(
-                entry.attributes.map { attribute in
+                attributes.map { attribute in
                     var fields = OutputObject()
                     fields.set("name", attribute.name)
                     fields.set("value", ByteString(attribute.value))
@@ -165,7 +167,7 @@ package struct StatReport: Report {
         if entry.linkCount > 1 { facts.add("links", "\(entry.linkCount)") }
         if let hash = entry.contentHash { facts.add("hash", hash.hex) }
         if holes > 0 { facts.add("holes", BytesText.of(holes)) }
-        for attribute in entry.attributes {
+        for attribute in entry.attributes where !attribute.isReserved {
             facts.add("attribute", "\(attribute.name) = \(ByteString(attribute.value))")
         }
         for share in shares {

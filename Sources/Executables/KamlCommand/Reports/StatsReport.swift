@@ -37,6 +37,8 @@ package struct StatsReport: Report {
             "packBytes": .unsigned(totals.packBytes), "packs": .count(totals.packs),
             "chunks": .unsigned(totals.chunks), "prefixFrames": .unsigned(totals.prefixFrames),
             "plainFrames": .unsigned(totals.plainFrames),
+            "referencedBytes": .unsigned(totals.referencedBytes),
+            "referencePacks": .count(totals.referencePacks),
         ])
         object["dedupRatio"] = .ratio(totals.dedupRatio)
         object["compressionRatio"] = .ratio(totals.compressionRatio)
@@ -52,6 +54,10 @@ package struct StatsReport: Report {
         facts.add(
             "unique",
             "\(BytesText.of(total.uniqueBytes))\(Self.times(total.dedupRatio, "smaller by deduplication"))")
+        if total.referencedBytes > 0 {
+            facts.add(
+                "imported", "\(BytesText.of(total.referencedBytes)) in objects that stay where they are")
+        }
         facts.add(
             "packs",
             "\(BytesText.of(total.packBytes))\(Self.times(total.compressionRatio, "smaller by compression"))")

@@ -70,7 +70,8 @@ struct CheckCommand: AnsweringCommand {
         let counter = WorkCounter()
         let clock = HostClock()
         let start = clock.monotonicNanoseconds()
-        let check = StoreCheck(store.objects, options: options, progress: counter)
+        let check = StoreCheck(
+            store.objects, sources: store.sources, options: options, progress: counter)
         let report = try withProgress(counter, noun: "objects") { try check.run() }
         answer(
             CheckText(

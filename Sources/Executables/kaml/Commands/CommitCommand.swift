@@ -84,6 +84,7 @@ struct CommitCommand: AnsweringCommand {
             if CanonicalPath.contains(path, source) {
                 throw Failure(.usage, "the directory \(source) lies in the store \(path)", hint: hint)
             }
+        case .bucket: break
         }
     }
 

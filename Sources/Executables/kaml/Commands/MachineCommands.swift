@@ -3,6 +3,7 @@ import DatasetStore
 import KamlCommand
 import NodeCache
 import ObjectStore
+import Stores
 import System
 
 /// `kaml stats`.
@@ -57,8 +58,8 @@ struct DoctorCommand: AnsweringCommand {
 
     func run() throws {
         let facts = HostFacts.gather(cacheDirectory: try CachePlace.directory(cacheDir))
-        let url = (try? StorePlace.url(store.url)).map { place in { place.open() } }
-        let diagnosis = Diagnosis(facts.judge() + StoreExamination.findings(url?()))
+        let objects = try (try? StorePlace.url(store.url)).map { try store.opener.open($0) }
+        let diagnosis = Diagnosis(facts.judge() + StoreExamination.findings(objects))
         answer(diagnosis)
         if diagnosis.verdict == .fail { throw ArgumentParser.ExitCode(ExitStatus.failure.rawValue) }
     }

@@ -120,7 +120,7 @@ struct StatCommand: AnsweringCommand {
             answer(SnapshotReport(name, snapshot, root: entry))
             return
         }
-        let footers = PackFooters(store.objects)
+        let footers = PackFooters(store)
         var shares: [StatReport.PackShare] = []
         var holes: UInt64 = 0
         switch try snapshot.resolve(entry).contents {

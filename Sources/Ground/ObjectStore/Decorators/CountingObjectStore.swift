@@ -89,6 +89,8 @@ package final class CountingObjectStore: ObjectStore {
 
     package func makeDurable(_ key: ObjectKey) throws(ObjectStoreError) { try store.makeDurable(key) }
 
+    package func useSingleWriterMode() { store.useSingleWriterMode() }
+
     package func createIfAbsent(
         _ key: ObjectKey, _ bytes: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> CreateOutcome {

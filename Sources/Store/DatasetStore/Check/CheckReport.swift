@@ -11,6 +11,8 @@ package struct CheckReport: Sendable {
     package var entries: UInt64 = 0
     /// Bytes of packs whose every chunk was decoded and hashed; 0 when only the metadata was checked.
     package var dataBytes: UInt64 = 0
+    /// Bytes of objects of somebody else's that were read, in the versions that imports refer to.
+    package var referencedBytes: UInt64 = 0
     package var damages: [Damage] = []
     /// Objects that no snapshot names: left by a commit that was killed, or made by one that is still running.
     package var unreferenced = Unreferenced()
@@ -46,6 +48,8 @@ package struct CheckReport: Sendable {
         case contradiction(String)
         case unreadable(String)
         case newerFormat(String)
+        /// An imported object is no longer what it was; the text says which.
+        case changed(String)
     }
 
     /// One damaged object.
@@ -97,6 +101,7 @@ extension CheckReport.Problem: CustomStringConvertible {
         case .contradiction(let how): how
         case .unreadable(let why): "cannot be read: \(why)"
         case .newerFormat(let how): how
+        case .changed(let which): which
         }
     }
 
@@ -109,6 +114,7 @@ extension CheckReport.Problem: CustomStringConvertible {
         case .contradiction: "contradiction"
         case .unreadable: "unreadable"
         case .newerFormat: "newerFormat"
+        case .changed: "changed"
         }
     }
 
@@ -119,6 +125,7 @@ extension CheckReport.Problem: CustomStringConvertible {
             case .notFound: .missing
             case .damaged: .corrupt(error.cause.map { "\(error.message) (\($0))" } ?? error.message)
             case .unsupported: .newerFormat(error.message)
+            case .sourceChanged: .changed("\(error.message): \(error.object ?? "")")
             default: .unreadable(error.message)
             }
     }

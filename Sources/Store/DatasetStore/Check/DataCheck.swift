@@ -42,6 +42,7 @@ struct DataCheck {
     }
 
     private func check(_ pack: PackReference, _ checker: FrameChecker) throws(StoreError) -> [BadChunk] {
+        if pack.holdsReferences { return try checkReferences(pack) }
         let footer = try footers.image(of: pack)
         var bad: [BadChunk] = []
         var first = 0
@@ -63,6 +64,35 @@ struct DataCheck {
                 }
             }
             progress.add(bytes: stop - start)
+            first = end
+        }
+        return bad
+    }
+
+    /// Reads every object that a pack refers to, in the version that was imported.
+    private func checkReferences(_ pack: PackReference) throws(StoreError) -> [BadChunk] {
+        let image = try footers.image(of: pack)
+        defer { withExtendedLifetime(image) {} }
+        let footer = image.footer
+        let reader = ReferenceReader(footers)
+        var bad: [BadChunk] = []
+        var first = 0
+        while first < footer.chunkCount {
+            var end = first + 1
+            while end < footer.chunkCount, footer[end].object == footer[first].object { end += 1 }
+            do throws(StoreError) {
+                try unsafe reader.read(UInt32(first)..<UInt32(end), of: pack) { entry, _ in
+                    progress.add(bytes: UInt64(entry.plainLength))
+                }
+            } catch {
+                guard error.code != .unavailable else { throw error }
+                let problem: CheckReport.Problem =
+                    switch error.code {
+                    case .damaged, .sourceChanged: CheckReport.Problem(error)
+                    default: .unreadable(error.message)
+                    }
+                bad += (first..<end).map { BadChunk(pack: pack, chunk: UInt32($0), problem: problem) }
+            }
             first = end
         }
         return bad

@@ -3,6 +3,8 @@ import ObjectStore
 
 /// One thread's buffers and decoder: reads a run of frames at once, then judges each frame on its own.
 @safe final class FrameChecker {
+    let footers: PackFooters
+    let bases: PlainChunkCache
     private let store: any ObjectStore
     private var window: UnsafeMutableRawBufferPointer
     private var filled = 0
@@ -13,6 +15,8 @@ import ObjectStore
     private var chunks: ChunkReader
 
     init(_ footers: PackFooters, bases: PlainChunkCache) {
+        self.footers = footers
+        self.bases = bases
         store = footers.store
         chunks = ChunkReader(footers, bases: bases)
         unsafe window = .allocate(byteCount: 1 << 20, alignment: 64)
@@ -24,18 +28,16 @@ import ObjectStore
         unsafe plain.deallocate()
     }
 
+    /// The bytes that were read last; valid until the next read.
+    var windowBytes: UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(rebasing: window[..<filled])
+    }
+
     /// Reads a range of a pack; says what is wrong with it when that fails. Throws when the store is gone.
     func readWindow(_ pack: PackReference, _ range: Range<UInt64>) throws(StoreError) -> CheckReport.Problem?
     {
-        let count = Int(range.upperBound - range.lowerBound)
-        if unsafe window.count < count {
-            unsafe window.deallocate()
-            unsafe window = .allocate(byteCount: count, alignment: 64)
-        }
-        filled = count
-        let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: window[..<count])
         do throws(ObjectStoreError) {
-            try unsafe store.read(pack.key, from: range.lowerBound, into: buffer)
+            try read(pack, range, from: store)
             return nil
         } catch {
             if error.code == .unavailable { throw StoreError(error) }
@@ -43,13 +45,28 @@ import ObjectStore
         }
     }
 
+    /// Reads a range of a pack; another store than the checker's may hold it as well.
+    func read(
+        _ pack: PackReference, _ range: Range<UInt64>, from store: any ObjectStore
+    ) throws(ObjectStoreError) {
+        let count = Int(range.upperBound - range.lowerBound)
+        if unsafe window.count < count {
+            unsafe window.deallocate()
+            unsafe window = .allocate(byteCount: count, alignment: 64)
+        }
+        filled = count
+        let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: window[..<count])
+        try unsafe store.read(pack.key, from: range.lowerBound, into: buffer)
+    }
+
     /// What is wrong with one chunk whose frame lies in the window; nil when it is sound.
     func problem(
         of index: Int, in footer: PackFooter, windowStart: UInt64
     ) throws(StoreError) -> CheckReport.Problem? {
         let entry = footer[index]
-        let read = unsafe UnsafeRawBufferPointer(rebasing: window[..<filled])
-        guard let frame = unsafe read.part(at: Int(entry.frameOffset - windowStart), count: entry.frame.count)
+        guard
+            let frame = unsafe windowBytes.part(
+                at: Int(entry.frameOffset - windowStart), count: entry.frame.count)
         else {
             return .corrupt("lies outside the pack")
         }
@@ -66,6 +83,18 @@ import ObjectStore
             return .corrupt("needs chunk \(wanted.chunk) of \(pack.key), which cannot be read")
         }
         return unsafe problem(of: entry, payload, base: base.bytes)
+    }
+
+    /// A chunk that needs no base itself, out of the window; nil when it is not sound.
+    func plainChunk(_ index: Int, in footer: PackFooter, windowStart: UInt64) -> PlainChunk? {
+        let entry = footer[index]
+        let isSound =
+            entry.base == nil ? try? problem(of: index, in: footer, windowStart: windowStart) == nil : false
+        guard isSound == true else { return nil }
+        return unsafe PlainChunk(count: Int(entry.plainLength)) { memory in
+            unsafe memory.copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: plain[..<Int(entry.plainLength)]))
+        }
     }
 
     private func problem(

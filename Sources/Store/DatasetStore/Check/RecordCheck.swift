@@ -15,12 +15,16 @@ struct RecordCheck {
             guard !damaged.isWhole(pack.id) else { return nil }
             let loaded = try footers.image(of: pack)
             var entry = loaded.footer[Int(record.chunk)]
-            // The record does not name the base: the footer does.
+            // The record names neither the base nor the object: the footer does.
             entry.base = nil
+            entry.object = nil
             guard entry == record.chunkEntry else {
                 return (
                     pack, record.chunk, "lists chunk \(record.chunk) otherwise than a manifest shard does"
                 )
+            }
+            if let what = loaded.footer.identityProblem(of: record.chunk, record) {
+                return (pack, record.chunk, what)
             }
             return nil
         case .extents:
@@ -30,7 +34,10 @@ struct RecordCheck {
                 let pack = view.pack(packIndex)
                 guard !damaged.isWhole(pack.id) else { continue }
                 let loaded = try footers.image(of: pack)
-                if let what = loaded.footer.problem(of: extent) {
+                let what =
+                    loaded.footer.problem(of: extent)
+                    ?? loaded.footer.identityProblem(of: extent.firstChunk, record)
+                if let what {
                     return (pack, extent.firstChunk, what)
                 }
             }
@@ -41,6 +48,13 @@ struct RecordCheck {
 }
 
 extension PackFooter {
+    /// What a record says of a foreign object must be what the pack says.
+    fileprivate func identityProblem(of chunk: UInt32, _ record: RecordView) -> String? {
+        guard let sources, let object = referenced(Int(chunk))?.object else { return nil }
+        return sources[object].identity(at: sources.location) == record.hash
+            ? nil : "refers to another object or version than a manifest shard does"
+    }
+
     /// What contradicts the footer in an extent of a validated shard: it has to be a run of chunks that lie one after
     /// the other in the container and cover it exactly.
     package func problem(of extent: ExtentView) -> String? {

@@ -31,14 +31,15 @@ package struct StoreCheck {
     private var packs: [PackID: PackReference] = [:]
     private var damagedShards: Set<ContentHash> = []
 
+    /// `sources` is asked for the objects of reference packs when data is read.
     package init(
-        _ store: any ObjectStore, options: CheckOptions = CheckOptions(),
-        progress: WorkCounter = WorkCounter()
+        _ store: any ObjectStore, sources: any ObjectSources = NoObjectSources(),
+        options: CheckOptions = CheckOptions(), progress: WorkCounter = WorkCounter()
     ) {
         self.store = store
         self.options = options
         self.progress = progress
-        footers = PackFooters(store, capacity: 256 << 20)
+        footers = PackFooters(store, sources: sources, capacity: 256 << 20)
         source = StoreManifestSource(objects: ManifestObjects(store: store))
     }
 
@@ -270,12 +271,15 @@ package struct StoreCheck {
 
     private mutating func checkData() throws(StoreError) {
         let readable = packs.values.filter { !data.isWhole($0.id) }.sorted { $0.id < $1.id }
-        progress.begin(
-            "data", totalBytes: readable.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) })
+        let stored = readable.filter { !$0.holdsReferences }
+        report.dataBytes = stored.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) }
+        for pack in readable where pack.holdsReferences {
+            report.referencedBytes += try footers.with(pack) { $0.plainBytes }
+        }
+        progress.begin("data", totalBytes: report.dataBytes + report.referencedBytes)
         let check = DataCheck(footers: footers, progress: progress)
         let bad = try check.run(readable, threads: options.threads)
         for chunk in bad { hurt(chunk.pack, chunk.chunk, chunk.problem) }
-        report.dataBytes = readable.reduce(0) { $0 + $1.objectSize - UInt64($1.footerLength) }
     }
 
     /// Marks one chunk of a pack as damaged.

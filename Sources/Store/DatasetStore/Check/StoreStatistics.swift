@@ -11,6 +11,10 @@ package struct StoreStatistics: Sendable, Hashable {
         package var logicalBytes: UInt64 = 0
         /// Plain bytes of the packs' chunks: each is there once.
         package var uniqueBytes: UInt64 = 0
+        /// Plain bytes that lie in objects of somebody else's, which imports refer to; not in `uniqueBytes`.
+        package var referencedBytes: UInt64 = 0
+        /// Of `packs`, those that only refer to foreign objects.
+        package var referencePacks = 0
         /// Bytes of the packs.
         package var packBytes: UInt64 = 0
         package var packs = 0
@@ -21,7 +25,10 @@ package struct StoreStatistics: Sendable, Hashable {
         package var plainFrames: UInt64 = 0
 
         /// How many times the readers' bytes are there.
-        package var dedupRatio: Double? { uniqueBytes > 0 ? Double(logicalBytes) / Double(uniqueBytes) : nil }
+        package var dedupRatio: Double? {
+            let there = uniqueBytes + referencedBytes
+            return there > 0 ? Double(logicalBytes) / Double(there) : nil
+        }
         package var compressionRatio: Double? {
             packBytes > 0 ? Double(uniqueBytes) / Double(packBytes) : nil
         }
@@ -56,7 +63,7 @@ private struct Gatherer {
     init(store: Store, progress: WorkCounter) {
         self.store = store
         self.progress = progress
-        footers = PackFooters(store.objects, capacity: 1 << 20)
+        footers = PackFooters(store, capacity: 1 << 20)
     }
 
     mutating func run(_ wanted: DatasetName?) throws(StoreError) -> StoreStatistics {
@@ -99,6 +106,8 @@ private struct Gatherer {
         for pack in packs {
             guard let one = figures[pack] else { continue }
             totals.uniqueBytes += one.uniqueBytes
+            totals.referencedBytes += one.referencedBytes
+            totals.referencePacks += one.referencePacks
             totals.packBytes += one.packBytes
             totals.chunks += one.chunks
             totals.prefixFrames += one.prefixFrames
@@ -112,9 +121,14 @@ private struct Gatherer {
         let image = try footers.image(of: pack)
         totals.packBytes = pack.objectSize
         totals.chunks = UInt64(image.footer.chunkCount)
+        totals.referencePacks = pack.holdsReferences ? 1 : 0
         for index in 0..<image.footer.chunkCount {
             let entry = image.footer[index]
-            totals.uniqueBytes += UInt64(entry.plainLength)
+            if entry.codec == .reference {
+                totals.referencedBytes += UInt64(entry.plainLength)
+            } else {
+                totals.uniqueBytes += UInt64(entry.plainLength)
+            }
             if entry.codec == .zstdPrefix { totals.prefixFrames += 1 }
             if entry.codec == .none { totals.plainFrames += 1 }
         }

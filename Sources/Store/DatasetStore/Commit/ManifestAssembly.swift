@@ -6,6 +6,7 @@ struct ManifestAssembly: ~Copyable {
     private let tree: SourceTree
     private let comparison: Comparison
     private let parent: Snapshot?
+    private let access: any SourceAccess
     private let catalog: ChunkCatalog
     private let footers: PackFooters
     /// Files changed after this may change again without their times telling.
@@ -17,12 +18,13 @@ struct ManifestAssembly: ~Copyable {
     private var packsWithoutBases: Set<PackID> = []
 
     init(
-        _ tree: SourceTree, _ comparison: Comparison, parent: Snapshot?, _ context: StoringContext,
-        _ manifests: ManifestObjects, trustLimit: Timestamp
+        _ tree: SourceTree, _ comparison: Comparison, parent: Snapshot?, _ access: any SourceAccess,
+        _ context: StoringContext, _ manifests: ManifestObjects, trustLimit: Timestamp
     ) {
         self.tree = tree
         self.comparison = comparison
         self.parent = parent
+        self.access = access
         catalog = context.catalog
         footers = context.footers
         self.trustLimit = trustLimit
@@ -119,7 +121,7 @@ struct ManifestAssembly: ~Copyable {
             known.linkCount = links
             return known
         }
-        let attributes = results.attributes[ordinal] ?? []
+        let attributes = results.attributes[ordinal] ?? access.givenAttributes(of: node)
         switch outcome {
         case .empty: return entry(.empty, size: 0, links: links, attributes)
         case .symlink(let target): return entry(.symlink(target: target), size: UInt64(target.count))
@@ -208,7 +210,7 @@ struct ManifestAssembly: ~Copyable {
 
     private mutating func addBases(_ pack: PackReference, _ first: UInt32, _ count: UInt32) throws(StoreError)
     {
-        if packsWithoutBases.contains(pack.id) { return }
+        if pack.holdsReferences || packsWithoutBases.contains(pack.id) { return }
         let found = try footers.with(pack) { footer -> [PackReference]? in
             if footer.baseCount == 0 { return nil }
             return (Int(first)..<max(Int(first), min(Int(first) + Int(count), footer.chunkCount))).compactMap

@@ -26,6 +26,9 @@ private struct CommitRun {
     let options: CommitOptions
     let threads: Int
     let meter: CommitMeter
+    private var storing: TreeStoring {
+        TreeStoring(store: store, options: options, threads: threads, meter: meter)
+    }
 
     init(_ store: Store, _ options: CommitOptions) {
         self.store = store
@@ -48,12 +51,13 @@ private struct CommitRun {
 
         let root = try openSource()
         let scanned = try scan(root)
-        try report(scanned.tree.problems)
+        try storing.report(scanned.tree.problems)
         let key = StatCache.key(
             storeID: store.configuration.storeID, dataset: options.dataset, source: options.source)
         let cachePath =
             options.usesStatCache ? StatCache.path(directory: options.statCacheDirectory, key: key) : nil
-        let comparison = try compare(scanned.tree, parent, cachePath, key)
+        let access = DirectoryAccess(root: root.descriptor.rawValue)
+        let comparison = try compare(scanned.tree, access, parent, cachePath, key)
 
         var result = CommitResult(snapshot: .zero, statistics: SnapshotStatistics())
         result.parent = head?.commit.snapshot
@@ -66,7 +70,12 @@ private struct CommitRun {
             result.statistics = parent.statistics
             if head == nil { result.sequence = try record(result, nil, &state) }
         } else {
-            let finished = try storeData(scanned, comparison, parent, root, &result)
+            let limit = Timestamp(
+                seconds: scanned.started.seconds - Self.racyMargin, nanoseconds: scanned.started.nanoseconds)
+            let finished = try storing.run(
+                scanned.tree, comparison, parent: parent, access, trustLimit: limit, &result)
+            // What the files hold lies open as long as they are read.
+            withExtendedLifetime(root) {}
             result.snapshot = finished.manifest.snapshot
             result.statistics = finished.manifest.statistics
             result.storedBytes = result.packBytes + finished.manifest.storedLength
@@ -92,9 +101,9 @@ private struct CommitRun {
 
     // MARK: - Source
 
-    private func openSource() throws(StoreError) -> SourceFile {
+    private func openSource() throws(StoreError) -> DescriptorFile {
         do throws(Errno) {
-            return SourceFile(try FileDescriptor.open(options.source, O_RDONLY | O_DIRECTORY))
+            return DescriptorFile(try FileDescriptor.open(options.source, O_RDONLY | O_DIRECTORY))
         } catch {
             let code: StoreError.Code = error == .accessDenied ? .permissionDenied : .invalidInput
             throw StoreError(
@@ -109,7 +118,7 @@ private struct CommitRun {
         var started: Timestamp
     }
 
-    private func scan(_ root: SourceFile) throws(StoreError) -> Scanned {
+    private func scan(_ root: DescriptorFile) throws(StoreError) -> Scanned {
         meter.begin(.scanning)
         let started = options.clock.now()
         let status: FileStatus
@@ -126,77 +135,18 @@ private struct CommitRun {
     }
 
     private func compare(
-        _ tree: SourceTree, _ parent: Snapshot?, _ cachePath: ByteString?, _ key: ContentHash
+        _ tree: SourceTree, _ access: DirectoryAccess, _ parent: Snapshot?, _ cachePath: ByteString?,
+        _ key: ContentHash
     ) throws(StoreError) -> Comparison {
         let wholeLimit = UInt64(store.configuration.chunking.wholeLimit)
         guard let parent, let cachePath else {
-            return try Comparison(tree, parent: parent, cache: nil, wholeLimit: wholeLimit)
+            return try Comparison(tree, parent: parent, cache: nil, access, wholeLimit: wholeLimit)
         }
         let cache = StatCache.load(cachePath, snapshot: parent.id, key: key)
-        return try Comparison(tree, parent: parent, cache: cache, wholeLimit: wholeLimit)
-    }
-
-    /// Fails, or warns where the caller wants to go on without what cannot be read.
-    private func report(_ problems: [SourceProblem]) throws(StoreError) {
-        guard !problems.isEmpty else { return }
-        let shown = problems.prefix(20).map(\.description).joined(separator: "; ")
-        let more = problems.count > 20 ? "; and \(problems.count - 20) more" : ""
-        if let changing = problems.first(where: { $0.isChange }) {
-            throw StoreError(
-                .sourceChanged, "files changed while they were read: \(shown)\(more)", path: changing.path,
-                remedy: "Commit when nobody writes to the directory, or commit a snapshot of its file system")
-        }
-        guard options.skipsUnreadable else {
-            throw StoreError(
-                .permissionDenied, "\(problems.count) files or directories cannot be read: \(shown)\(more)",
-                path: problems.first?.path, remedy: "Fix their permissions, or skip what cannot be read")
-        }
-        options.warning?(
-            "left out \(problems.count) files or directories that cannot be read: \(shown)\(more)")
+        return try Comparison(tree, parent: parent, cache: cache, access, wholeLimit: wholeLimit)
     }
 
     // MARK: - Store
-
-    private func storeData(
-        _ scanned: Scanned, _ comparison: Comparison, _ parent: Snapshot?, _ root: SourceFile,
-        _ result: inout CommitResult
-    ) throws(StoreError) -> ManifestAssembly.Result {
-        let tree = scanned.tree
-        let footers = PackFooters(store.objects)
-        let known = KnownPacks(store: store, parent: parent, footers: footers)
-        let catalog = ChunkCatalog(footers) { catalog throws(StoreError) in try known.add(to: catalog) }
-        let context = StoringContext(
-            objects: store.objects, catalog: catalog, footers: footers, bases: PlainChunkCache(),
-            publisher: PackPublisher(), random: options.random)
-        meter.begin(.storing) { progress in
-            progress.totalFiles = result.readFiles
-            progress.totalBytes = Self.bytes(comparison, tree)
-        }
-        let pipeline = Pipeline(
-            tree, comparison, parent: parent, options, store.configuration.chunking, context,
-            root: root.descriptor.rawValue, meter: meter, threads: threads)
-        try pipeline.run(threads: threads)
-        let problems = pipeline.collectProblems()
-        try report(problems)
-        result.skippedUnreadable += UInt64(problems.count)
-        result.changedWhileRead = pipeline.results.changedWhileRead
-        result.newBytes = pipeline.results.newBytes
-        result.prefixFrames = pipeline.results.prefixFrames
-        result.packBytes = context.publisher.publishedBytes
-        meter.begin(.publishing)
-        let limit = Timestamp(
-            seconds: scanned.started.seconds - Self.racyMargin, nanoseconds: scanned.started.nanoseconds)
-        return try ManifestAssembly(
-            tree, comparison, parent: parent, context, store.manifests, trustLimit: limit
-        ).run(pipeline.results)
-    }
-
-    private static func bytes(_ comparison: Comparison, _ tree: SourceTree) -> UInt64 {
-        var total: UInt64 = 0
-        for ordinal in comparison.smallReads { total &+= tree.node(tree.locate(UInt64(ordinal))).size }
-        for ordinal in comparison.largeReads { total &+= tree.node(tree.locate(UInt64(ordinal))).size }
-        return total
-    }
 
     private func record(
         _ result: CommitResult, _ parent: Commit.Parent?, _ state: inout LogState
@@ -212,25 +162,6 @@ private struct CommitRun {
             throw StoreError(
                 .conflict, conflict.description, snapshot: result.snapshot.hex,
                 remedy: "The data is stored: committing again reads what changed only and is cheap")
-        }
-    }
-}
-
-extension SourceProblem: CustomStringConvertible {
-    var description: String {
-        switch kind {
-        case .unreadable(let errno): "\(path): \(errno)"
-        case .changing: "\(path): it changed each time it was read"
-        case .vanished: "\(path): it vanished or was replaced"
-        case .pathTooLong: "\(path): its path is longer than \(ManifestFormat.maximumPathLength) bytes"
-        case .nameTooLong: "\(path): its name is longer than \(ManifestFormat.maximumNameLength) bytes"
-        }
-    }
-
-    var isChange: Bool {
-        switch kind {
-        case .changing, .vanished: true
-        case .unreadable, .pathTooLong, .nameTooLong: false
         }
     }
 }

@@ -38,6 +38,30 @@ struct ShardCursor {
         return (view, view.record(index))
     }
 
+    /// Moves past everything before a key, and gives the entry there; nil when the snapshot has none. Keys are asked for
+    /// in rising order.
+    mutating func find(
+        directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
+    ) throws(StoreError) -> (view: ShardView, record: RecordView)? {
+        while !isAtEnd {
+            // A shard that ends before the key need not be read.
+            if index == 0, shard + 1 < snapshot.root.shardCount {
+                let next = unsafe snapshot.root.firstKey(shard + 1)
+                if unsafe !KeyOrder.precedes(directory, name, next.directory, next.name) {
+                    skipShard()
+                    continue
+                }
+            }
+            let key = unsafe try key()
+            let order = unsafe KeyOrder.compare(key.directory, directory)
+            let byName = unsafe order != 0 ? order : KeyOrder.compare(key.name, name)
+            if byName == 0 { return try record() }
+            if byName > 0 { return nil }
+            advance()
+        }
+        return nil
+    }
+
     private mutating func key() throws(StoreError) -> (
         directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
     ) {

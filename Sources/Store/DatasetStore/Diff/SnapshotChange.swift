@@ -35,15 +35,16 @@ package struct SnapshotChange: Sendable, Hashable {
         package var mode: UInt32
         package var size: UInt64
         package var modified: Timestamp
-        /// Of a file with bytes.
+        /// Of a file with bytes, unless it is an imported object, whose contents are not known.
         package var hash: ContentHash?
 
-        init(_ record: RecordView) {
+        init(_ record: RecordView, in view: ShardView) {
             kind = record.kind
             mode = record.mode
             size = record.size
             modified = record.modified
-            hash = kind == .chunk || kind == .extents ? record.hash : nil
+            let isKnown = (kind == .chunk || kind == .extents) && !view.isReference(record)
+            hash = isKnown ? record.hash : nil
         }
     }
 
@@ -59,7 +60,8 @@ package struct SnapshotChange: Sendable, Hashable {
 }
 
 extension SnapshotChange.Aspects {
-    /// In what two records differ. Where a file's bytes lie is no difference: only what they are.
+    /// In what two records differ. Where a file's bytes lie is no difference: only what they are. Of imported objects that
+    /// means which object and version; against stored bytes nothing is known, which counts as different.
     init(_ old: RecordView, _ new: RecordView) {
         self = []
         if old.mode & 0o170000 != new.mode & 0o170000 { insert(.type) }

@@ -43,7 +43,8 @@ package struct SnapshotDiff {
             summary.addedBytes += bytes(record)
             try body(
                 SnapshotChange(
-                    kind: .added, keyPath: keyPath(view, record), old: nil, new: .init(record), aspects: []))
+                    kind: .added, keyPath: keyPath(view, record), old: nil, new: .init(record, in: view),
+                    aspects: []))
         }
         summary.shardsRead = snapshot.root.shardCount
         return summary
@@ -79,7 +80,8 @@ package struct SnapshotDiff {
             summary.removed += 1
             summary.removedBytes += Self.bytes(record)
             return SnapshotChange(
-                kind: .removed, keyPath: Self.keyPath(view, record), old: .init(record), new: nil, aspects: []
+                kind: .removed, keyPath: Self.keyPath(view, record), old: .init(record, in: view), new: nil,
+                aspects: []
             )
         }
         if order > 0 {
@@ -88,9 +90,10 @@ package struct SnapshotDiff {
             summary.added += 1
             summary.addedBytes += Self.bytes(record)
             return SnapshotChange(
-                kind: .added, keyPath: Self.keyPath(view, record), old: nil, new: .init(record), aspects: [])
+                kind: .added, keyPath: Self.keyPath(view, record), old: nil, new: .init(record, in: view),
+                aspects: [])
         }
-        let (_, oldRecord) = try left.record()
+        let (oldView, oldRecord) = try left.record()
         let (view, newRecord) = try right.record()
         defer {
             left.advance()
@@ -108,8 +111,8 @@ package struct SnapshotDiff {
             summary.removedBytes += Self.bytes(oldRecord)
         }
         return SnapshotChange(
-            kind: .modified, keyPath: Self.keyPath(view, newRecord), old: .init(oldRecord),
-            new: .init(newRecord),
+            kind: .modified, keyPath: Self.keyPath(view, newRecord), old: .init(oldRecord, in: oldView),
+            new: .init(newRecord, in: view),
             aspects: aspects)
     }
 

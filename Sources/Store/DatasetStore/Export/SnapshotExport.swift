@@ -25,7 +25,7 @@ package final class SnapshotExport: Sendable {
         _ snapshot: Snapshot, of store: Store, options: ExportOptions, progress: WorkCounter = WorkCounter()
     ) {
         self.snapshot = snapshot
-        footers = PackFooters(store.objects)
+        footers = PackFooters(store)
         self.options = options
         self.progress = progress
     }
@@ -256,7 +256,7 @@ extension ManifestEntry {
 }
 
 extension StoreError {
-    /// The store gave wrong bytes or none for one file; others may still be good. `FileReader` calls all of that
-    /// damage, and nothing else here does.
-    fileprivate var isAboutTheStore: Bool { code == .damaged }
+    /// The store, or the source of an import, gave wrong bytes or none for one file; others may still be good.
+    /// `FileReader` calls all of that damage or change, and nothing else here does.
+    fileprivate var isAboutTheStore: Bool { code == .damaged || code == .sourceChanged }
 }

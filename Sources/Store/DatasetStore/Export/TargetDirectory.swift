@@ -118,7 +118,7 @@ final class TargetDirectory: Sendable {
         var lost: UInt64 = 0
         do throws(Errno) {
             let descriptor = file.rawValue
-            for attribute in entry.attributes {
+            for attribute in entry.attributes where !attribute.isReserved {
                 let status = unsafe attribute.name.withCString { name in
                     unsafe attribute.value.withUnsafeBytes {
                         unsafe kaml_fsetxattr(descriptor, name, $0.baseAddress, $0.count)

@@ -35,6 +35,28 @@ package struct RecordLog: Sendable {
         writer = LogID(from: random)
     }
 
+    /// A change on its way into the log.
+    package struct Proposal: Sendable {
+        /// Who made the change, and when, where it is not this writer now.
+        package struct Origin: Hashable, Sendable {
+            package var time: Timestamp
+            package var author: String
+
+            package init(time: Timestamp, author: String) {
+                self.time = time
+                self.author = author
+            }
+        }
+
+        package var change: LogChange
+        package var origin: Origin?
+
+        package init(_ change: LogChange, origin: Origin? = nil) {
+            self.change = change
+            self.origin = origin
+        }
+    }
+
     /// Sleeps 50 ms, twice as long each time, at most 5 s.
     package static func backOff(_ repetition: Int) {
         usleep(min(5_000_000, 50_000 << UInt32(clamping: min(repetition - 1, 10))))
@@ -66,14 +88,24 @@ package struct RecordLog: Sendable {
     package func append(
         to state: inout LogState, _ propose: (LogState) throws(RecordLogError) -> LogChange?
     ) throws(RecordLogError) -> LogRecord? {
+        try appendProposal(to: &state) { state throws(RecordLogError) in
+            try propose(state).map { Proposal($0) }
+        }
+    }
+
+    /// As above, for a change that somebody else made at another time: in another store.
+    package func appendProposal(
+        to state: inout LogState, _ propose: (LogState) throws(RecordLogError) -> Proposal?
+    ) throws(RecordLogError) -> LogRecord? {
         try replay(into: &state)
         // One id for all attempts: at whatever number it is found, it is this write.
         let write = LogID(from: random)
         for _ in 0..<Self.races {
-            guard let change = try propose(state) else {
+            guard let proposal = try propose(state) else {
                 try makeDurable(state)
                 return nil
             }
+            let change = proposal.change
             do throws(LogConflict) {
                 try state.check(change)
             } catch {
@@ -81,7 +113,8 @@ package struct RecordLog: Sendable {
             }
             let record = LogRecord(
                 sequence: state.sequence &+ 1, previous: state.lastHash, writer: writer, write: write,
-                time: clock.now(), author: author, change: change)
+                time: proposal.origin?.time ?? clock.now(), author: proposal.origin?.author ?? author,
+                change: change)
             guard let (bytes, hash) = record.encoded() else {
                 throw .tooLarge(limit: LogEnvelope.maximumBytes)
             }

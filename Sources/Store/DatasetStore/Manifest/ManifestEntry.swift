@@ -43,7 +43,8 @@ package struct ManifestEntry: Sendable, Hashable {
         case empty
         /// A file of one chunk in a `.slots` pack, with all that a cold read needs.
         case chunk(SmallFile)
-        /// A large file; `hash` is over its (chunk hash, plain length) list.
+        /// A large file; `hash` is over its (chunk hash, plain length) list, or, where the extents lie in reference packs,
+        /// the object's identity.
         case extents(hash: ContentHash, [Extent])
         case symlink(target: ByteString)
         /// Another name of the entry at this key path (directory NUL name).
@@ -54,10 +55,14 @@ package struct ManifestEntry: Sendable, Hashable {
         package var pack: PackReference
         package var entry: ChunkEntry
         package var chunk: UInt32
-        package init(pack: PackReference, chunk: UInt32, entry: ChunkEntry) {
+        /// Of a reference: `ReferencedObject.identity`.
+        package var identity: ContentHash?
+
+        package init(pack: PackReference, chunk: UInt32, entry: ChunkEntry, identity: ContentHash? = nil) {
             self.pack = pack
             self.chunk = chunk
             self.entry = entry
+            self.identity = identity
         }
     }
 
@@ -90,6 +95,15 @@ package struct ManifestEntry: Sendable, Hashable {
         }
     }
 
+    /// Whether the bytes lie in an object of somebody else's, so that their hash is not known.
+    package var isReference: Bool {
+        switch contents {
+        case .chunk(let file): file.pack.holdsReferences
+        case .extents(_, let extents): extents.first?.source?.pack.holdsReferences == true
+        case .directory, .empty, .symlink, .hardLink: false
+        }
+    }
+
     /// `directory` NUL `name`: the entry's place in the sort order, and the parent path of its children.
     package var keyPath: ByteString { Self.keyPath(directory: directory, name: name) }
 
@@ -111,6 +125,9 @@ package struct ExtendedAttribute: Sendable, Hashable {
         self.name = name
         self.value = value
     }
+
+    /// Whether the name is kaml's own (`user.kaml.*`): never taken from files, never given to any.
+    package var isReserved: Bool { name.bytes.starts(with: "user.kaml.".utf8) }
 }
 
 /// What a record's contents are; the raw values are the format's.

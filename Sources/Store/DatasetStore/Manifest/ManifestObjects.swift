@@ -59,14 +59,14 @@ package struct ManifestObjects: Sendable {
 
     // MARK: - Reading
 
-    private struct Envelope {
+    struct Envelope {
         var codec: Codec
         var plainLength: Int
         var base: ContentHash
         var bytes: [UInt8]
     }
 
-    private func damaged(_ id: ContentHash, _ what: String, cause: (any Error)? = nil) -> StoreError {
+    func damaged(_ id: ContentHash, _ what: String, cause: (any Error)? = nil) -> StoreError {
         StoreError(
             .damaged, "the manifest object \(what)", object: ManifestFormat.key(of: id).text, cause: cause,
             remedy: "Run `kaml check` to see which snapshots it hurts")
@@ -76,7 +76,7 @@ package struct ManifestObjects: Sendable {
         kind == .manifestRoot ? ManifestFormat.maximumRootLength : ManifestFormat.maximumShardLength
     }
 
-    private func envelope(_ kind: ObjectKind, _ id: ContentHash) throws(StoreError) -> Envelope {
+    func envelope(_ kind: ObjectKind, _ id: ContentHash) throws(StoreError) -> Envelope {
         let bytes: [UInt8]
         do throws(ObjectStoreError) {
             bytes = try store.readAll(
@@ -85,8 +85,7 @@ package struct ManifestObjects: Sendable {
         return try parse(kind, id, bytes)
     }
 
-    private func parse(_ kind: ObjectKind, _ id: ContentHash, _ bytes: [UInt8]) throws(StoreError) -> Envelope
-    {
+    func parse(_ kind: ObjectKind, _ id: ContentHash, _ bytes: [UInt8]) throws(StoreError) -> Envelope {
         enum Problem: Error { case damaged(String), version(UInt16) }
         let parsed = unsafe bytes.withUnsafeBytes { raw -> Result<Envelope, Problem> in
             guard raw.count >= ManifestFormat.envelopeLength, let start = raw.baseAddress,
@@ -98,7 +97,7 @@ package struct ManifestObjects: Sendable {
             guard unsafe start.u8(10) == kind.rawValue else {
                 return .failure(.damaged("is of another kind"))
             }
-            guard let codec = unsafe Codec(rawValue: start.u8(11)),
+            guard let codec = unsafe Codec(rawValue: start.u8(11)), codec != .reference,
                 unsafe ContentHash(loading: start + 32) == id,
                 unsafe start.u32(12) == 0, unsafe start.u64(24) == 0, unsafe start.u64(16) > 0,
                 unsafe start.u64(16) <= limit(kind),
@@ -119,7 +118,7 @@ package struct ManifestObjects: Sendable {
         }
     }
 
-    private func plain(
+    func plain(
         of object: Envelope, _ kind: ObjectKind, _ id: ContentHash, base: [UInt8]?
     ) throws(StoreError) -> [UInt8] {
         // Before memory is taken on the envelope's word.

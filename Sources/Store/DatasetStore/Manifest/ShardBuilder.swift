@@ -119,7 +119,8 @@ struct ShardBuilder {
             return Fields(kind: .hardLink, a: inBlob(target.bytes), b: UInt32(target.count))
         case .chunk(let file):
             return Fields(
-                kind: .chunk, hash: file.entry.hash, codec: file.entry.codec, a: index(of: file.pack),
+                kind: .chunk, hash: file.identity ?? file.entry.hash, codec: file.entry.codec,
+                a: index(of: file.pack),
                 b: file.chunk,
                 c: file.entry.storedLength, d: UInt32(file.entry.frameOffset),
                 e: UInt32(file.entry.containerOffset / PackFormat.slotAlignment))

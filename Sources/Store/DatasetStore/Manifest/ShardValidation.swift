@@ -52,14 +52,21 @@ extension ShardView {
         unsafe self.extents = unsafe start + extents
         unsafe blob = unsafe start + offset
         self.blobLength = blobLength
-        if let problem = firstProblem() { throw damaged(problem) }
+        if let problem = firstProblem() {
+            guard !problem.needsNewerProgram else {
+                throw StoreError(
+                    .unsupported, "the manifest shard \(problem.text)",
+                    object: ManifestFormat.key(of: id).text, remedy: "Update kaml")
+            }
+            throw damaged(problem.text)
+        }
     }
 
     private func inBlob(_ offset: UInt32, _ length: Int) -> Bool {
         Int(offset) <= blobLength && length <= blobLength - Int(offset)
     }
 
-    private func firstProblem() -> String? {
+    private func firstProblem() -> FormatProblem? {
         for index in 0..<packCount {
             guard unsafe PackReference(loading: packs + index * PackReference.byteCount) != nil else {
                 return "names a pack with lengths out of range"
@@ -68,7 +75,7 @@ extension ShardView {
         return directoryProblem() ?? recordProblem()
     }
 
-    private func directoryProblem() -> String? {
+    private func directoryProblem() -> FormatProblem? {
         var next = 0
         for index in 0..<directoryCount {
             let entry = unsafe directories + index * ManifestFormat.directoryLength
@@ -87,7 +94,7 @@ extension ShardView {
         return next == count ? nil : "has entries without a directory"
     }
 
-    private func recordProblem() -> String? {
+    private func recordProblem() -> FormatProblem? {
         for directory in 0..<directoryCount {
             let records = directoryRecords(directory)
             let isRoot = unsafe directoryPath(directory).isEmpty
@@ -121,7 +128,7 @@ extension ShardView {
         return unsafe memchr(start, 0, name.count) == nil && memchr(start, 0x2F, name.count) == nil
     }
 
-    private func contentsProblem(_ record: RecordView) -> String? {
+    private func contentsProblem(_ record: RecordView) -> FormatProblem? {
         guard let kind = unsafe EntryKind(rawValue: record.base.u8(69)) else {
             return "has an unknown kind of entry"
         }
@@ -139,16 +146,8 @@ extension ShardView {
         case .empty:
             guard type == UInt32(S_IFREG), record.size == 0 else { return "has an empty file with a size" }
         case .chunk:
-            guard type == UInt32(S_IFREG), record.pack < packCount,
-                unsafe Codec(rawValue: record.base.u8(70)) != nil
-            else { return "has a file with no pack" }
-            let pack = pack(record.pack)
-            guard record.size > 0, record.size <= UInt64(PackFormat.limits.plainLength),
-                UInt64(record.storedLength) <= record.size, record.chunk < pack.chunkCount,
-                record.containerOffset + record.size <= pack.containerSize,
-                record.chunkEntry.frame.upperBound <= pack.objectSize - UInt64(pack.footerLength),
-                record.frameOffset >= UInt32(PackFormat.headerLength), pack.layout == .slots
-            else { return "has a file that lies outside its pack" }
+            guard type == UInt32(S_IFREG), record.pack < packCount else { return "has a file with no pack" }
+            return chunkProblem(record, in: pack(record.pack))
         case .extents:
             guard type == UInt32(S_IFREG) else { return "has extents of something that is no file" }
             return extentsProblem(record)
@@ -164,13 +163,32 @@ extension ShardView {
         return nil
     }
 
-    private func extentsProblem(_ record: RecordView) -> String? {
+    private func chunkProblem(_ record: RecordView, in pack: PackReference) -> FormatProblem? {
+        guard let codec = unsafe Codec(rawValue: record.base.u8(70)) else { return .unknownCodec }
+        guard (codec == .reference) == pack.holdsReferences else {
+            return "has a file that is stored otherwise than its pack's"
+        }
+        let entry = record.chunkEntry
+        let isInPack =
+            codec == .reference
+            ? UInt64(record.storedLength) == record.size
+            : record.frameOffset >= UInt32(PackFormat.headerLength)
+                && entry.frame.upperBound <= pack.objectSize - UInt64(pack.footerLength)
+        guard record.size > 0, record.size <= UInt64(PackFormat.limits.plainLength),
+            UInt64(record.storedLength) <= record.size, record.chunk < pack.chunkCount,
+            record.containerOffset + record.size <= pack.containerSize, pack.layout == .slots, isInPack
+        else { return "has a file that lies outside its pack" }
+        return nil
+    }
+
+    private func extentsProblem(_ record: RecordView) -> FormatProblem? {
         let first = unsafe Int(record.base.u32(76))
         let number = unsafe Int(record.base.u32(80))
-        guard number > 0, first <= extentCount, number <= extentCount - first else {
-            return "has extents out of range"
-        }
+        guard number > 0, first <= extentCount, number <= extentCount - first,
+            extent(first).pack.map({ $0 < packCount }) ?? true
+        else { return "has extents out of range" }
         var next: UInt64 = 0
+        let isReference = isReference(record)
         for index in first..<(first + number) {
             let extent = extent(index)
             guard unsafe extent.base.u32(28) == 0 else { return "has bits in a zero field of an extent" }
@@ -179,6 +197,7 @@ extension ShardView {
             }
             next += extent.length
             guard let packIndex = extent.pack else {
+                if isReference { return "has a hole in a foreign object" }
                 guard extent.firstChunk == 0, extent.chunkCount == 0, extent.containerOffset == 0 else {
                     return "has a hole with chunks"
                 }
@@ -186,6 +205,7 @@ extension ShardView {
             }
             guard packIndex < packCount else { return "has an extent with no pack" }
             let pack = pack(packIndex)
+            guard pack.holdsReferences == isReference else { return "has a file that is partly references" }
             guard extent.firstChunk < pack.chunkCount, extent.chunkCount > 0,
                 extent.chunkCount <= pack.chunkCount - extent.firstChunk,
                 extent.containerOffset <= pack.containerSize,

@@ -72,6 +72,18 @@ package import System
         return low
     }
 
+    /// Whether a file's bytes lie in an object of somebody else's; its hash is then that object's identity.
+    package func isReference(_ record: RecordView) -> Bool {
+        switch record.kind {
+        case .chunk: return record.codec == .reference
+        case .extents:
+            // All or none of them, which validation has seen to.
+            guard let pack = extent(record.extents.lowerBound).pack else { return false }
+            return self.pack(pack).holdsReferences
+        case .directory, .empty, .symlink, .hardLink: return false
+        }
+    }
+
     /// A copy of a record as a value, for tools.
     package func entry(_ index: Int) -> ManifestEntry {
         let record = record(index)
@@ -90,7 +102,10 @@ package import System
         case .hardLink: return unsafe .hardLink(target: ByteString(record.target))
         case .chunk:
             let pack = pack(record.pack)
-            return .chunk(.init(pack: pack, chunk: record.chunk, entry: record.chunkEntry))
+            return .chunk(
+                .init(
+                    pack: pack, chunk: record.chunk, entry: record.chunkEntry,
+                    identity: record.codec == .reference ? record.hash : nil))
         case .extents:
             let extents = record.extents.map { index -> ManifestEntry.Extent in
                 let extent = extent(index)
@@ -111,7 +126,8 @@ package import System
     let base: UnsafeRawPointer
     let blob: UnsafeRawPointer
 
-    /// Of a chunk file its chunk's hash, of a large file its file hash; zero otherwise.
+    /// Of a chunk file its chunk's hash, of a large file its file hash, of either the object's identity where it is a
+    /// reference; zero otherwise.
     package var hash: ContentHash { unsafe ContentHash(loading: base) }
     @inline(__always) package var size: UInt64 { unsafe base.u64(32) }
     @inline(__always) package var modified: Timestamp {
@@ -137,10 +153,12 @@ package import System
     }
     package var codec: Codec { unsafe Codec(rawValue: base.u8(70)) ?? .none }
 
-    /// Of `.chunk`: the chunk as the pack's footer lists it, without the base of a prefix frame.
+    /// Of `.chunk`: the chunk as the pack's footer lists it, without what only a footer knows: the base of a prefix
+    /// frame, the object and the hash of a reference.
     package var chunkEntry: ChunkEntry {
         ChunkEntry(
-            hash: hash, frameOffset: UInt64(frameOffset), containerOffset: containerOffset,
+            hash: codec == .reference ? .zero : hash, frameOffset: UInt64(frameOffset),
+            containerOffset: containerOffset,
             storedLength: storedLength, plainLength: UInt32(truncatingIfNeeded: size), codec: codec, base: nil
         )
     }

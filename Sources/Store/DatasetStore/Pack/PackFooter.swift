@@ -1,48 +1,5 @@
-package import Chunking
+import Chunking
 import ObjectStore
-
-/// One chunk of a pack, as its footer lists it.
-package struct ChunkEntry: Sendable, Hashable {
-    package var hash: ContentHash
-    /// Where the frame starts in the pack.
-    package var frameOffset: UInt64
-    /// Where the plain bytes lie in the container.
-    package var containerOffset: UInt64
-    /// Payload bytes after the frame's header.
-    package var storedLength: UInt32
-    package var plainLength: UInt32
-    package var codec: Codec
-    /// Of a prefix frame: which chunk of which pack in the footer's base table.
-    package var base: Base?
-
-    package struct Base: Sendable, Hashable {
-        package var pack: UInt16
-        package var chunk: UInt32
-        package init(pack: UInt16, chunk: UInt32) {
-            self.pack = pack
-            self.chunk = chunk
-        }
-    }
-
-    package init(
-        hash: ContentHash, frameOffset: UInt64, containerOffset: UInt64, storedLength: UInt32,
-        plainLength: UInt32,
-        codec: Codec, base: Base?
-    ) {
-        self.hash = hash
-        self.frameOffset = frameOffset
-        self.containerOffset = containerOffset
-        self.storedLength = storedLength
-        self.plainLength = plainLength
-        self.codec = codec
-        self.base = base
-    }
-
-    /// The frame's place in the pack: header and payload.
-    package var frame: Range<UInt64> {
-        frameOffset..<(frameOffset + UInt64(PackFormat.frameHeaderLength) + UInt64(storedLength))
-    }
-}
 
 /// A validated footer: chunk entries by index, without a copy.
 ///
@@ -50,8 +7,10 @@ package struct ChunkEntry: Sendable, Hashable {
 @safe package struct PackFooter: @unchecked Sendable {
     // Sendable: reads immutable memory only.
     package let pack: PackReference
-    private let base: UnsafeRawPointer
+    let base: UnsafeRawPointer
     package let baseCount: Int
+    /// The foreign objects of a reference pack, in which every chunk is a reference; nil in other packs.
+    package let sources: SourceTable?
     package var chunkCount: Int { Int(pack.chunkCount) }
 
     /// Checks `bytes` (footer with trailer) against the reference: hash, lengths, order, ranges.
@@ -86,17 +45,35 @@ package struct ChunkEntry: Sendable, Hashable {
             baseCount <= PackFormat.limits.baseCount, unsafe start.u64(24) == pack.containerSize,
             unsafe start.u64(32) == pack.objectSize - UInt64(pack.footerLength),
             unsafe PackID(loading: start + 40) == pack.id,
-            unsafe start.u32(20) == 0, unsafe start.u64(56) == 0
+            unsafe start.u64(56) == 0
         else { throw damaged("contradicts the reference to it") }
-        let expected =
-            PackFormat.footerHeaderLength + Int(pack.chunkCount) * PackFormat.chunkEntryLength + Int(
-                baseCount)
-            * PackReference.byteCount
-        guard body.count == expected else { throw damaged("has a wrong length") }
+        let sourceTableLength = unsafe start.u32(20)
+        guard sourceTableLength <= PackFormat.limits.sourceTableLength,
+            (sourceTableLength > 0) == pack.holdsReferences
+        else { throw damaged("has a source table where it must have none, or none where it needs one") }
+        let tables =
+            PackFormat.footerHeaderLength + Int(pack.chunkCount) * PackFormat.chunkEntryLength
+            + Int(baseCount) * PackReference.byteCount
+        guard body.count == tables + Int(sourceTableLength) else { throw damaged("has a wrong length") }
         self.pack = pack
         unsafe self.base = unsafe start
         self.baseCount = Int(baseCount)
-        if let problem = unsafe firstProblem(frameEnd: start.u64(32)) { throw damaged(problem) }
+        if sourceTableLength > 0 {
+            guard let bytes = unsafe body.part(at: tables, count: Int(sourceTableLength)),
+                let sources = unsafe SourceTable(bytes)
+            else { throw damaged("has a source table that is not well-formed") }
+            self.sources = sources
+        } else {
+            sources = nil
+        }
+        if let problem = unsafe firstProblem(frameEnd: start.u64(32)) {
+            guard !problem.needsNewerProgram else {
+                throw StoreError(
+                    .unsupported, "the pack's footer \(problem.text)", object: pack.key.text,
+                    remedy: "Update kaml")
+            }
+            throw damaged(problem.text)
+        }
     }
 
     package subscript(index: Int) -> ChunkEntry {
@@ -132,90 +109,23 @@ package struct ChunkEntry: Sendable, Hashable {
         unsafe base + PackFormat.footerHeaderLength + chunkCount * PackFormat.chunkEntryLength
     }
 
-    private func entry(_ index: Int) -> ChunkEntry {
+    /// Bytes of all chunks together.
+    package var plainBytes: UInt64 { (0..<chunkCount).reduce(0) { $0 + UInt64(entry($1).plainLength) } }
+
+    /// Where the bytes of a chunk of a reference pack lie; nil in other packs.
+    package func referenced(_ chunk: Int) -> (object: Int, range: Range<UInt64>)? {
+        let entry = self[chunk]
+        return entry.object.map { (Int($0), entry.objectRange) }
+    }
+
+    func entry(_ index: Int) -> ChunkEntry {
         let entry = unsafe base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
         let codec = unsafe Codec(rawValue: entry.u8(56)) ?? .none
         let basePack = unsafe entry.u16(58)
         return unsafe ChunkEntry(
             hash: ContentHash(loading: entry), frameOffset: entry.u64(32), containerOffset: entry.u64(40),
             storedLength: entry.u32(48), plainLength: entry.u32(52), codec: codec,
-            base: codec == .zstdPrefix ? .init(pack: basePack, chunk: entry.u32(60)) : nil)
-    }
-
-    private func firstProblem(frameEnd: UInt64) -> String? {
-        let limits = PackFormat.limits
-        var nextFrame = UInt64(PackFormat.headerLength)
-        var nextPlain: UInt64 = 0
-        for index in 0..<chunkCount {
-            let raw = unsafe base + PackFormat.footerHeaderLength + index * PackFormat.chunkEntryLength
-            guard let codec = unsafe Codec(rawValue: raw.u8(56)) else { return "names an unknown codec" }
-            guard unsafe raw.u8(57) == 0,
-                unsafe codec == .zstdPrefix || (raw.u16(58) == UInt16.max && raw.u32(60) == 0)
-            else {
-                return "has bits in a zero field"
-            }
-            let entry = entry(index)
-            guard entry.plainLength > 0, entry.plainLength <= limits.plainLength,
-                entry.storedLength <= entry.plainLength
-            else { return "has a chunk length out of range" }
-            guard entry.frameOffset >= nextFrame, entry.frameOffset <= frameEnd,
-                entry.frame.upperBound <= frameEnd
-            else { return "has frames that overlap or lie outside the pack" }
-            guard entry.containerOffset >= nextPlain, entry.containerOffset <= pack.containerSize,
-                UInt64(entry.plainLength) <= pack.containerSize - entry.containerOffset
-            else { return "has chunks that overlap or lie outside the container" }
-            // A manifest's record holds it in 32 bits.
-            if pack.layout == .slots, entry.frameOffset > UInt64(UInt32.max) {
-                return "has small files beyond 4 GiB"
-            }
-            if pack.layout == .slots, !entry.containerOffset.isMultiple(of: PackFormat.slotAlignment) {
-                return "has a chunk that is not at a slot"
-            }
-            if let base = entry.base, Int(base.pack) >= baseCount { return "has a base out of range" }
-            nextFrame = entry.frame.upperBound
-            nextPlain = entry.containerOffset + UInt64(entry.plainLength)
-        }
-        for index in 0..<baseCount where basePack(UInt16(index)) == nil { return "has a bad base table" }
-        return nil
-    }
-}
-
-/// Header of one frame, which lets a damaged pack be read frame by frame without its footer.
-package struct FrameHeader: Sendable, Hashable {
-    package var index: UInt32
-    package var storedLength: UInt32
-    package var plainLength: UInt32
-    package var codec: Codec
-
-    package init(index: UInt32, storedLength: UInt32, plainLength: UInt32, codec: Codec) {
-        self.index = index
-        self.storedLength = storedLength
-        self.plainLength = plainLength
-        self.codec = codec
-    }
-
-    /// Nil when `bytes` does not start with a frame.
-    package init?(_ bytes: UnsafeRawBufferPointer) {
-        guard bytes.count >= PackFormat.frameHeaderLength, let start = bytes.baseAddress,
-            unsafe bytes.startsWith(PackFormat.frameMagic), let codec = unsafe Codec(rawValue: start.u8(20)),
-            unsafe start.u8(21) == 0, unsafe start.u16(22) == 0
-        else { return nil }
-        index = unsafe start.u32(8)
-        storedLength = unsafe start.u32(12)
-        plainLength = unsafe start.u32(16)
-        self.codec = codec
-        guard plainLength > 0, plainLength <= PackFormat.limits.plainLength, storedLength <= plainLength
-        else {
-            return nil
-        }
-    }
-
-    func append(to builder: inout ByteBuilder) {
-        unsafe builder.raw(UnsafeRawBufferPointer(start: PackFormat.frameMagic.utf8Start, count: 8))
-        builder.u32(index)
-        builder.u32(storedLength)
-        builder.u32(plainLength)
-        builder.u8(codec.rawValue)
-        builder.zeros(3)
+            base: codec == .zstdPrefix ? .init(pack: basePack, chunk: entry.u32(60)) : nil,
+            object: codec == .reference ? entry.u32(60) : nil)
     }
 }

@@ -26,10 +26,11 @@ package enum PackFormat {
         let objectSize: UInt64 = 17 << 30
         let chunkCount: UInt32 = 1 << 20
         let baseCount: UInt32 = 65_534
+        let sourceTableLength: UInt32 = 32 << 20
 
         var footerLength: UInt32 {
             UInt32(footerHeaderLength + trailerLength) + chunkCount * UInt32(chunkEntryLength)
-                + baseCount * UInt32(PackReference.byteCount)
+                + baseCount * UInt32(PackReference.byteCount) + sourceTableLength
         }
 
         func allow(_ pack: PackReference) -> Bool {

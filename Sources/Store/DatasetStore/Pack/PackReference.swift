@@ -110,6 +110,9 @@ package struct PackReference: Hashable, Sendable {
     /// Whether every length is one that a parser may believe before it allocates.
     package var isWithinLimits: Bool { PackFormat.limits.allow(self) }
 
+    /// Whether it is a reference pack: it has no frames, only a footer that says which foreign objects have its chunks.
+    package var holdsReferences: Bool { objectSize == UInt64(footerLength) + UInt64(PackFormat.headerLength) }
+
     package var key: ObjectKey { PackFormat.key(of: id) }
 }
 

@@ -29,16 +29,12 @@ package import ObjectStore
 package final class PackWriter {
     package let id: PackID
     package let layout: PackLayout
-    package private(set) var chunkCount: UInt32 = 0
     /// Bytes of the pack so far.
     package private(set) var length: UInt64 = 0
-    /// Bytes of the container so far.
-    package private(set) var containerSize: UInt64 = 0
 
     private let location: String
     private let object: any ObjectWriter
-    private var entries = ByteBuilder()
-    private var bases: [PackReference] = []
+    private var footer: PackFooterBuilder
     private var baseIndex: [PackID: UInt16] = [:]
     private var frameHeader = ByteBuilder()
 
@@ -46,13 +42,19 @@ package final class PackWriter {
         self.id = id
         self.layout = layout
         location = store.location
+        footer = PackFooterBuilder(id: id, layout: layout)
         object = try store.makeWriter(PackFormat.key(of: id))
         try append(PackFormat.header(of: id))
     }
 
+    package var chunkCount: UInt32 { footer.chunkCount }
+
+    /// Bytes of the container so far.
+    package var containerSize: UInt64 { footer.containerSize }
+
     /// Whether another base pack fits the table; without it a chunk is stored with no prefix.
     package func hasRoom(forBase pack: PackID) -> Bool {
-        baseIndex[pack] != nil || bases.count < Int(PackFormat.limits.baseCount)
+        baseIndex[pack] != nil || footer.bases.count < Int(PackFormat.limits.baseCount)
     }
 
     /// Appends a chunk and returns its entry. In a pack of layout `.file`, `fileOffset` is where its plain
@@ -75,43 +77,17 @@ package final class PackWriter {
         try append(frameHeader.bytes)
         try unsafe object.append(chunk.payload)
         unsafe length += UInt64(chunk.payload.count)
-        record(entry)
+        footer.append(entry)
         return entry
     }
 
     /// Where the next chunk of a `.slots` pack will lie in the container.
-    package var nextSlot: UInt64 {
-        (containerSize + PackFormat.slotAlignment - 1) / PackFormat.slotAlignment * PackFormat.slotAlignment
-    }
+    package var nextSlot: UInt64 { footer.nextSlot }
 
     /// Writes the footer and publishes the pack, durably. `fileSize` is the size of a `.file` pack's file
     /// (it may end in a hole). Throws before anything is visible when the pack is beyond the format's limits.
     package func publish(fileSize: UInt64? = nil) throws(ObjectStoreError) -> PackReference {
-        let frameEnd = length
-        let container = max(containerSize, fileSize ?? 0)
-        var footer = ByteBuilder()
-        footer.reserve(PackFormat.footerHeaderLength + entries.count + bases.count * PackReference.byteCount)
-        unsafe footer.raw(UnsafeRawBufferPointer(start: PackFormat.footerMagic.utf8Start, count: 8))
-        footer.u16(PackFormat.version)
-        footer.u16(UInt16(layout.rawValue))
-        footer.u32(chunkCount)
-        footer.u32(UInt32(bases.count))
-        footer.u32(0)
-        footer.u64(container)
-        footer.u64(frameEnd)
-        footer.raw(id.bytes)
-        footer.zeros(8)
-        footer.raw(entries.bytes)
-        for base in bases { base.append(to: &footer) }
-        let hash = ContentHash.of(.packFooter, footer.bytes)
-        let footerLength = UInt32(footer.count + PackFormat.trailerLength)
-        footer.raw(hash.bytes)
-        footer.u32(footerLength)
-        footer.u32(0)
-        unsafe footer.raw(UnsafeRawBufferPointer(start: PackFormat.trailerMagic.utf8Start, count: 8))
-        let reference = PackReference(
-            id: id, footerHash: hash, objectSize: length + UInt64(footer.count), containerSize: container,
-            footerLength: footerLength, chunkCount: chunkCount, layout: layout)
+        let (bytes, reference) = footer.finish(frameEnd: length, containerSize: fileSize)
         // No reader would take such a pack, so no snapshot may come to need it.
         guard reference.isWithinLimits else {
             object.abandon()
@@ -121,7 +97,7 @@ package final class PackWriter {
                     "a pack of \(chunkCount) chunks and \(reference.objectSize) bytes is beyond the format's limits"
             )
         }
-        try append(footer.bytes)
+        try append(bytes)
         _ = try object.publish()
         return reference
     }
@@ -141,23 +117,9 @@ package final class PackWriter {
 
     private func index(of pack: PackReference) -> UInt16 {
         if let index = baseIndex[pack.id] { return index }
-        let index = UInt16(bases.count)
-        bases.append(pack)
+        let index = UInt16(footer.bases.count)
+        footer.bases.append(pack)
         baseIndex[pack.id] = index
         return index
-    }
-
-    private func record(_ entry: ChunkEntry) {
-        chunkCount += 1
-        containerSize = max(containerSize, entry.containerOffset + UInt64(entry.plainLength))
-        entries.raw(entry.hash.bytes)
-        entries.u64(entry.frameOffset)
-        entries.u64(entry.containerOffset)
-        entries.u32(entry.storedLength)
-        entries.u32(entry.plainLength)
-        entries.u8(entry.codec.rawValue)
-        entries.u8(0)
-        entries.u16(entry.base?.pack ?? UInt16.max)
-        entries.u32(entry.base?.chunk ?? 0)
     }
 }

@@ -28,6 +28,9 @@ import ObjectStore
     package mutating func read(
         _ entry: ChunkEntry, chunk: UInt32, of pack: PackReference, into plain: UnsafeMutableRawBufferPointer
     ) throws(StoreError) {
+        guard entry.codec != .reference else {
+            return try unsafe ReferenceReader(footers).read(chunk, of: pack, into: plain)
+        }
         let frame = try unsafe load(entry.frame, of: pack)
         try unsafe decode(entry, chunk, of: pack, frame: frame, into: plain)
     }
@@ -37,6 +40,9 @@ import ObjectStore
         _ pack: PackReference, _ chunks: Range<UInt32>,
         _ body: (ChunkEntry, UnsafeRawBufferPointer) throws(StoreError) -> Void
     ) throws(StoreError) {
+        guard !pack.holdsReferences else {
+            return try unsafe ReferenceReader(footers).read(chunks, of: pack, body)
+        }
         let footer = try footers.image(of: pack)
         guard Int(chunks.upperBound) <= footer.footer.chunkCount else {
             throw damaged(pack, chunks.lowerBound, "is not in the pack")
@@ -76,6 +82,7 @@ import ObjectStore
         guard Int(chunk) < footer.footer.chunkCount else { throw damaged(pack, chunk, "is not in the pack") }
         let entry = footer.footer[Int(chunk)]
         guard entry.base == nil else { throw damaged(pack, chunk, "is a base and needs a base itself") }
+        guard entry.codec != .reference else { throw damaged(pack, chunk, "is a base and may change") }
         // Not through `frames`: the caller's own frame may lie there.
         let frame = UnsafeMutableRawBufferPointer.allocate(
             byteCount: Int(entry.frame.upperBound - entry.frame.lowerBound), alignment: 64)

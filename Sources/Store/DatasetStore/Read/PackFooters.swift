@@ -23,6 +23,9 @@ import Synchronization
     deinit { unsafe bytes.deallocate() }
 
     var byteCount: Int { unsafe bytes.count }
+
+    /// Footer and trailer as they are in the pack; valid as long as the image.
+    var raw: UnsafeRawBufferPointer { unsafe bytes }
 }
 
 extension StoreError {
@@ -44,12 +47,21 @@ extension StoreError {
 /// Footers read from a store, the recently used ones kept. For tools and commit; a node keeps its own.
 package final class PackFooters: Sendable {
     package let store: any ObjectStore
+    /// Finds the foreign objects of reference packs.
+    package let sources: any ObjectSources
     private let kept: Mutex<LeastRecentlyUsed<PackID, PackFooterImage>>
 
     /// `capacity` in bytes of footers, which are 64 bytes a chunk.
-    package init(_ store: any ObjectStore, capacity: Int = 96 << 20) {
+    package init(
+        _ store: any ObjectStore, sources: any ObjectSources = NoObjectSources(), capacity: Int = 96 << 20
+    ) {
         self.store = store
+        self.sources = sources
         kept = Mutex(LeastRecentlyUsed(capacity: capacity))
+    }
+
+    package convenience init(_ store: Store, capacity: Int = 96 << 20) {
+        self.init(store.objects, sources: store.sources, capacity: capacity)
     }
 
     package func image(of pack: PackReference) throws(StoreError) -> PackFooterImage {

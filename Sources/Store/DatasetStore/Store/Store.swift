@@ -8,14 +8,18 @@ package struct Store: Sendable {
     package let configuration: StoreConfiguration
     package let manifests: ManifestObjects
     package let log: RecordLog
+    /// Finds the foreign objects that reference packs name.
+    package let sources: any ObjectSources
 
     package static let configurationKey = ObjectKey(trusted: "store.json")
 
     private init(_ objects: any ObjectStore, _ configuration: StoreConfiguration, _ environment: Environment)
     {
+        if configuration.isSingleWriter { objects.useSingleWriterMode() }
         self.objects = objects
         self.configuration = configuration
         manifests = ManifestObjects(store: objects)
+        sources = environment.sources
         log = RecordLog(
             objects, author: environment.author, clock: environment.clock, random: environment.random)
     }
@@ -26,23 +30,30 @@ package struct Store: Sendable {
         package var author: String
         package var clock: any Clock
         package var random: any RandomSource
+        /// For the bytes of imported files.
+        package var sources: any ObjectSources
 
         package init(
-            author: String = "", clock: any Clock = HostClock(), random: any RandomSource = HostRandom()
+            author: String = "", clock: any Clock = HostClock(), random: any RandomSource = HostRandom(),
+            sources: any ObjectSources = NoObjectSources()
         ) {
             self.author = author
             self.clock = clock
             self.random = random
+            self.sources = sources
         }
     }
 
-    /// Makes a store in a place that has none. Throws `.conflict` where there is one already.
+    /// Makes a store in a place that has none. Throws `.conflict` where there is one already. `isSingleWriter`: the
+    /// place was found to have no conditional writes.
     package static func create(
-        at objects: any ObjectStore, chunking: ChunkingParameters = .standard,
+        at objects: any ObjectStore, chunking: ChunkingParameters = .standard, isSingleWriter: Bool = false,
         _ environment: Environment = .init()
     ) throws(StoreError) -> Store {
-        let configuration = StoreConfiguration(random: environment.random, chunking: chunking)
+        let configuration = StoreConfiguration(
+            random: environment.random, chunking: chunking, isSingleWriter: isSingleWriter)
         let bytes = try configuration.encoded()
+        if isSingleWriter { objects.useSingleWriterMode() }
         do throws(ObjectStoreError) {
             guard try objects.createIfAbsent(configurationKey, bytes) == .created else {
                 throw ObjectStoreError(
@@ -68,10 +79,11 @@ package struct Store: Sendable {
         do throws(ObjectStoreError) {
             bytes = try objects.readAll(configurationKey, limit: StoreConfiguration.maximumBytes)
         } catch {
-            guard error.code == .notFound else { throw StoreError(error) }
+            // With advice of its own it is the bucket that is missing.
+            guard error.code == .notFound, error.advice == nil else { throw StoreError(error) }
             throw StoreError(
                 .notFound, "there is no store at \(objects.location)", object: configurationKey.text,
-                remedy: "Make one with `kaml store init --store \(objects.location)`")
+                remedy: "Make one with `kaml store init --store '\(objects.location)'`")
         }
         let configuration = try StoreConfiguration(decoding: bytes, key: configurationKey.text)
         return Store(objects, configuration, environment)

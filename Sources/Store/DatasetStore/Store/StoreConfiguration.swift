@@ -7,8 +7,11 @@ import FoundationEssentials
 package struct StoreConfiguration: Hashable, Sendable {
     /// The newest format that this program reads and writes.
     package static let formatVersion = 1
-    /// Required features that this program knows. None exists in version 1.
-    static let knownFeatures: Set<String> = []
+    /// Required feature of a store whose server has no conditional writes: a writer looks first and writes then, and
+    /// whoever writes must be the only one. A program that does not know it must not even try.
+    package static let singleWriterFeature = "single-writer"
+    /// Required features that this program knows.
+    static let knownFeatures: Set<String> = [singleWriterFeature]
     static let hashName = "sha256"
     /// Bytes of a `store.json` that is believed to be one.
     static let maximumBytes = 64 << 10
@@ -25,11 +28,13 @@ package struct StoreConfiguration: Hashable, Sendable {
     package var gear: String
 
     /// A configuration for a new store.
-    package init(random: some RandomSource, chunking: ChunkingParameters = .standard) {
+    package init(
+        random: some RandomSource, chunking: ChunkingParameters = .standard, isSingleWriter: Bool = false
+    ) {
         formatVersion = Self.formatVersion
         storeID = Hex.encode(random.bytes(16))
         hash = Self.hashName
-        requiredFeatures = []
+        requiredFeatures = isSingleWriter ? [Self.singleWriterFeature] : []
         optionalFeatures = []
         self.chunking = chunking
         gear = GearTable.name
@@ -37,6 +42,9 @@ package struct StoreConfiguration: Hashable, Sendable {
 }
 
 extension StoreConfiguration {
+    /// Whether two writers at once are not safe in this store.
+    package var isSingleWriter: Bool { requiredFeatures.contains(Self.singleWriterFeature) }
+
     /// The members that every version has. Read first, so that a newer store is told from a damaged one.
     private struct Head: Decodable {
         var formatVersion: Int

@@ -79,8 +79,9 @@ final class ChunkCatalog: Sendable {
         }
     }
 
-    /// Adds a pack's chunks to the table.
+    /// Adds a pack's chunks to the table. Those of a reference pack are never reused: their objects may change.
     func index(_ pack: PackReference) throws(StoreError) {
+        if pack.holdsReferences { return }
         try footers.with(pack) { footer in
             let number = number(of: pack)
             state.withLock { state in

@@ -78,6 +78,8 @@ struct FrameMaker: ~Copyable {
     private mutating func base(
         _ candidate: BaseCandidate
     ) throws(StoreError) -> (bytes: PlainChunk, place: BaseCandidate)? {
+        // A base must stay what it is; a foreign object may change.
+        if candidate.pack.holdsReferences { return nil }
         do throws(StoreError) {
             let found = try reader.footers.with(candidate.pack) { footer -> BaseCandidate? in
                 guard Int(candidate.chunk) < footer.chunkCount else { return nil }

@@ -3,12 +3,6 @@ import Glibc
 import Synchronization
 import System
 
-/// An open file of the source, read by several threads.
-final class SourceFile: Sendable {
-    let descriptor: FileDescriptor
-    init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
-}
-
 /// A large file on its way through the pipeline: cut front to back under the claims' lock, hashed and encoded
 /// by whoever is free, put together in order.
 final class LargeFile: @unchecked Sendable {
@@ -16,7 +10,7 @@ final class LargeFile: @unchecked Sendable {
     // has the assembly's turn; the rest is immutable or atomic.
     let job: ReadJob
     let place: SourcePlace
-    let file: SourceFile
+    let file: any SourceFile
     /// As it was when the file was opened.
     let status: FileStatus
     let attributes: [ExtendedAttribute]
@@ -41,7 +35,7 @@ final class LargeFile: @unchecked Sendable {
     let unpaid = Atomic<Int>(0)
 
     init(
-        _ job: ReadJob, _ place: SourcePlace, _ file: SourceFile, _ status: FileStatus,
+        _ job: ReadJob, _ place: SourcePlace, _ file: any SourceFile, _ status: FileStatus,
         _ attributes: [ExtendedAttribute], _ kind: ChunkerKind, _ old: OldVersion?,
         _ parameters: ChunkingParameters,
         tries: Int
@@ -119,10 +113,10 @@ final class LargeFile: @unchecked Sendable {
 
     private func findHole() throws(Errno) {
         guard position >= dataEnd, position >= holeEnd else { return }
-        let data = try file.descriptor.nextData(from: position) ?? status.size
+        let data = try file.nextData(from: position) ?? status.size
         holeEnd = min(data, status.size)
         guard holeEnd < status.size else { return }
-        dataEnd = max(holeEnd + 1, try file.descriptor.nextHole(from: holeEnd) ?? status.size)
+        dataEnd = max(holeEnd + 1, try file.nextHole(from: holeEnd) ?? status.size)
     }
 
     /// False when the file is shorter than it was.
@@ -137,7 +131,7 @@ final class LargeFile: @unchecked Sendable {
         let capacity = unsafe min(slot.plain.count, WorkSlot.target + cutter.lookahead)
         let wanted = Int(min(left, UInt64(capacity)))
         let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<wanted])
-        guard try unsafe file.descriptor.read(into: buffer, at: position) == wanted else { return false }
+        guard try unsafe file.readNext(into: buffer, at: position) == wanted else { return false }
         let isEnd = UInt64(wanted) == left
         var done = 0
         while done < min(wanted, WorkSlot.target) {
@@ -158,7 +152,7 @@ final class LargeFile: @unchecked Sendable {
         let count = Int(slot.length)
         let buffer = unsafe UnsafeMutableRawBufferPointer(rebasing: slot.plain[..<count])
         do throws(Errno) {
-            guard try unsafe file.descriptor.read(into: buffer, at: slot.start) == count else {
+            guard try unsafe file.read(into: buffer, at: slot.start) == count else {
                 endedEarly()
                 return false
             }

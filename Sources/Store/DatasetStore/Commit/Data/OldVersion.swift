@@ -40,6 +40,8 @@ final class OldVersion: Sendable {
             }
         default: break
         }
+        // Bytes in foreign objects are neither reused nor bases, and reading them would be a download.
+        runs.removeAll { $0.pack.holdsReferences }
         guard !runs.isEmpty else { return nil }
         self.runs = runs
         size = entry.size

@@ -16,7 +16,7 @@ struct PieceWorker: ~Copyable {
     init(_ pipeline: Pipeline) {
         self.pipeline = pipeline
         files = SmallFileReader(
-            pipeline.tree, pipeline.comparison.links, root: pipeline.root,
+            pipeline.tree, pipeline.comparison.links, pipeline.access,
             wholeLimit: UInt64(pipeline.parameters.wholeLimit))
         maker = FrameMaker(pipeline.options, pipeline.context.footers, bases: pipeline.context.bases)
     }

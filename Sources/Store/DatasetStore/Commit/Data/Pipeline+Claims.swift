@@ -70,12 +70,10 @@ extension Pipeline {
             return nil
         }
         do throws(Errno) {
-            let directory = try SourceFiles.openDirectory(
-                tree.directories[late.place.directory].keyPath, below: root)
             let arena = tree.arena(late.place)
-            let name = unsafe arena.cName(arena.nodes[late.place.index])
-            let file = unsafe SourceFile(try FileDescriptor.openEntry(name, in: directory.rawValue))
-            let status = try file.descriptor.status()
+            var directory: OpenDirectory?
+            let file = try access.open(late.place, in: tree, &directory)
+            let status = try file.status()
             guard status.kind == .regular,
                 unsafe comparison.links.isExpected(status, arena.nodes[late.place.index], late.job.ordinal)
             else { throw .noEntry }
@@ -83,8 +81,7 @@ extension Pipeline {
                 batch.append(late)
                 return nil
             }
-            file.descriptor.adviseSequential()
-            let attributes = try SourceFiles.attributes(of: file.descriptor)
+            let attributes = try file.attributes()
             let kind = try unsafe classify(file, arena.nodes[late.place.index], arena, status.size)
             let old = try oldVersion(late.job.ordinal)
             switch old {
@@ -92,6 +89,11 @@ extension Pipeline {
                 return LargeFile(
                     late.job, late.place, file, status, attributes, kind, old, parameters, tries: late.tries)
             case .failure(let error): fail(error)
+            }
+            return nil
+        } catch .stale {
+            slots.withLock {
+                $0.late.append(LateJob(job: late.job, place: late.place, tries: late.tries + 1))
             }
             return nil
         } catch {
@@ -106,11 +108,11 @@ extension Pipeline {
     }
 
     private func classify(
-        _ file: SourceFile, _ node: SourceNode, _ arena: SourceArena, _ size: UInt64
+        _ file: any SourceFile, _ node: SourceNode, _ arena: SourceArena, _ size: UInt64
     ) throws(Errno) -> ChunkerKind {
         let head = UnsafeMutableRawBufferPointer.allocate(byteCount: FileClassifier.headSize, alignment: 64)
         defer { unsafe head.deallocate() }
-        let count = try unsafe file.descriptor.read(into: head, at: 0)
+        let count = try unsafe file.read(into: head, at: 0)
         return unsafe FileClassifier(parameters).classify(
             size: size, name: ByteString(arena.name(node)),
             head: UnsafeRawBufferPointer(rebasing: head[..<count]))

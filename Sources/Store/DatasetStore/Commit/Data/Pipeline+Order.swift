@@ -74,12 +74,12 @@ extension Pipeline {
         guard slot.isLastOfFile else { return }
         var isSame = false
         do throws(Errno) {
-            isSame = try file.file.descriptor.status().isSameVersion(as: file.status)
+            isSame = try file.file.status().isSameVersion(as: file.status)
         } catch { file.fail(error) }
         if file.hasChanged.load(ordering: .relaxed) || !isSame {
             file.assembly.abandon()
             let late = LateJob(job: file.job, place: file.place, tries: file.tries + 1)
-            if let error = file.failure { return record(late, .unreadable(error)) }
+            if let error = file.failure, error != .stale { return record(late, .unreadable(error)) }
             results.changedWhileRead += 1
             slots.withLock { $0.late.append(late) }
             return

@@ -83,7 +83,7 @@ final class Pipeline: @unchecked Sendable {
     let options: CommitOptions
     let parameters: ChunkingParameters
     let context: StoringContext
-    let root: Int32
+    let access: any SourceAccess
     let meter: CommitMeter
 
     let claims = Mutex(Claims())
@@ -97,7 +97,8 @@ final class Pipeline: @unchecked Sendable {
 
     init(
         _ tree: SourceTree, _ comparison: Comparison, parent: Snapshot?, _ options: CommitOptions,
-        _ parameters: ChunkingParameters, _ context: StoringContext, root: Int32, meter: CommitMeter,
+        _ parameters: ChunkingParameters, _ context: StoringContext, _ access: any SourceAccess,
+        meter: CommitMeter,
         threads: Int
     ) {
         self.tree = tree
@@ -106,7 +107,7 @@ final class Pipeline: @unchecked Sendable {
         self.options = options
         self.parameters = parameters
         self.context = context
-        self.root = root
+        self.access = access
         self.meter = meter
         slotLimit = threads * 2 + 1
         margin = max(parameters.maximumChunk, parameters.fixedSize) + (64 << 10)

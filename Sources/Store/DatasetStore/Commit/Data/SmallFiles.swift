@@ -8,17 +8,16 @@ struct SmallFileReader: ~Copyable {
     private static let tries = 3
 
     private let tree: SourceTree
-    private let root: Int32
+    private let access: any SourceAccess
     private let wholeLimit: UInt64
     private let links: HardLinks
     private let hasher = ContentHasher()
-    private var directoryIndex = -1
-    private var directory: SourceFile?
+    private var directory: OpenDirectory?
 
-    init(_ tree: SourceTree, _ links: HardLinks, root: Int32, wholeLimit: UInt64) {
+    init(_ tree: SourceTree, _ links: HardLinks, _ access: any SourceAccess, wholeLimit: UInt64) {
         self.links = links
         self.tree = tree
-        self.root = root
+        self.access = access
         self.wholeLimit = wholeLimit
     }
 
@@ -29,6 +28,9 @@ struct SmallFileReader: ~Copyable {
             var draft = SmallFileDraft(job: job.job, place: job.place, outcome: .empty, tries: job.tries)
             do throws(Errno) {
                 try read(&draft, slot, &used)
+            } catch .stale {
+                draft.retries += 1
+                draft.outcome = .otherSize
             } catch {
                 let vanished = error == .noEntry || error == .loop || error == .notDirectory
                 draft.outcome = .failed(vanished ? .vanished : .unreadable(error))
@@ -40,15 +42,13 @@ struct SmallFileReader: ~Copyable {
     private mutating func read(_ draft: inout SmallFileDraft, _ slot: WorkSlot, _ used: inout Int)
         throws(Errno)
     {
-        try openDirectory(draft.place.directory)
-        guard let directory else { throw .noEntry }
         let arena = tree.arena(draft.place)
         let node = unsafe arena.nodes[draft.place.index]
         if node.kind == .symlink {
-            try readSymlink(&draft, arena, node, directory.descriptor.rawValue)
+            try readSymlink(&draft)
             return
         }
-        let file = try unsafe FileDescriptor.openEntry(arena.cName(node), in: directory.descriptor.rawValue)
+        let file = try access.open(draft.place, in: tree, &directory)
         while true {
             let before = try file.status()
             // Something else stands under this name now.
@@ -64,7 +64,7 @@ struct SmallFileReader: ~Copyable {
             let buffer = unsafe UnsafeMutableRawBufferPointer(
                 rebasing: slot.plain[used..<(used + Int(before.size) + 1)])
             let count = try unsafe file.read(into: buffer, at: 0)
-            let attributes = try SourceFiles.attributes(of: file)
+            let attributes = try file.attributes()
             let after = try file.status()
             if UInt64(count) == before.size, after.isSameVersion(as: before) {
                 draft.status = before
@@ -88,23 +88,11 @@ struct SmallFileReader: ~Copyable {
         }
     }
 
-    private func readSymlink(
-        _ draft: inout SmallFileDraft, _ arena: SourceArena, _ node: SourceNode, _ directory: Int32
-    ) throws(Errno) {
-        let name = unsafe arena.cName(node)
-        let target = try unsafe System.readSymlink(name, in: directory)
-        let status = try unsafe FileStatus.of(name, in: directory)
+    private mutating func readSymlink(_ draft: inout SmallFileDraft) throws(Errno) {
+        let (target, status) = try access.readSymlink(draft.place, in: tree, &directory)
         guard status.kind == .symlink else { throw .noEntry }
         draft.status = status
         draft.outcome = target.isEmpty ? .failed(.changing) : .symlink(target)
-    }
-
-    private mutating func openDirectory(_ index: Int) throws(Errno) {
-        guard index != directoryIndex else { return }
-        directory = nil
-        directoryIndex = -1
-        directory = SourceFile(try SourceFiles.openDirectory(tree.directories[index].keyPath, below: root))
-        directoryIndex = index
     }
 }
 

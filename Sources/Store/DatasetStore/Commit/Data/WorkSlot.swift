@@ -28,7 +28,7 @@ struct SmallFileDraft {
         /// Index in the slot's chunks.
         case chunk(Int)
         case symlink(ByteString)
-        /// Grew or shrank across the limit: to be read again as what it now is.
+        /// Grew or shrank across the limit, or is another object now: to be read again as what it now is.
         case otherSize
         case failed(SourceProblem.Kind)
     }

@@ -61,7 +61,8 @@ struct HardLinks {
 extension Comparison {
     /// - Parameter wholeLimit: files up to this many bytes are one chunk.
     init(
-        _ tree: SourceTree, parent: Snapshot?, cache: borrowing StatCache?, wholeLimit: UInt64
+        _ tree: SourceTree, parent: Snapshot?, cache: borrowing StatCache?, _ access: any SourceAccess,
+        wholeLimit: UInt64
     ) throws(StoreError) {
         guard tree.entryCount < UInt64(Self.noParent) else {
             throw StoreError(
@@ -101,7 +102,7 @@ extension Comparison {
                     linkOrdinals.append((ordinal, place))
                 } else {
                     if isLink { linkOrdinals.append((ordinal, place)) }
-                    let trusted = Self.isTrusted(node, record, cache, cursor?.ordinal ?? 0)
+                    let trusted = Self.isTrusted(node, record, cache, access, cursor?.ordinal ?? 0)
                     take(ordinal, node, record, trusted, tree, directory, place, wholeLimit, &differs)
                 }
                 if record != nil { try cursor?.next() }
@@ -144,12 +145,13 @@ extension Comparison {
 
     /// Whether a file need not be read: it is what it was when the parent was made.
     private static func isTrusted(
-        _ node: SourceNode, _ record: RecordView?, _ cache: borrowing StatCache?, _ parentOrdinal: UInt64
+        _ node: SourceNode, _ record: RecordView?, _ cache: borrowing StatCache?, _ access: any SourceAccess,
+        _ parentOrdinal: UInt64
     ) -> Bool {
         guard let record, record.size == node.size, hasSameMetadata(node, record) else { return false }
         switch cache {
         case .some(let cache): return cache.matches(parentOrdinal, node)
-        case .none: return false
+        case .none: return access.isRecorded(node, record)
         }
     }
 

@@ -177,6 +177,7 @@ enum SourceFiles {
 
     static func attributes(of file: borrowing FileDescriptor) throws(Errno) -> [ExtendedAttribute] {
         try userAttributes(of: file).map { ExtendedAttribute(name: $0.name, value: $0.value) }
+            .filter { !$0.isReserved }
     }
 }
 

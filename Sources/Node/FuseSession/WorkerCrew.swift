@@ -1,0 +1,38 @@
+import System
+
+/// Keeps workers free for requests that need nothing from a store: a worker that is about to wait for one is replaced by a
+/// spare, so that with the store away cached files and directories are served on. No threads in it.
+struct WorkerCrew {
+    private let regular: Int
+    private let total: Int
+    /// Workers that serve, those that wait among them.
+    private var serving: Set<Int>
+    private var waiting = 0
+
+    init(regular: Int, total: Int) {
+        self.regular = regular
+        self.total = total
+        serving = Set(0..<regular)
+    }
+
+    /// A worker is about to wait: the spare to start, if one is needed and left.
+    mutating func willWait() -> Int? {
+        waiting += 1
+        guard serving.count - waiting < max(1, regular / 2) else { return nil }
+        guard let spare = (regular..<total).first(where: { !serving.contains($0) }) else { return nil }
+        serving.insert(spare)
+        return spare
+    }
+
+    mutating func didWait() { waiting -= 1 }
+
+    /// Between two requests: whether this worker is a spare that is needed no more. It then leaves.
+    mutating func mayLeave(_ worker: Int) -> Bool {
+        guard worker >= regular, serving.count - waiting > regular else { return false }
+        serving.remove(worker)
+        return true
+    }
+
+    /// A spare could not be started.
+    mutating func lost(_ worker: Int) { serving.remove(worker) }
+}

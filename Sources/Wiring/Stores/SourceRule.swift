@@ -1,0 +1,114 @@
+import HTTPExchange
+import ObjectStore
+import S3
+import System
+
+/// Which sources a snapshot may send this process to.
+///
+/// A snapshot is data that somebody else may have written. What it names gets this process's credentials, or its
+/// right to read files; so it may name only the endpoint that the user chose by naming the store, AWS itself, and what
+/// the user lists.
+struct SourceRule: Sendable {
+    static let variable = "KAML_SOURCES"
+
+    let store: ObjectStoreURL
+    /// Nil when the store is on AWS or in a directory.
+    let storeEndpoint: HTTPOrigin?
+    /// URLs, separated by commas; each allows itself and what lies below it.
+    let listed: [String]
+
+    init(store: ObjectStoreURL, storeEndpoint: HTTPOrigin?, listed: String?) {
+        self.store = store
+        self.storeEndpoint = storeEndpoint
+        self.listed = (listed ?? "").split(separator: ",").map(String.init)
+    }
+
+    /// Throws `.permissionDenied`, with the words that allow the source.
+    func check(_ source: ObjectStoreURL) throws(ObjectStoreError) {
+        if isListed(source) { return }
+        switch source {
+        case .directory:
+            if case .directory = store { return }
+            throw refusal(source, "its files lie on this machine, and the store does not")
+        case .bucket(let text):
+            let endpoint: HTTPOrigin?
+            do throws(ObjectStoreURLError) { endpoint = try S3Location(text, S3Settings()).endpoint } catch {
+                throw ObjectStoreError(
+                    .invalidKey, .open, key: "", location: "a source", detail: error.reason)
+            }
+            guard let endpoint, endpoint != storeEndpoint else { return }
+            throw refusal(source, "its server \(endpoint) is not the store's")
+        }
+    }
+
+    private func isListed(_ source: ObjectStoreURL) -> Bool {
+        guard let source = Self.place(source) else { return false }
+        return listed.contains { text in
+            guard let url = try? ObjectStoreURL(text), let allowed = Self.place(url) else { return false }
+            return allowed.server == source.server && (allowed.bucket ?? source.bucket) == source.bucket
+                && (source.path + "/").hasPrefix(
+                    allowed.path.hasSuffix("/") ? allowed.path : allowed.path + "/")
+        }
+    }
+
+    private struct Place {
+        var server: HTTPOrigin?
+        var bucket: String?
+        var path: String
+    }
+
+    /// Nil for what is no source; a path with `..` could leave what is allowed.
+    private static func place(_ url: ObjectStoreURL) -> Place? {
+        switch url {
+        case .directory(let path):
+            let text = path.description
+            guard !text.split(separator: "/").contains("..") else { return nil }
+            return Place(server: nil, bucket: "", path: text)
+        case .bucket(let text):
+            guard let location = try? S3Location(text, S3Settings()) else { return nil }
+            return Place(
+                server: location.endpoint ?? S3Location.awsOrigin(S3Location.defaultRegion),
+                bucket: location.bucket, path: "/" + location.prefix.description)
+        }
+    }
+
+    private func refusal(_ source: ObjectStoreURL, _ why: String) -> ObjectStoreError {
+        ObjectStoreError(
+            .permissionDenied, .open, key: "", location: "\(source)",
+            detail: "the snapshot was imported from there, but \(why)",
+            advice: "if you trust it, allow it with \(Self.variable)='\(source)'")
+    }
+}
+
+/// Sources by the URL that a snapshot tells.
+final class CheckedSources: ObjectSources {
+    private let opener: StoreOpener
+    private let rule: SourceRule
+
+    init(_ opener: StoreOpener, _ rule: SourceRule) {
+        self.opener = opener
+        self.rule = rule
+    }
+
+    func source(_ location: String) throws(ObjectStoreError) -> any ObjectSource {
+        let url: ObjectStoreURL
+        // Relative paths mean nothing here.
+        do throws(ObjectStoreURLError) { url = try ObjectStoreURL(location, workingDirectory: "/") } catch {
+            throw ObjectStoreError(.invalidKey, .open, key: "", location: "a source", detail: error.reason)
+        }
+        try rule.check(url)
+        do throws(StoreOpeningError) {
+            guard case .bucket(let text) = url else { return try opener.openSource(url) }
+            return try opener.openSource(at: try Self.bucket(text))
+        } catch {
+            throw ObjectStoreError(.notSupported, .open, key: "", location: location, detail: "\(error)")
+        }
+    }
+
+    /// The URL says all: what this process has set for its own store must not lead it elsewhere.
+    private static func bucket(_ text: String) throws(StoreOpeningError) -> S3Location {
+        do throws(ObjectStoreURLError) { return try S3Location(text, S3Settings()) } catch {
+            throw .url(error)
+        }
+    }
+}
