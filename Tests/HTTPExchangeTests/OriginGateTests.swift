@@ -150,7 +150,7 @@ import Testing
 
     @Test func aLongWayIsFilled() {
         // 20 ms away, 1 ms of work, 4 workers: 84 at once fill it.
-        let (limit, share) = settle(slots: 4, service: 1_000_000, delay: 20_000_000, bytes: 4096)
+        let (limit, share) = settle(slots: 4, service: 1_000_000, delay: 20_000_000, bytes: 4096, seconds: 12)
         #expect(share > 0.85, "limit \(limit), share \(share)")
         #expect(limit <= 128)
     }

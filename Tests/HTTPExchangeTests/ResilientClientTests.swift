@@ -476,6 +476,32 @@ private struct LargestRandom: RandomSource {
         #expect(fake.sent.count == 40)
     }
 
+    @Test func oneObjectThatAlwaysFailsDoesNotHoldUpOthers() throws {
+        let object = object
+        let fake = FakeHTTPClient {
+            $0.request.target == "/broken" ? .answer(500) : .part(of: object, for: $0.request)
+        }
+        let client = ResilientHTTPClient(fake, policy: hasty)
+        let longest = Mutex<UInt64>(0)
+        try inParallel(5) { index in
+            let end = HostClock().monotonicNanoseconds() + 1_500_000_000
+            while HostClock().monotonicNanoseconds() < end {
+                let start = HostClock().monotonicNanoseconds()
+                let request = HTTPRequest(.get, origin, index == 0 ? "/good" : "/broken", range: 0..<100)
+                let error = httpError { () throws(HTTPError) in
+                    try client.exchange(request, Collector(), deadlines: .generous, cancellation: nil)
+                }
+                if index == 0 {
+                    if let error { throw error }
+                    let took = HostClock().monotonicNanoseconds() - start
+                    longest.withLock { $0 = max($0, took) }
+                    Parker().park(nanoseconds: 20_000_000)
+                }
+            }
+        }
+        #expect(longest.withLock { $0 } < 700_000_000)
+    }
+
     @Test func oneOriginThatHangsDoesNotHoldUpAnother() throws {
         let object = object
         let fake = FakeHTTPClient {

@@ -39,6 +39,8 @@ struct OriginGate {
     /// Retries that have no budget.
     private var retries = WaitingLine()
     private var urgentRun = 0
+    /// Retries and new requests probe by turns: one object that always fails must not be all that is asked for.
+    private var probesNew = false
 
     init(retryShare: Double, retryBurst: Double) {
         retryBudget = TokenBucket(capacity: retryBurst, perRequest: retryShare)
@@ -103,6 +105,7 @@ struct OriginGate {
             switch circuit.probe(now: now) {
             case .go:
                 abandon(candidate)
+                probesNew.toggle()
                 admissions.append(Admission(waiter: candidate, permit: begin(isProbe: true, now: now)))
             case .at(let time): wake = (candidate, time)
             case .busy: break
@@ -117,7 +120,10 @@ struct OriginGate {
     }
 
     private var nextProbe: Waiter? {
-        if circuit.isOpen { return retries.first ?? urgent.first ?? bulk.first }
+        if circuit.isOpen {
+            let new = urgent.first ?? bulk.first
+            return probesNew ? new ?? retries.first : retries.first ?? new
+        }
         return inFlight < limit.current ? retries.first : nil
     }
 
