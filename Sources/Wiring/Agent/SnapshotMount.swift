@@ -46,18 +46,19 @@ package final class SnapshotMount: Sendable {
     private let session: FuseSession
     private let mounter: Mounter
 
-    /// Opens cache and snapshot, mounts, and serves. When it returns the mount answers.
+    /// Opens cache and snapshot, mounts, and serves. When it returns the mount answers. `sources` has the objects that an
+    /// imported snapshot refers to.
     ///
     /// - Throws: `CacheError`, `StoreError`, `MountError`, `FuseSessionError` or `Errno`; nothing is left
     ///   mounted then.
     package init(
         _ options: SnapshotMountOptions, objects: any ObjectStore,
-        notice: @escaping @Sendable (String) -> Void
+        sources: any ObjectSources = NoObjectSources(), notice: @escaping @Sendable (String) -> Void
     ) throws {
         self.options = options
         cache = try NodeCache(
             directory: options.cacheDirectory, options: options.cache, fileSystem: HostFileSystem(),
-            clock: HostClock(), notice: notice)
+            clock: HostClock(), sources: sources, notice: notice)
         let source = cache.manifests(origin: ManifestObjects(store: objects))
         let snapshot = try Snapshot(options.snapshot, from: source)
         let operations = try DatasetFS(

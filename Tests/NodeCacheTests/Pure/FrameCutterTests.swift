@@ -38,7 +38,8 @@ import Testing
             let isRight = zip(frames, cut).allSatisfy { frame, bytes in
                 bytes == Array(stream[Int(frame.lowerBound - start)..<Int(frame.upperBound - start)])
             }
-            #expect(isRight && ended == Array(frames.indices) && cutter.finished == frames.count, "seed \(seed)")
+            #expect(
+                isRight && ended == Array(frames.indices) && cutter.finished == frames.count, "seed \(seed)")
         }
     }
 

@@ -360,7 +360,7 @@ final class FetchScheduler: Sendable {
     /// Gets more than the footer of a pack that is not known yet with the request for it, or beside it.
     private func prepare(_ part: FetchPart) throws(CacheError) -> Speculation? {
         let container = part.container
-        if container.isSmall && !container.pack.holdsReferences {
+        if container.isSmall {
             if let whole = try container.footerOrWhole().whole {
                 pool.with { buffers in
                     var waiting: [PrefixFrame] = []

@@ -116,19 +116,23 @@ struct MountCommand: AnsweringCommand {
     // MARK: - Serving
 
     /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
-    private static func mount(_ options: SnapshotMountOptions, _ objects: any ObjectStore) throws
-        -> SnapshotMount
-    {
+    private static func mount(
+        _ options: SnapshotMountOptions, _ objects: any ObjectStore, _ sources: any ObjectSources
+    ) throws -> SnapshotMount {
         let pauseMicroseconds: UInt32 = 50_000
         let attempts = 40
         for _ in 1..<attempts {
             do {
-                return try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+                return try SnapshotMount(options, objects: objects, sources: sources) {
+                    StandardError.write("kaml: \($0)\n")
+                }
             } catch let error as CacheError where error.code == .inUse {
                 usleep(pauseMicroseconds)
             }
         }
-        return try SnapshotMount(options, objects: objects) { StandardError.write("kaml: \($0)\n") }
+        return try SnapshotMount(options, objects: objects, sources: sources) {
+            StandardError.write("kaml: \($0)\n")
+        }
     }
 
     /// Mounts, says so, and serves until the mount is gone.
@@ -154,7 +158,7 @@ struct MountCommand: AnsweringCommand {
         let log = readyDescriptor == nil ? nil : log(in: options.cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         unsafe chdir("/")
-        let mount = try Self.mount(options, objects)
+        let mount = try Self.mount(options, objects, store.sources)
         let ending = MountEnding(mount)
         try EndSignals.handle { signal, count in ending.asked(by: signal, count) }
         let report = MountReport(

@@ -57,7 +57,7 @@ struct WarmCommand: AnsweringCommand {
         let found = try store.find(place, in: try store.state())
         let directory = try CachePlace.directory(cacheDir)
         try CacheDirectoryCheck.prepare(directory)
-        let cache = try open(directory)
+        let cache = try open(directory, store.sources)
         defer { cache.close() }
         let opened: Snapshot
         do throws(StoreError) {
@@ -70,9 +70,9 @@ struct WarmCommand: AnsweringCommand {
         }
     }
 
-    private func open(_ directory: ByteString) throws -> NodeCache {
+    private func open(_ directory: ByteString, _ sources: any ObjectSources) throws -> NodeCache {
         do throws(CacheError) {
-            return try NodeCache(directory: directory) {
+            return try NodeCache(directory: directory, sources: sources) {
                 StandardError.write("warning: \(CellText.safe($0))\n")
             }
         } catch {
