@@ -90,7 +90,7 @@ extension [FakeHTTPClient.Step] {
         of object: [UInt8], for request: HTTPRequest, tag: String = "\"a\"", onlyFirst count: Int? = nil
     ) -> Self {
         guard let range = request.range else { return answer(400) }
-        let bytes = Array(object[Int(range.lowerBound)..<Int(range.upperBound)])
+        let bytes = [UInt8](object[Int(range.lowerBound)..<Int(range.upperBound)])
         let head = FakeHTTPClient.Step.head(
             206,
             [
@@ -99,6 +99,6 @@ extension [FakeHTTPClient.Step] {
                 HTTPField("content-length", "\(bytes.count)"), HTTPField("etag", tag),
             ])
         guard let count else { return [head, .bytes(bytes)] }
-        return [head, .bytes(Array(bytes.prefix(count))), .fail(.connectionLost)]
+        return [head, .bytes([UInt8](bytes.prefix(count))), .fail(.connectionLost)]
     }
 }

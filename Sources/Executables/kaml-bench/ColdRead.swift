@@ -105,14 +105,14 @@ struct ColdRead: ParsableCommand {
 
     private static func processorTime() -> Double {
         var usage = rusage()
-        unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        unsafe getrusage(numericCast(RUSAGE_SELF.rawValue), &usage)
         func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
         return seconds(usage.ru_utime) + seconds(usage.ru_stime)
     }
 
     private static func peakResidentBytes() -> Int {
         var usage = rusage()
-        unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        unsafe getrusage(numericCast(RUSAGE_SELF.rawValue), &usage)
         return usage.ru_maxrss * 1024
     }
 

@@ -46,8 +46,8 @@ package final class SnapshotMount: Sendable {
     private let session: FuseSession
     private let mounter: Mounter
 
-    /// Opens cache and snapshot, mounts, and serves. When it returns the mount answers. `sources` has the objects that an
-    /// imported snapshot refers to.
+    /// Opens cache and snapshot, mounts, and serves. When it returns the mount answers. `sources` finds the objects that
+    /// an import refers to.
     ///
     /// - Throws: `CacheError`, `StoreError`, `MountError`, `FuseSessionError` or `Errno`; nothing is left
     ///   mounted then.

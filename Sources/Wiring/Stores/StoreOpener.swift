@@ -83,7 +83,7 @@ package final class StoreOpener: Sendable {
             }
             let service = S3Service(
                 client, region: location.region, settings: settings.s3.completed(from: environment),
-                environment: environment)
+                environment: environment, wrap: Transports.resilient)
             services.byKey[key] = service
             return service
         }

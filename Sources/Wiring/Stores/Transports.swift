@@ -13,4 +13,9 @@ enum Transports {
         if let proxy = settings.proxy { options.proxy = .url(proxy) }
         return CurlHTTPClient(options)
     }
+
+    /// With patience for bad networks. Each attempt is signed anew.
+    static func resilient(_ client: any HTTPClient, _ signer: RequestSigner) -> any HTTPClient {
+        ResilientHTTPClient(client, prepare: signer.prepare, evaluate: S3Verdict.evaluate)
+    }
 }

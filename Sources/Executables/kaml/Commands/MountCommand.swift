@@ -116,23 +116,22 @@ struct MountCommand: AnsweringCommand {
     // MARK: - Serving
 
     /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
-    private static func mount(
-        _ options: SnapshotMountOptions, _ objects: any ObjectStore, _ sources: any ObjectSources
-    ) throws -> SnapshotMount {
+    private static func mount(_ options: SnapshotMountOptions, _ store: Store) throws -> SnapshotMount {
+        func attempt() throws -> SnapshotMount {
+            try SnapshotMount(options, objects: store.objects, sources: store.sources) {
+                StandardError.write("kaml: \($0)\n")
+            }
+        }
         let pauseMicroseconds: UInt32 = 50_000
         let attempts = 40
         for _ in 1..<attempts {
             do {
-                return try SnapshotMount(options, objects: objects, sources: sources) {
-                    StandardError.write("kaml: \($0)\n")
-                }
+                return try attempt()
             } catch let error as CacheError where error.code == .inUse {
                 usleep(pauseMicroseconds)
             }
         }
-        return try SnapshotMount(options, objects: objects, sources: sources) {
-            StandardError.write("kaml: \($0)\n")
-        }
+        return try attempt()
     }
 
     /// Mounts, says so, and serves until the mount is gone.
@@ -142,7 +141,6 @@ struct MountCommand: AnsweringCommand {
         guard place.path.isEmpty else {
             throw Failure(.usage, "a mount shows a whole snapshot", hint: "leave out :\(place.path)")
         }
-        let objects = try store.objects()
         let store = try store.open()
         let found = try store.find(place.reference, in: try store.state())
         var options = SnapshotMountOptions(
@@ -158,7 +156,7 @@ struct MountCommand: AnsweringCommand {
         let log = readyDescriptor == nil ? nil : log(in: options.cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         unsafe chdir("/")
-        let mount = try Self.mount(options, objects, store.sources)
+        let mount = try Self.mount(options, store)
         let ending = MountEnding(mount)
         try EndSignals.handle { signal, count in ending.asked(by: signal, count) }
         let report = MountReport(

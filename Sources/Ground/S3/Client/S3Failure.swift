@@ -28,9 +28,18 @@ enum S3Failure: Error {
         switch self {
         case .credentials: false
         case .http(let error):
-            error.code != .unusable && error.code != .cannotResolve && error.code != .untrusted
+            ![.unusable, .cannotResolve, .untrusted].contains(error.code)
         case .refused(let refusal): refusal.status >= 500 && refusal.status != 501 || refusal.status == 408
         case .malformed: true
+        }
+    }
+
+    /// Whether the server is away, so that nothing can be learned from it now.
+    var isAway: Bool {
+        if case .http(let error) = self {
+            [.cannotConnect, .cannotResolve].contains(error.code)
+        } else {
+            false
         }
     }
 }

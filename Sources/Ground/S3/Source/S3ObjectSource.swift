@@ -11,6 +11,9 @@ package final class S3ObjectSource: ObjectSource {
     package let location: String
     private let bucket: S3Bucket
 
+    /// Storage classes whose objects must be restored before they can be read.
+    private static let archives: Set<String> = ["GLACIER", "DEEP_ARCHIVE"]
+
     /// Does no I/O.
     package init(_ place: S3Location, _ service: S3Service) {
         bucket = S3Bucket(place, service)
@@ -25,7 +28,8 @@ package final class S3ObjectSource: ObjectSource {
         func hand(_ object: ListPage.Object) throws(ObjectStoreError) -> Bool {
             try body(
                 SourceObject(
-                    key: object.key, size: object.size, modified: object.modified, version: object.version))
+                    key: object.key, size: object.size, modified: object.modified, version: object.version,
+                    isArchived: Self.archives.contains(object.storageClass)))
         }
         if keepsVersions {
             try bucket.listVersions(hand)

@@ -60,7 +60,9 @@ extension S3ObjectStore {
                     conflicts += 1
                     pause(conflicts)
                 default:
-                    guard error.leavesOutcomeOpen, let owner = try? owner(of: key) else { throw error }
+                    guard error.leavesOutcomeOpen, !error.isAway, let owner = try? owner(of: key) else {
+                        throw error
+                    }
                     return owner == writeID ? .created : .exists
                 }
             }
