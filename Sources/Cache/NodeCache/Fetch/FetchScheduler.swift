@@ -1,4 +1,5 @@
 import DatasetStore
+import Synchronization
 import System
 
 /// Decides which thread fetches what: a thin shell around FetchTable, FetchQueue and Readahead, with threads.
@@ -13,6 +14,7 @@ final class FetchScheduler: Sendable {
     let registry: ContainerRegistry
     let pool = FetchBufferPool()
     private let state: Monitor<FetchState>
+    private let isClosing = Atomic(false)
 
     struct Waiter {
         var request: FetchRequest
@@ -238,7 +240,8 @@ final class FetchScheduler: Sendable {
         }
     }
 
-    var isStopping: Bool { state.withLock { $0.isClosed } }
+    /// Asked for every piece of a stream.
+    var isStopping: Bool { isClosing.load(ordering: .relaxed) }
 
     // MARK: - Threads
 
@@ -394,6 +397,7 @@ final class FetchScheduler: Sendable {
 
     /// Takes no further fetches; does not wait.
     func stop() {
+        isClosing.store(true, ordering: .relaxed)
         let idle = state.withLock { state in
             state.isClosed = true
             state.queue.dropAhead()
