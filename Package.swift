@@ -152,8 +152,8 @@ let testTargets: [Target] = [
     tests(
         "IntegrationTests",
         [
-            "CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
-            "kaml",
+            "CXattr", "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "NodeCache", "Stores",
+            "KamlTestSupport", "kaml",
         ]),
     tests(
         "FuseSessionTests",
