@@ -17,7 +17,7 @@ setup: ## install the Debian packages that are missing; find the Swift toolchain
 build: setup ## release build of everything
 	$(SWIFT) build -c release
 
-run: build ## commit a dataset, mount it, read it back (DATA=/some/dir, STORE=/some/dir)
+run: build ## commit a dataset, mount it, read it back (DATA=/some/dir, STORE=/some/dir or s3://bucket/prefix)
 	@.ci/demo.sh
 
 test: setup lint unit integration fuzz-short ## everything: setup, lint, unit and integration tests, a short fuzzing run
@@ -28,7 +28,7 @@ unit: setup ## debug build and the unit tests
 integration: build ## the integration tests, with the release build of kaml
 	KAML_BIN=$(CURDIR)/.build/release/kaml .ci/test.sh --filter IntegrationTests
 
-bench: build ## figures against peers, into .build/bench.json (GROUP=store|mount, ONLY=words in a row's name)
+bench: build ## figures against peers, into .build/bench.json (GROUP=store|mount|s3|faults, ONLY=words in a row's name)
 	@python3 Tests/Bench/bench.py $(if $(GROUP),--group $(GROUP)) $(if $(ONLY),--only "$(ONLY)")
 
 stress: build ## the integration tests with their long fault loops

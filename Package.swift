@@ -156,8 +156,8 @@ let testTargets: [Target] = [
     tests(
         "IntegrationTests",
         [
-            "CXattr", "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
-            "kaml",
+            "CXattr", "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "NodeCache", "Stores",
+            "KamlTestSupport", "kaml",
         ]),
     tests(
         "FuseSessionTests",
@@ -172,7 +172,9 @@ let fuzzTargets: [Target] =
         .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
         .executableTarget(
             name: "kaml-fuzz",
-            dependencies: ["System", "Chunking", "DatasetStore", "KamlTestSupport", "CLibFuzzer"],
+            dependencies: [
+                "System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+            ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# `make run`: one walk through the main job on real files. Makes a store in a directory, commits a tree twice, mounts
-# the second version, compares every byte with the source, and shows what deduplication and the cache saved.
-# DATA=/some/dir uses your own tree (it is only read); STORE=/some/dir keeps the store there.
+# `make run`: one walk through the main job on real files. Makes a store, commits a tree twice, mounts the second
+# version, compares every byte with the source, and shows what deduplication and the cache saved.
+# DATA=/some/dir uses your own tree (it is only read); STORE=/some/dir or STORE=s3://bucket/prefix keeps the store there.
+# A bucket is reached as the command reaches it: KAML_S3_ENDPOINT and the usual AWS_ variables.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,8 +11,8 @@ work=$(mktemp -d -t kaml-demo.XXXXXX)
 mount=$work/mount
 cache=$work/cache
 store=${STORE:-$work/store}
-store=$(realpath -m "$store")
-export KAML_STORE="file://$store"
+[[ $store == *://* ]] || store=file://$(realpath -m "$store")
+export KAML_STORE=$store
 
 cleanup() {
   if mountpoint -q "$mount"; then
@@ -57,8 +58,8 @@ fi
 dataset=demo
 mkdir -p "$mount" "$cache"
 
-step "A store is a directory (or, later, a bucket)"
-[[ -e $store/store.json ]] || show store init --store "$KAML_STORE"
+step "A store is a directory or a prefix of a bucket"
+"$kaml" ls >/dev/null 2>&1 || show store init --store "$KAML_STORE"
 
 step "Commit $data"
 show commit "$dataset" "$data" -m "first version"

@@ -6,17 +6,21 @@ failure; --strict turns a missed goal into exit status 1.
 """
 import argparse
 import json
+import os
 import signal
 import sys
 
+import faults_group
 import mount_group
+import s3_group
 import store_group
 from experiment import run_all
 from goals import GOALS
 from table import print_table
 from workspace import ROOT, Workspace
 
-GROUPS = {"store": store_group.EXPERIMENTS, "mount": mount_group.EXPERIMENTS}
+GROUPS = {"store": store_group.EXPERIMENTS, "mount": mount_group.EXPERIMENTS, "s3": s3_group.EXPERIMENTS,
+          "faults": faults_group.EXPERIMENTS}
 
 
 def main() -> int:
@@ -24,6 +28,8 @@ def main() -> int:
     parser.add_argument("--group", choices=sorted(GROUPS), help="only this group")
     parser.add_argument("--only", default="", help="only experiments with a goal whose key or name contains this")
     parser.add_argument("--rounds", type=int, default=3, help="best of this many alternating rounds")
+    parser.add_argument("--scale", type=float, default=float(os.environ.get("KAML_BENCH_SCALE", "1")),
+                        help="part of the S3 group's data to use, to try the bench itself; also KAML_BENCH_SCALE")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument("--list", action="store_true", help="list the goals and stop")
     options = parser.parse_args()
@@ -36,7 +42,7 @@ def main() -> int:
     # Ended by a signal, the run still unmounts and removes what it made.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     groups = [options.group] if options.group else list(GROUPS)
-    with Workspace(options.rounds) as workspace:
+    with Workspace(options.rounds, options.scale) as workspace:
         rows = [row for group in groups for row in run_all(GROUPS[group], workspace, options.only)]
 
     if not rows:

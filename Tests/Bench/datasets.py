@@ -1,10 +1,12 @@
 """The data that is measured: real trees from Debian and PyPI, and generated files. Made once, kept under `data`."""
+import filecmp
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from measure import run
+from measure import regular_files, run
 
 KERNELS = ("6.1.170-3", "6.1.192-2")
 WHEELS = ("2.20.0", "2.21.0")
@@ -42,34 +44,60 @@ def wheel(data: Path, version: str) -> Path:
     return _made(data / f"wheel-{version}", make)
 
 
-def one_large_file(data: Path) -> Path:
-    """A directory with one incompressible file of 4 GiB."""
-    return _made(data / "large-4g", lambda target: _incompressible(target / "large.bin", 4 * GIB, key=1))
+def one_large_file(data: Path, size: int = 4 * GIB) -> Path:
+    """A directory with one incompressible file, of 4 GiB unless told."""
+    name = "large-4g" if size == 4 * GIB else f"large-{size}"
+    return _made(data / name, lambda target: _incompressible(target / "large.bin", size, key=1))
 
 
-def four_large_files(data: Path) -> Path:
-    """A directory with four incompressible files of 2 GiB."""
+def large_files(data: Path, count: int, size: int) -> Path:
+    """A directory with a few incompressible files."""
 
     def make(target: Path) -> None:
-        for number in range(4):
-            _incompressible(target / f"part-{number}.bin", 2 * GIB, key=10 + number)
+        for number in range(count):
+            _incompressible(target / f"part-{number}.bin", size, key=10 + number)
 
-    return _made(data / "large-4x2g", make)
+    return _made(data / (f"large-{count}x2g" if size == 2 * GIB else f"large-{count}x{size}"), make)
 
 
-def small_files(data: Path, count: int) -> Path:
-    """A directory tree of `count` incompressible files of 64 KiB, a hundred in each directory."""
+def small_files(data: Path, count: int, size: int = 64 << 10) -> Path:
+    """A directory tree of `count` incompressible files of one size, a hundred in each directory."""
 
     def make(target: Path) -> None:
         source = _keystream(key=20)
         for number in range(count):
             folder = target / f"{number // 100:04}"
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{number:06}.jpg").write_bytes(source.stdout.read(64 << 10))
+            (folder / f"{number:06}.jpg").write_bytes(source.stdout.read(size))
         source.kill()
         source.wait()
 
-    return _made(data / f"small-{count}", make)
+    return _made(data / (f"small-{count}" if size == 64 << 10 else f"small-{count}x{size}"), make)
+
+
+def edit_one_percent(file: Path, piece: int = 1 << 20) -> tuple[int, int]:
+    """Overwrites runs of `piece` bytes at random places, one percent in all; gives the bytes written, and the bytes of
+    the 1 MiB chunks that they lie in."""
+    size, places, chunks = file.stat().st_size, random.Random(7), set()
+    count = max(1, size // 100 // piece)
+    with file.open("r+b") as opened:
+        for _ in range(count):
+            start = places.randrange(size - piece)
+            opened.seek(start)
+            opened.write(places.randbytes(piece))
+            chunks.update(range(start >> 20, (start + piece - 1 >> 20) + 1))
+    return count * piece, len(chunks) << 20
+
+
+def changed_files(old: Path, new: Path) -> list[Path]:
+    """Files of `new` that `old` has not, or has with other bytes."""
+    found = []
+    for path in regular_files(new):
+        other = old / path.relative_to(new)
+        if not (other.is_file() and other.stat().st_size == path.stat().st_size
+                and filecmp.cmp(path, other, shallow=False)):
+            found.append(path)
+    return found
 
 
 def change_one_percent(tree: Path, files: list[Path]) -> list[Path]:

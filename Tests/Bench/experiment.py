@@ -15,6 +15,8 @@ class Result:
     value: float
     measured: str
     reference: str = ""
+    # More for the JSON, such as the table that the value sums up.
+    details: list | None = None
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Row:
     measured: str = ""
     reference: str = ""
     why_not: str = ""
+    details: list | None = None
 
     @property
     def ok(self) -> bool:
@@ -35,6 +38,7 @@ class Row:
             "group": self.goal.group, "name": self.goal.name, "value": self.value, "unit": self.goal.unit,
             "op": self.goal.op, "goal": self.goal.goal, "ok": self.ok, "against": against, "measured": self.measured,
         }
+        row |= {"details": self.details} if self.details else {}
         return row | ({"notMeasured": self.why_not} if self.value is None else {})
 
 
@@ -73,7 +77,8 @@ def _run(experiment: Experiment, workspace) -> list[Row]:
     try:
         with workspace.scratch():
             for result in experiment.measure(workspace):
-                rows[result.key] = Row(GOALS[result.key], result.value, result.measured, result.reference)
+                rows[result.key] = Row(GOALS[result.key], result.value, result.measured, result.reference,
+                                       details=result.details)
     except Exception as error:  # one failed experiment must not hide the others' figures
         print(f"   failed: {error}", file=sys.stderr)
         for row in rows.values():

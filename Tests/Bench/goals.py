@@ -72,8 +72,44 @@ _MOUNT = [
      "MB", "<=", 150, "nothing"),
 ]
 
+_S3 = [
+    # key, name, unit, op, goal, against
+    ("s3-large-mounts", "S3, first epoch: one 4 GiB file, cold, verified: speed",
+     "x", ">=", 4.0, "the better of rclone mount and s3fs on the same object"),
+    ("s3-large-boto3", "S3, first epoch: one 4 GiB file, cold, verified: speed",
+     "x", ">=", 0.9, "boto3, 8 threads of 8 MiB ranges, no mount"),
+    ("s3-small-order", "S3, first epoch: 20 k files of 100 KiB, directory order: files/s",
+     "x", ">=", 50, "the better of rclone mount and s3fs on the files as objects"),
+    ("s3-small-random", "S3, first epoch: 20 k files of 100 KiB, random order: files/s",
+     "x", ">=", 25, "the better of rclone mount and s3fs on the files as objects"),
+    ("s3-small-imported", "S3, first epoch: the same objects imported as they are, directory order: files/s",
+     "x", ">=", 10, "the better of rclone mount and s3fs on the same objects"),
+    ("s3-small-requests", "S3, GET requests of the first epoch of 20 k files",
+     "x", "<=", 0.02, "one for each file"),
+    ("s3-kernel-fetched", "S3, second version of the kernel source: bytes fetched to read all of it",
+     "x", "<=", 0.15, "the changed files, each through zstd -3"),
+    ("s3-edited-fetched", "S3, 1 % of a 4 GiB file edited in place: bytes fetched to read all of it",
+     "x", "<=", 1.1, "the chunks that the edited bytes lie in"),
+    ("s3-import", "S3, import of 100 k objects without copying: time",
+     "x", "<=", 1.5, "rclone lsf -R"),
+    ("s3-memory", "S3, memory while 8 readers read 8 GiB cold",
+     "MB", "<=", 200, "nothing"),
+    ("s3-latency", "S3, a 4 KiB read of a cold file, server 20 ms away: time",
+     "x", "<=", 1.3, "one request of a bare client"),
+]
+
+_FAULTS = [
+    # key, name, unit, op, goal, against
+    ("faults-wrong", "one damaged answer (8 kinds, whole and ranged, cache on and off): wrong bytes, silently",
+     "", "<=", 0, "the same of others"),
+    ("faults-stayed", "the same, read again after the damage ended: still wrong",
+     "", "<=", 0, "the same of others"),
+    ("faults-right", "the same: read right without the user noticing, of 8 kinds, the worst way of reading",
+     "", ">=", 7, "the same of others"),
+]
+
 GOALS = {
     key: Goal(key, group, *rest)
-    for group, table in (("store", _STORE), ("mount", _MOUNT))
+    for group, table in (("store", _STORE), ("mount", _MOUNT), ("s3", _S3), ("faults", _FAULTS))
     for key, *rest in table
 }

@@ -6,6 +6,21 @@ import time
 from pathlib import Path
 
 from measure import Run, run
+from s3_server import Bucket
+
+
+# A directory, or a bucket with what it takes to reach it.
+Store = Path | Bucket
+
+
+def _environment(store: Store | None) -> dict[str, str]:
+    match store:
+        case None:
+            return {}
+        case Bucket():
+            return dict(store.env) | {"KAML_STORE": store.url}
+        case _:
+            return {"KAML_STORE": f"file://{store}"}
 
 
 class Kaml:
@@ -13,21 +28,20 @@ class Kaml:
         self.binary = binary
         self.bench_binary = binary.with_name("kaml-bench")
 
-    def __call__(self, store: Path | None, *arguments: str | Path) -> Run:
-        env = {"KAML_STORE": f"file://{store}"} if store else {}
-        return run(self.binary, *arguments, env=env)
+    def __call__(self, store: Store | None, *arguments: str | Path) -> Run:
+        return run(self.binary, *arguments, env=_environment(store))
 
-    def json(self, store: Path | None, *arguments: str | Path) -> dict:
+    def json(self, store: Store | None, *arguments: str | Path) -> dict:
         return _last_json(self(store, *arguments, "-o", "json").output)
 
-    def new_store(self, store: Path) -> Path:
-        self(None, "store", "init", "--store", f"file://{store}")
+    def new_store(self, store: Store) -> Store:
+        self(store, "store", "init")
         return store
 
-    def commit(self, store: Path, directory: Path, dataset: str = "bench") -> Run:
+    def commit(self, store: Store, directory: Path, dataset: str = "bench") -> Run:
         return self(store, "commit", dataset, directory, "-m", "bench", "-o", "json")
 
-    def mount(self, store: Path, point: Path, cache: Path, what: str = "bench@main", profile: str = "auto") -> "Mount":
+    def mount(self, store: Store, point: Path, cache: Path, what: str = "bench@main", profile: str = "auto") -> "Mount":
         return Mount(self, store, point, cache, what, profile)
 
     def fetched_bytes(self, cache: Path) -> int:
@@ -46,7 +60,7 @@ class Kaml:
 class Mount:
     """A mounted snapshot: `with kaml.mount(...) as mounted:`; `pid` is the serving process."""
 
-    def __init__(self, kaml: Kaml, store: Path, point: Path, cache: Path, what: str, profile: str):
+    def __init__(self, kaml: Kaml, store: Store, point: Path, cache: Path, what: str, profile: str):
         self.kaml, self.store, self.point, self.cache = kaml, store, point, cache
         self.what, self.profile = what, profile
         self.pid = 0

@@ -16,7 +16,8 @@ from pathlib import Path
 import datasets
 from experiment import Experiment, Result, measures
 from kaml import memory_of
-from measure import alternate, best, rate, read_everything, run
+from measure import alternate, best, rate, read_everything, regular_files, run
+from s3_server import S3Server
 from workspace import Workspace
 
 EXPERIMENTS: list[Experiment] = []
@@ -78,11 +79,12 @@ def small_files_cached(w: Workspace):
     source = datasets.small_files(w.data, SMALL_FILES)
     store, point = w.kaml.new_store(w.disk / "store"), w.disk / "mount"
     w.kaml.commit(store, source)
-    endpoint = w.peers.s3_server("bench", source)
+    server = w.using(S3Server("moto"))
+    server.client().put_all((str(path.relative_to(source)), path.read_bytes()) for path in regular_files(source))
     mounts = {
         "kaml": lambda: w.kaml.mount(store, point, w.disk / "cache"),
         "rclone": lambda: w.peers.rclone_mount(source, point, w.disk / "rclone-cache"),
-        "s3fs": lambda: w.peers.s3fs_mount("bench", endpoint, point, w.disk / "s3fs-cache"),
+        "s3fs": lambda: w.peers.s3fs_mount(server, point, w.disk / "s3fs-cache"),
     }
 
     def afresh(name: str) -> float:
@@ -155,7 +157,7 @@ def lookups_in_process(w: Workspace):
 
 @measures(EXPERIMENTS, "cold-memory")
 def memory_while_reading_cold(w: Workspace):
-    source = datasets.four_large_files(w.data)
+    source = datasets.large_files(w.data, 4, 2 * datasets.GIB)
     store, point = w.kaml.new_store(w.disk / "store"), w.disk / "mount"
     w.kaml.commit(store, source)
     with w.kaml.mount(store, point, w.disk / "cache") as mounted:

@@ -1,10 +1,9 @@
-"""The programs kaml is compared with, installed from Debian (the S3 test server for s3fs from PyPI), and their use."""
+"""The programs kaml is compared with, installed from Debian (boto3 from PyPI), and their use."""
 import contextlib
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from measure import Run, run
+from s3_server import S3Server
+
+from moto_server import python_with_moto  # of Tests/Servers, which s3_server puts on the path
 
 # program -> Debian package
 PACKAGES = {"restic": "restic", "borg": "borgbackup", "rclone": "rclone", "s3fs": "s3fs", "fio": "fio",
@@ -74,59 +76,59 @@ class Peers:
                      "--numjobs=1", "--thread", "--output-format=json").output
         return float(json.loads(output[output.index("{"):])["jobs"][0]["read"]["bw_bytes"])
 
-    # Mounts
+    # Mounts. Each gives the process that serves it.
 
     @contextlib.contextmanager
-    def rclone_mount(self, source: Path, point: Path, cache: Path):
+    def rclone_mount(self, source: Path | str, point: Path, cache: Path, *options: str, mode: str = "full",
+                     env: dict[str, str] | None = None):
         self.need("rclone")
-        with self._mounted(point, "rclone", "mount", source, point, "--read-only", "--vfs-cache-mode", "full",
+        with self._mounted(point, "rclone", "mount", source, point, "--read-only", "--vfs-cache-mode", mode,
                            "--vfs-cache-max-age", "24h", "--dir-cache-time", "24h", "--attr-timeout", "1h",
-                           "--cache-dir", cache, "--config", "/dev/null"):
-            yield
+                           "--cache-dir", cache, "--config", "/dev/null", *options, env=env) as process:
+            yield process
 
     @contextlib.contextmanager
-    def s3fs_mount(self, bucket: str, endpoint: str, point: Path, cache: Path):
+    def s3fs_mount(self, server: S3Server, point: Path, cache: Path | None, *options: str,
+                   endpoint: str | None = None):
+        """The whole bucket; `options` are given with -o. Without a cache directory s3fs keeps nothing on disk."""
         self.need("s3fs")
-        secret = cache.with_name("s3fs-password")
+        secret = point.with_name("s3fs-password")
         secret.touch(mode=0o600)
-        secret.write_text("bench:bench-secret\n")
-        with self._mounted(point, "s3fs", bucket, point, "-f", "-o", f"url={endpoint}", "-o", "use_path_request_style",
-                           "-o", f"passwd_file={secret}", "-o", f"use_cache={cache}", "-o", "ro", "-o", "kernel_cache",
-                           "-o", "max_stat_cache_size=1000000", "-o", "stat_cache_expire=86400"):
-            yield
+        secret.write_text(f"{server.keys['AWS_ACCESS_KEY_ID']}:{server.keys['AWS_SECRET_ACCESS_KEY']}\n")
+        every = [f"url={endpoint or server.endpoint}", "use_path_request_style", f"passwd_file={secret}", "ro",
+                 "kernel_cache", "max_stat_cache_size=1000000", "stat_cache_expire=86400", *options,
+                 *([f"use_cache={cache}"] if cache else [])]
+        with self._mounted(point, "s3fs", server.bucket, point, "-f",
+                           *(word for each in every for word in ("-o", each))) as process:
+            yield process
 
-    def s3_server(self, bucket: str, tree: Path) -> str:
-        """Starts moto's S3 server (a venv of its own) and uploads the tree; returns the endpoint."""
-        self.need("rclone")
-        server = self.home / "moto" / "bin" / "moto_server"
-        if not server.exists():
-            run(sys.executable, "-m", "venv", self.home / "moto")
-            run(self.home / "moto/bin/pip", "-q", "install", "moto[server]")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        endpoint = f"http://127.0.0.1:{port}"
-        self._running.append(subprocess.Popen([server, "-H", "127.0.0.1", "-p", str(port)],
-                                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        _wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close() or True, "the S3 test server")
-        remote = (":s3,provider=Other,env_auth=false,access_key_id=bench,secret_access_key=bench-secret,"
-                  f"endpoint='{endpoint}':")
-        env = {"AWS_CA_BUNDLE": ""}  # rclone 1.60 refuses the whole remote when this is set
-        run("rclone", "--config", "/dev/null", "mkdir", remote + bucket, env=env)
-        run("rclone", "--config", "/dev/null", "copy", "--transfers", "4", tree, remote + bucket, env=env)
-        return endpoint
+    def rclone_remote(self, server: S3Server, endpoint: str | None = None) -> tuple[str, dict[str, str]]:
+        """The server's bucket as a remote of rclone, and the variables that tell rclone about it."""
+        settings = {"TYPE": "s3", "PROVIDER": "Ceph", "ACCESS_KEY_ID": server.keys["AWS_ACCESS_KEY_ID"],
+                    "SECRET_ACCESS_KEY": server.keys["AWS_SECRET_ACCESS_KEY"],
+                    "ENDPOINT": endpoint or server.endpoint}
+        env = {f"RCLONE_CONFIG_BENCH_{name}": value for name, value in settings.items()}
+        # rclone 1.60 refuses the whole remote when this is set.
+        return f"bench:{server.bucket}", env | {"AWS_CA_BUNDLE": ""}
+
+    def boto3_ranges(self, server: S3Server, key: str, threads: int, step: int) -> dict:
+        """Reads an object with boto3 in ranges, by threads, in a process of its own; gives seconds, cpu and bytes."""
+        script = Path(__file__).with_name("boto3_ranges.py")
+        done = run(python_with_moto(), script, server.endpoint, server.bucket, key, str(threads), str(step),
+                   env=server.keys)
+        return json.loads(done.output)
 
     @contextlib.contextmanager
-    def _mounted(self, point: Path, *command: str | Path):
+    def _mounted(self, point: Path, *command: str | Path, env: dict[str, str] | None = None):
         point.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | (env or {}))
         self._running.append(process)
         try:
             _wait_for(lambda: os.path.ismount(point), f"the mount by {command[0]}", process)
-            yield
+            yield process
         finally:
-            subprocess.run(["umount", point], check=False)
+            subprocess.run(["umount", "-l", point], check=False)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             self._stop(process)

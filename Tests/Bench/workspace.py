@@ -13,13 +13,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Workspace:
-    def __init__(self, rounds: int):
+    def __init__(self, rounds: int, scale: float = 1):
         self.rounds = rounds
+        # Below 1 the data is smaller, to try the bench itself; its figures then mean little.
+        self.scale = scale
         # KAML_BENCH_DATA shares the downloads between several checkouts.
         self.data = Path(os.environ.get("KAML_BENCH_DATA", ROOT / ".build" / "bench-data"))
         self.kaml = Kaml(Path(os.environ.get("KAML_BIN", ROOT / ".build" / "release" / "kaml")))
         self.peers = Peers(ROOT / ".build" / "bench-peers")
         self.disk = self.memory = Path()
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> "Workspace":
         self.data.mkdir(parents=True, exist_ok=True)
@@ -27,6 +30,13 @@ class Workspace:
 
     def __exit__(self, *_) -> None:
         self.peers.stop_all()
+
+    def using(self, thing):
+        """Enters a context that lasts as long as the experiment."""
+        return self._open.enter_context(thing)
+
+    def scaled(self, count: int, least: int = 1) -> int:
+        return max(least, int(count * self.scale))
 
     @contextlib.contextmanager
     def scratch(self):
@@ -38,6 +48,7 @@ class Workspace:
             yield
         finally:
             self.peers.stop_all()
+            self._open.close()
             _unmount_below(self.disk)
             for directory in (self.disk, self.memory):
                 shutil.rmtree(directory, ignore_errors=True)

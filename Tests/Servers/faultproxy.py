@@ -6,8 +6,9 @@
 Prints one line of JSON with its endpoint. Then it takes a command a line on its standard input and answers each with a
 line; it ends when that closes.
 
-  {"rules": [{"fault": "bitflip", "match": "^GET .*/packs/", "count": 1, "skip": 0, "probability": 1, "argument": null}]}
-      The first rule that matches METHOD TARGET is used; `count` times, or always; after it was passed over `skip` times.
+  {"rules": [{"fault": "bitflip", "match": "^GET .*/packs/", "count": 1, "skip": 0, "argument": null}]}
+      The first rule that matches METHOD TARGET is used; `count` times, or always; after `skip` requests, and only with
+      `probability`, where that is given.
   {"delay": 0.02}       every answer's head comes so many seconds later
   {"down": "refuse"}    or "hang": takes connections and never answers; also ends those that are there
   {"up": true}

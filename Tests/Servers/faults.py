@@ -203,7 +203,8 @@ def bad_length(exchange: Exchange) -> None:
 
 @fault
 def two_lengths(exchange: Exchange) -> None:
-    exchange.client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
+    exchange.client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+                         b"1\r\na\r\n0\r\n\r\n")
     raise Closed
 
 
@@ -287,8 +288,8 @@ def bitflip(exchange: Exchange) -> None:
     head, body = exchange.received()
     changed = bytearray(body)
     if changed:
-        # In the middle third, where the object's own bytes lie rather than a header.
-        place = exchange.random.randrange(len(changed) // 3, len(changed) * 2 // 3 + 1) % len(changed)
+        # Where a reader of the object's second quarter meets it, whether it asked for that or for all.
+        place = exchange.random.randrange(len(changed) * 26 // 100, len(changed) * 33 // 100 + 1) % len(changed)
         changed[place] ^= 1 << exchange.random.randrange(8)
     _send(exchange, head, bytes(changed))
 

@@ -1,4 +1,4 @@
-"""Ceph on loopback: one monitor, one OSD and the S3 gateway RGW, from Debian's packages, in a directory of their own."""
+"""Ceph on loopback: a monitor, an OSD and the S3 gateway RGW, from Debian's packages, in a directory of their own."""
 import shutil
 import urllib.error
 import urllib.request
@@ -21,8 +21,8 @@ class RGWOptions:
     capacity: int = 2048 * MIB
     # How many requests RGW works on at a time.
     threads: int = 32
-    # RGW writes to the OSD in pieces of this size. An OSD in memory needs 1.8 bytes for each byte with 4 MiB and 1.3 with
-    # 1 MiB; larger ones cost RGW less processor time.
+    # RGW writes to the OSD in pieces of this size. An OSD in memory needs 1.8 bytes for each byte with 4 MiB and 1.3
+    # with 1 MiB; larger ones cost RGW less processor time.
     chunk: int = 4 * MIB
 
 

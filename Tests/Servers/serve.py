@@ -5,7 +5,7 @@ Prints one line of JSON when it is ready: endpoint, bucket, versionedBucket, acc
 the kind adds. Runs until its standard input closes or it gets SIGTERM, and then leaves neither process nor file.
 Meanwhile it takes a command a line on its standard input, and answers each with a line:
 
-  {"put": {"key": "a/b", "text": "..."}}             also "keyHex", "size" and "seed" instead, "bucket"; answers the etag
+  {"put": {"key": "a/b", "text": "..."}}             also "keyHex", "size" and "seed", "bucket"; answers the etag
   {"delete": {"key": "a/b"}}                         also "keyHex", "bucket"
   {"signal": {"process": "osd", "name": "STOP"}}     a server that hangs, and CONT
 """
@@ -54,6 +54,8 @@ def main() -> int:
         server.start()
         for bucket, versioned in ((BUCKET, False), (VERSIONED, True)):
             _client(server, bucket).make_bucket(versioned)
+        if sys.stdin.isatty():
+            explain(server)
         say({
             "endpoint": server.endpoint, "bucket": BUCKET, "versionedBucket": VERSIONED, "region": server.region,
             "accessKey": server.access_key, "secretKey": server.secret_key, "directory": str(directory),
@@ -73,6 +75,15 @@ def main() -> int:
         if server:
             server.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def explain(server) -> None:
+    """For a person who tries something by hand."""
+    print(f"""\
+export KAML_S3_ENDPOINT={server.endpoint} AWS_REGION={server.region}
+export AWS_ACCESS_KEY_ID={server.access_key} AWS_SECRET_ACCESS_KEY={server.secret_key}
+export KAML_STORE=s3://{BUCKET}/store        # then: kaml store init, or: make run STORE=s3://{BUCKET}/store
+# Control-D ends the server.""", file=sys.stderr)
 
 
 def obey(server, command: dict) -> dict:

@@ -18,7 +18,7 @@ struct ColdRead: ParsableCommand {
     @Option(help: "MiB that are asked for at a time, ahead of the reader.") var depth = 4
 
     func run() throws {
-        let home = ByteString(directory).appending("coldread-\(getpid())")
+        let home = ByteString(directory).appending(ByteString("coldread-\(getpid())"))
         let files = HostFileSystem()
         try files.makeDirectory(home, mode: 0o700)
         let store = FileObjectStore(home.appending("store"))
@@ -79,7 +79,7 @@ struct ColdRead: ParsableCommand {
                 if case .success(let fetched) = result {
                     let bytes = unsafe fetched.bytes(part: 0, chunk: index)
                     sum.wrappingAdd(unsafe Self.sum(bytes), ordering: .relaxed)
-                    failed = unsafe bytes.count == 1 << 20 ? 0 : 1
+                    failed = bytes.count == 1 << 20 ? 0 : 1
                 }
                 state.withLock { state in
                     state.running -= 1
@@ -105,14 +105,14 @@ struct ColdRead: ParsableCommand {
 
     private static func processorTime() -> Double {
         var usage = rusage()
-        unsafe getrusage(RUSAGE_SELF, &usage)
+        unsafe getrusage(numericCast(RUSAGE_SELF.rawValue), &usage)
         func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
         return seconds(usage.ru_utime) + seconds(usage.ru_stime)
     }
 
     private static func peakResidentBytes() -> Int {
         var usage = rusage()
-        unsafe getrusage(RUSAGE_SELF, &usage)
+        unsafe getrusage(numericCast(RUSAGE_SELF.rawValue), &usage)
         return usage.ru_maxrss * 1024
     }
 

@@ -27,7 +27,11 @@ func fuzzPack(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         guard let view = try? PackFooter(footer, of: pack) else { return }
         for index in 0..<view.chunkCount {
             let entry = view[index]
-            precondition(entry.frame.upperBound <= pack.objectSize)
+            if let place = view.referenced(index), let sources = view.sources {
+                precondition(place.range.upperBound <= sources[place.object].size)
+            } else {
+                precondition(entry.frame.upperBound <= pack.objectSize)
+            }
             precondition(entry.containerOffset + UInt64(entry.plainLength) <= pack.containerSize)
             _ = view.chunk(at: entry.containerOffset)
         }

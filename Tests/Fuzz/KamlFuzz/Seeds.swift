@@ -1,6 +1,7 @@
 import Chunking
 import DatasetStore
 import KamlTestSupport
+import ObjectStore
 import System
 
 /// Well-formed objects for the fuzzer to start from: without them it would not get past a magic number.
@@ -15,17 +16,22 @@ enum Seeds {
         try save(root, directory, "root")
         try save(try objects.image(.manifestShard, snapshot.root.shard(0).id), directory, "shard")
         try save(try footer(of: pack, in: store), directory, "pack")
+        let others = MemoryObjectStore()
+        let references = try makeReferencePack().publish(in: others)
+        try save(try footer(of: references, in: others), directory, "pack", "references")
         try save(try payload(), directory, "log")
         try save(records(), directory, "records")
         try save(Array("a\0c".utf8), directory, "names")
     }
 
-    private static func save(_ bytes: [UInt8], _ directory: ByteString, _ parser: ByteString) throws {
+    private static func save(
+        _ bytes: [UInt8], _ directory: ByteString, _ parser: ByteString, _ name: ByteString = "seed"
+    ) throws {
         let host = HostFileSystem()
         let folder = directory.appending(parser)
         try host.makeDirectories(folder)
         // O_WRONLY | O_CREAT | O_TRUNC
-        let file = try host.open(folder.appending("seed"), 0o1101, mode: 0o644)
+        let file = try host.open(folder.appending(name), 0o1101, mode: 0o644)
         let outcome = bytes.withUnsafeBytes { bytes in
             Result { () throws(Errno) in try host.write(file, bytes, at: 0) }
         }
@@ -34,7 +40,8 @@ enum Seeds {
 
     private static func makePack(in store: MemoryObjectStore) throws -> (PackReference, [ChunkEntry]) {
         var random = SplitMix64(seed: 1)
-        let writer = try PackWriter(id: PackID(high: 1, low: 2), layout: .slots, in: store)
+        // The id that `fuzzPack` expects.
+        let writer = try PackWriter(id: PackID(high: 0, low: 0), layout: .slots, in: store)
         var entries: [ChunkEntry] = []
         for length in [1, 100, 5000] {
             let bytes = random.bytes(length)
@@ -45,6 +52,17 @@ enum Seeds {
             }
         }
         return (try writer.publish(), entries)
+    }
+
+    /// Of an even length, which `fuzzPack` takes for the layout of small files.
+    private static func makeReferencePack() -> ReferencePackBuilder {
+        var builder = ReferencePackBuilder(
+            id: PackID(high: 0, low: 0), layout: .slots, location: "s3://bucket/")
+        for (key, id) in [("a", nil), ("b/cde", "v1")] as [(ByteString, String?)] {
+            _ = builder.append(
+                ReferencedObject(key: key, size: 5000, version: ObjectVersion(tag: "tag", id: id)))
+        }
+        return builder
     }
 
     /// What `fuzzPack` takes: object size, container size and chunk count in 24 bytes, then the footer's body.

@@ -46,6 +46,7 @@ final class Lab: Sendable {
     private struct State {
         var programs: [RunningProgram] = []
         var mountPoints: [ByteString] = []
+        var environment: [String: String] = [:]
         var isOver = false
     }
 
@@ -77,12 +78,18 @@ final class Lab: Sendable {
 
     // MARK: - Programs
 
+    /// Sets variables for every program that is started from now on.
+    func set(_ variables: [String: String]) {
+        state.withLock { $0.environment.merge(variables) { $1 } }
+    }
+
     /// Starts any program; `kaml` means the one under test.
     func start(_ words: [ByteString], environment: [String: String] = [:]) throws -> RunningProgram {
         var variables = [
             "KAML_STORE": "\(store)", "HOME": "\(directory)", "XDG_CACHE_HOME": "\(path("xdg"))",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TZ": "UTC",
         ]
+        variables.merge(state.withLock { $0.environment }) { $1 }
         variables.merge(environment) { $1 }
         let program = try RunningProgram(
             words.map { $0 == "kaml" ? binary : $0 }, environment: variables, scratch: scratch)
