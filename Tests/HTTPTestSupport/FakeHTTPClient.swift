@@ -1,5 +1,4 @@
 package import HTTPExchange
-import Synchronization
 import System
 
 /// A client whose answers a test writes: no network, no waiting but what the script says.
@@ -20,11 +19,13 @@ package final class FakeHTTPClient: HTTPClient {
         /// Monotonic nanoseconds.
         package var time: UInt64
         package var deadlines: HTTPDeadlines
+        /// How many run now, this one included.
+        package var atOnce: Int
     }
 
     private let script: @Sendable (Sent) -> [Step]
-    private let log = Mutex<[Sent]>([])
-    private let running = Mutex((now: 0, most: 0))
+    private let log = Monitor<[Sent]>([])
+    private let running = Monitor((now: 0, most: 0))
 
     package init(_ script: @escaping @Sendable (Sent) -> [Step]) { self.script = script }
 
@@ -37,12 +38,16 @@ package final class FakeHTTPClient: HTTPClient {
         _ request: HTTPRequest, _ receiver: any HTTPReceiver, deadlines: HTTPDeadlines,
         cancellation: HTTPCancellation?
     ) throws(HTTPError) -> HTTPResponseHead {
-        running.withLock { $0 = ($0.now + 1, max($0.most, $0.now + 1)) }
+        let atOnce = running.withLock { running in
+            running = (running.now + 1, max(running.most, running.now + 1))
+            return running.now
+        }
         defer { running.withLock { $0.now -= 1 } }
         let sent = log.withLock { log in
             let sent = Sent(
                 request: request, number: log.count, time: HostClock().monotonicNanoseconds(),
-                deadlines: deadlines)
+                deadlines: deadlines,
+                atOnce: atOnce)
             log.append(sent)
             return sent
         }

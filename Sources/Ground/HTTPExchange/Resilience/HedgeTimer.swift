@@ -1,4 +1,3 @@
-import Synchronization
 import System
 
 /// Runs late reads' second requests: one thread that waits for the next one due, and a few that send.
@@ -20,7 +19,7 @@ final class HedgeTimer: Sendable {
     /// Second requests under way at once, over all origins.
     private static let mostAtOnce = 8
 
-    private let state = Mutex(State())
+    private let state = Monitor(State())
     private let parker = Parker()
     private let clock: any Clock
 
@@ -64,9 +63,9 @@ final class HedgeTimer: Sendable {
                 var due: [HedgeRace] = []
                 while state.start < state.entries.count {
                     let entry = state.entries[state.start]
-                    let isDecided = entry.race.isDecided
-                    guard isDecided || entry.due <= now else { break }
-                    if !isDecided { due.append(entry.race) }
+                    // Those decided stay until then, too: an emptied list would have the next request wake this thread.
+                    guard entry.due <= now else { break }
+                    if !entry.race.isDecided { due.append(entry.race) }
                     state.start += 1
                 }
                 if state.start == state.entries.count || state.start >= 1024 {
