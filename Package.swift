@@ -173,7 +173,7 @@ let fuzzTargets: [Target] =
         .executableTarget(
             name: "kaml-fuzz",
             dependencies: [
-                "System", "Chunking", "ObjectStore", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
             ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]

@@ -10,7 +10,7 @@ import Testing
 
     func gate() -> OriginGate { OriginGate(retryShare: 0.1, retryBurst: 2) }
 
-    let permit = OriginGate.Permit(isProbe: false)
+    let permit = OriginGate.Permit(isProbe: false, start: 0)
 
     @Test func thoseBeyondTheLimitWaitInTheirOrder() {
         var gate = gate()
@@ -71,11 +71,11 @@ import Testing
         for waiter in 1...5 as ClosedRange<UInt64> { gate.arrive(waiter, .bulk, isRetry: true) }
         // Two had budget, one more has the turn.
         let first = gate.admit(now: 0).admissions
-        #expect(first.map(\.waiter) == [1, 2, 3])
-        #expect(first.map(\.permit.isProbe) == [false, false, true])
+        #expect(first.map(\.waiter) == [3, 1, 2])
+        #expect(first.map(\.permit.isProbe) == [true, false, false])
         let tooEarly = admitted(&gate)
         #expect(tooEarly.isEmpty)
-        gate.leave(OriginGate.Permit(isProbe: true), .failed(isAnswer: true), now: 0)
+        gate.leave(OriginGate.Permit(isProbe: true, start: 0), .failed(isAnswer: true), now: 0)
         let (none, wake) = gate.admit(now: 0)
         #expect(none.isEmpty)
         #expect(wake?.waiter == 4)
@@ -150,7 +150,7 @@ import Testing
 
     @Test func aLongWayIsFilled() {
         // 20 ms away, 1 ms of work, 4 workers: 84 at once fill it.
-        let (limit, share) = settle(slots: 4, service: 1_000_000, delay: 20_000_000, bytes: 4096)
+        let (limit, share) = settle(slots: 4, service: 1_000_000, delay: 20_000_000, bytes: 4096, seconds: 12)
         #expect(share > 0.85, "limit \(limit), share \(share)")
         #expect(limit <= 128)
     }
@@ -170,11 +170,11 @@ import Testing
 
     @Test func throttlingHalvesItOncePerBurst() {
         var limit = ConcurrencyLimit(start: 64)
-        for _ in 0..<20 { limit.throttled(now: 1_000_000_000) }
+        for end in 100..<120 as Range<UInt64> { limit.throttled(start: 50, now: end) }
         #expect(limit.current == 32)
-        limit.throttled(now: 2_000_000_000)
+        limit.throttled(start: 110, now: 130)
         #expect(limit.current == 16)
-        for second in 3..<20 as Range<UInt64> { limit.throttled(now: second * 1_000_000_000) }
+        for time in 200..<220 as Range<UInt64> { limit.throttled(start: time, now: time) }
         #expect(limit.current == 1)
     }
 }

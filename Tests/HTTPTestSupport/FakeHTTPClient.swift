@@ -20,6 +20,8 @@ package final class FakeHTTPClient: HTTPClient {
         /// Monotonic nanoseconds.
         package var time: UInt64
         package var deadlines: HTTPDeadlines
+        /// How many run now, this one included.
+        package var atOnce: Int
     }
 
     private let script: @Sendable (Sent) -> [Step]
@@ -37,12 +39,16 @@ package final class FakeHTTPClient: HTTPClient {
         _ request: HTTPRequest, _ receiver: any HTTPReceiver, deadlines: HTTPDeadlines,
         cancellation: HTTPCancellation?
     ) throws(HTTPError) -> HTTPResponseHead {
-        running.withLock { $0 = ($0.now + 1, max($0.most, $0.now + 1)) }
+        let atOnce = running.withLock { running in
+            running = (running.now + 1, max(running.most, running.now + 1))
+            return running.now
+        }
         defer { running.withLock { $0.now -= 1 } }
         let sent = log.withLock { log in
             let sent = Sent(
                 request: request, number: log.count, time: HostClock().monotonicNanoseconds(),
-                deadlines: deadlines)
+                deadlines: deadlines,
+                atOnce: atOnce)
             log.append(sent)
             return sent
         }

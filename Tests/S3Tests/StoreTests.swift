@@ -38,6 +38,26 @@ struct StoreTests {
         #expect(try store.firstForeignKey() == nil, "and leaves nothing behind")
     }
 
+    @Test("notices in single-writer mode that another writer replaced its object")
+    func replaced() throws {
+        let server = FakeS3(.ignored)
+        let store = try server.store()
+        store.useSingleWriterMode()
+        let other = Atomic(false)
+        let watched = FakeS3(.ignored) { request, _ in
+            // Between the write and the look at it.
+            if request.method == .head, other.load(ordering: .relaxed) {
+                return .answers(200, fields: [HTTPField(S3ObjectStore.writeIDField, "another")])
+            }
+            if request.method == .put { other.store(true, ordering: .relaxed) }
+            return nil
+        }
+        let loser = try watched.store()
+        loser.useSingleWriterMode()
+        #expect(try loser.createIfAbsent(key("log/1"), [1]) == .exists)
+        #expect(try store.createIfAbsent(key("log/1"), [1]) == .created)
+    }
+
     @Test("settles a create whose answer was lost by its write id")
     func lostAnswer() throws {
         let server = FakeS3 { request, number in request.method == .put && number == 1 ? .loses : nil }

@@ -21,7 +21,7 @@ struct XMLTests {
         #expect(try texts("<a/>") == ["a="])
         #expect(
             try texts("\n\n<?xml version=\"1.0\"?><!-- <x> --><a b='>' c=\"</a>\"><d>1</d> <e/></a>\n") == [
-                "a/d=1", "a/e=", "a= ",
+                "a/d=1", "a/e=", "a=",
             ])
         #expect(try texts("<a>&lt;&gt;&amp;&quot;&apos;&#65;&#x1F600;</a>") == ["a=<>&\"'A\u{1F600}"])
         #expect(try texts("<n:a xmlns:n='u'>x<![CDATA[<&]]>y</n:a>") == ["a=x<&y"])

@@ -176,6 +176,40 @@ import Testing
         #expect(server.accepted == 0)
     }
 
+    @Test func noDeadlineMeansForEver() throws {
+        let server = try ScriptedServer { _ in [.answer(200)] }
+        defer { server.stop() }
+        let head = try client.exchange(
+            HTTPRequest(.get, server.origin, "/"), Collector(),
+            deadlines: HTTPDeadlines(connect: .max, firstByte: .max, stall: .max, total: .max),
+            cancellation: nil)
+        #expect(head.status == 200)
+    }
+
+    @Test func aNameThatCannotBeResolvedIsSaidToBe() {
+        // Two dots in a row: refused without asking anybody.
+        let error = httpError { () throws(HTTPError) in
+            try client.exchange(
+                HTTPRequest(.get, HTTPOrigin(isSecure: false, host: "a..b"), "/"), Collector(),
+                deadlines: .generous,
+                cancellation: nil)
+        }
+        #expect(error?.code == .cannotResolve)
+    }
+
+    @Test func descriptionsHoldNoSecrets() {
+        let request = HTTPRequest(
+            .get, HTTPOrigin(isSecure: true, host: "h"), "/path?x-amz-signature=canary",
+            fields: [HTTPField("authorization", "canary")], body: .bytes(Array("canary".utf8)))
+        let options = TransportOptions(proxy: .url("http://user:canary@proxy"))
+        var dumped = ""
+        dump(request, to: &dumped)
+        dump(options, to: &dumped)
+        dumped += "\(request) \(String(reflecting: request)) \(options) \(String(reflecting: options))"
+        #expect(!dumped.contains("canary"))
+        #expect("\(request)" == "GET https://h/path")
+    }
+
     @Test func manyThreadsAtOnceGetTheirOwnAnswers() throws {
         let whole = someBytes(seed: 2, 1 << 20)
         let server = try ScriptedServer { [.part($0.range ?? 0..<1, of: whole)] }

@@ -11,7 +11,7 @@ struct Kaml: ParsableCommand {
         commandName: "kaml",
         abstract: "Versioned datasets: commit directories, look at them, mount them.",
         discussion: """
-            A store is a directory that holds datasets; name it with --store or KAML_STORE.
+            A store is a directory or a bucket (s3://bucket/prefix) that holds datasets; name it with --store or KAML_STORE.
 
               export KAML_STORE=file:///data/store
               kaml store init

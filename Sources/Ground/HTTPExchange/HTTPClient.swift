@@ -14,7 +14,8 @@ package protocol HTTPClient: Sendable {
     ) throws(HTTPError) -> HTTPResponseHead
 }
 
-/// Takes one answer. Called on the thread of the exchange only.
+/// Takes one answer. Called by one thread at a time, and never after the exchange has returned; that is the thread of the
+/// exchange, except where a client sent a second request that was faster.
 package protocol HTTPReceiver: AnyObject {
     /// Throws to refuse the answer before its body is read: the exchange ends with that error.
     func receive(_ head: HTTPResponseHead) throws(HTTPError)
@@ -29,7 +30,7 @@ package struct HTTPDeadlines: Hashable, Sendable {
     package var connect: UInt64
     /// From the sent request to the head of the answer.
     package var firstByte: UInt64
-    /// Without a single byte moving in either direction.
+    /// Without a single byte of a body moving. While a server works on its answer `firstByte` rules alone.
     package var stall: UInt64
     /// The whole exchange.
     package var total: UInt64

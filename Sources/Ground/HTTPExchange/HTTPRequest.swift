@@ -50,7 +50,9 @@ package struct HTTPField: Hashable, Sendable {
 }
 
 /// One request. A value: retrying, hedging and going on in the middle of a body make new ones of it.
-package struct HTTPRequest: Sendable {
+///
+/// Its description leaves out fields, query and body: those may hold secrets.
+package struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable {
     package var method: HTTPMethod
     package var origin: HTTPOrigin
     /// Path and query exactly as they are sent and signed, percent-encoded, starting with `/`.
@@ -79,6 +81,10 @@ package struct HTTPRequest: Sendable {
         self.isRepeatable = isRepeatable ?? method.isRepeatable
         self.priority = priority
     }
+
+    package var description: String { "\(method.rawValue) \(origin)\(target.prefix { $0 != "?" })" }
+
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 
     /// What the `range` header says; for signers, which sign it. Nil without a range, or with an empty one.
     package var rangeValue: String? {

@@ -1,6 +1,5 @@
 import CCurl
 package import HTTPExchange
-import Synchronization
 package import System
 
 /// HTTP/1.1 over libcurl: each exchange runs on the calling thread, over a connection that is kept for the next one.
@@ -11,12 +10,12 @@ package import System
 package final class CurlHTTPClient: HTTPClient {
     private let options: TransportOptions
     private let clock: any Clock
-    private let idle: Mutex<IdleConnections<CurlConnection>>
+    private let idle: Monitor<IdleConnections<CurlConnection>>
 
     package init(_ options: TransportOptions = TransportOptions(), clock: any Clock = HostClock()) {
         self.options = options
         self.clock = clock
-        self.idle = Mutex(IdleConnections(maximum: options.maximumIdle, age: options.idleAge))
+        self.idle = Monitor(IdleConnections(maximum: options.maximumIdle, age: options.idleAge))
     }
 
     @discardableResult

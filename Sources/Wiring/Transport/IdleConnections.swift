@@ -10,9 +10,11 @@ struct IdleConnections<Connection> {
 
     let maximum: Int
     let age: UInt64
-    /// Per origin, longest idle first. No empty lists.
+    /// Per origin, longest idle first.
     private var entries: [HTTPOrigin: [Entry]] = [:]
     private(set) var count = 0
+    /// Nothing is old before then.
+    private var nextExpiry: UInt64 = 0
 
     /// `age` in nanoseconds.
     init(maximum: Int, age: UInt64) {
@@ -21,8 +23,8 @@ struct IdleConnections<Connection> {
     }
 
     mutating func take(for origin: HTTPOrigin) -> Connection? {
-        guard var list = entries[origin], let entry = list.popLast() else { return nil }
-        entries[origin] = list.isEmpty ? nil : list
+        // In place, and an emptied list stays for the next `put`.
+        guard let entry = entries[origin]?.popLast() else { return nil }
         count -= 1
         return entry.connection
     }
@@ -37,12 +39,22 @@ struct IdleConnections<Connection> {
 
     /// Returns those that were idle too long.
     mutating func expire(now: UInt64) -> [Connection] {
+        guard count > 0, now > nextExpiry else { return [] }
+        nextExpiry = .max
+        defer { if count == 0 { nextExpiry = 0 } }
         var expired: [Connection] = []
         for (origin, list) in entries {
             let old = list.prefix { now > $0.since && now - $0.since > age }
-            if old.isEmpty { continue }
+            if old.count < list.count {
+                let since = list[old.count].since
+                nextExpiry = min(nextExpiry, age > .max - since ? .max : since + age)
+            }
             expired += old.map(\.connection)
-            entries[origin] = old.count == list.count ? nil : Array(list.dropFirst(old.count))
+            if old.count == list.count {
+                entries[origin] = nil
+            } else if !old.isEmpty {
+                entries[origin] = Array(list.dropFirst(old.count))
+            }
         }
         count -= expired.count
         return expired

@@ -58,11 +58,13 @@ struct RequestOptions {
         // Every new connection asks for the address anew, and an answer that never comes holds nobody.
         try connection.set(CURLOPT_DNS_CACHE_TIMEOUT, 0)
         try connection.set(CURLOPT_QUICK_EXIT, 1)
-        try connection.set(CURLOPT_MAXAGE_CONN, Int(clamping: max(1, options.idleAge / 1_000_000_000)))
+        try connection.set(
+            CURLOPT_MAXAGE_CONN, Int(min(max(1, options.idleAge / 1_000_000_000), UInt64(Int32.max))))
+        let connect = max(1, min(deadlines.connect, deadlines.total) / 1_000_000)
         // Beside our own deadline: curl gives each of several addresses its part of this time.
         try connection.set(
             CURLOPT_CONNECTTIMEOUT_MS,
-            Int(clamping: max(1, min(deadlines.connect, deadlines.total) / 1_000_000)))
+            Int(min(connect, UInt64(Int32.max))))
     }
 
     private func setTrust(_ connection: CurlConnection) throws(CurlFailure) {

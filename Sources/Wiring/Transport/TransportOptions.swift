@@ -1,11 +1,22 @@
 /// How the connections of one client are made.
 package struct TransportOptions: Hashable, Sendable {
-    package enum Proxy: Hashable, Sendable {
+    package enum Proxy: Hashable, Sendable, CustomStringConvertible, CustomReflectable {
         /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, as every tool reads them. Never for loopback.
         case environment
         case none
         /// `http://host:port`; its user and password, if any, are never shown.
         case url(String)
+
+        package var description: String {
+            switch self {
+            case .environment: "environment"
+            case .none: "none"
+            case .url: "url"
+            }
+        }
+
+        /// Nothing: the address may hold a password.
+        package var customMirror: Mirror { Mirror(self, children: [:]) }
     }
 
     /// A PEM file of the only authorities to trust; nil for the system's.

@@ -22,7 +22,17 @@ enum Seeds {
         try save(try payload(), directory, "log")
         try save(records(), directory, "records")
         try save(Array("a\0c".utf8), directory, "names")
+        try save(Array(listing.utf8), directory, "listing")
     }
+
+    /// Every element of a listing that is looked at.
+    private static let listing = """
+        <?xml version="1.0"?><ListVersionsResult xmlns="x"><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>
+        <NextKeyMarker>a%20b</NextKeyMarker><NextVersionIdMarker>v</NextVersionIdMarker><!-- c -->
+        <NextContinuationToken><![CDATA[t]]></NextContinuationToken><Version><Key>a+b&amp;&#x41;</Key><Size>12</Size>
+        <ETag>&quot;x&quot;</ETag><IsLatest>true</IsLatest><VersionId>v</VersionId><StorageClass>GLACIER</StorageClass>
+        <LastModified>2026-01-02T03:04:05.678Z</LastModified></Version><Contents/></ListVersionsResult>
+        """
 
     private static func save(
         _ bytes: [UInt8], _ directory: ByteString, _ parser: ByteString, _ name: ByteString = "seed"

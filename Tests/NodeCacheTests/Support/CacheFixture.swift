@@ -44,8 +44,9 @@ final class CacheFixture: Sendable {
 }
 
 extension NodeCache {
-    /// Fetches and waits: the plain bytes of all chunks, in order.
-    func read(_ parts: [FetchPart]) throws(CacheError) -> [Plain] {
+    /// Fetches and waits: the plain bytes of all chunks, in order. Then waits for what goes on behind the answer, too, so
+    /// that a test finds it done.
+    func read(_ parts: [FetchPart], settles: Bool = true) throws(CacheError) -> [Plain] {
         let answer = Monitor<Result<[Plain], CacheError>?>(nil)
         fetch(parts) { result in
             let copies = result.map { fetched in
@@ -62,7 +63,9 @@ extension NodeCache {
             precondition(isFirst, "the completion was called twice")
             answer.wake()
         }
-        return try answer.wait { $0 }.get()
+        let result = answer.wait { $0 }
+        if settles { settle() }
+        return try result.get()
     }
 
     /// Waits until what goes on behind the answers is done: footers of hinted chunks, and what is read ahead.

@@ -214,7 +214,10 @@ final class FakeS3: HTTPClient {
         let isVersions = query["versions"] != nil
         let after =
             isVersions
-            ? query["key-marker"] : query["continuation-token"] ?? query["start-after"]
+            ? query["key-marker"]
+            // A token means something to the server alone.
+            : query["continuation-token"].flatMap { Hex.decode(String(decoding: $0, as: UTF8.self)) }
+                ?? query["start-after"]
         let keys = state.objects.keys.filter { key in
             key.starts(with: query["prefix"] ?? [])
                 && (after.map { $0.lexicographicallyPrecedes(key) } ?? true)
@@ -224,11 +227,10 @@ final class FakeS3: HTTPClient {
             "<?xml version=\"1.0\"?>\n<\(isVersions ? "ListVersionsResult" : "ListBucketResult") xmlns=\"x\">"
         text += "<EncodingType>url</EncodingType><IsTruncated>\(keys.count > page.count)</IsTruncated>"
         if keys.count > page.count, let last = page.last {
-            let last = PercentCoding.encode(last)
             text +=
                 isVersions
-                ? "<NextKeyMarker>\(last)</NextKeyMarker>"
-                : "<NextContinuationToken>\(last)</NextContinuationToken>"
+                ? "<NextKeyMarker>\(PercentCoding.encode(last))</NextKeyMarker>"
+                : "<NextContinuationToken>\(Hex.encode(last))</NextContinuationToken>"
         }
         for key in page {
             for (index, object) in (state.objects[key] ?? []).enumerated().reversed() {

@@ -87,7 +87,9 @@ extension Container {
     }
 
     /// Whether the whole pack costs little more to read than its footer.
-    var isSmall: Bool { pack.objectSize <= UInt64(max(0, context.options.smallPackBytes)) }
+    var isSmall: Bool {
+        hasDisk && !pack.holdsReferences && pack.objectSize <= UInt64(max(0, context.options.smallPackBytes))
+    }
 
     /// The footer, and the bytes of the whole pack if this call has read them to get it: only for packs that are small.
     func footerOrWhole() throws(CacheError) -> (footer: PackFooter, whole: FetchedBytes?) {

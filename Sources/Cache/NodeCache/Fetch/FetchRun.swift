@@ -48,9 +48,7 @@ struct FetchRun {
             claims = scheduler.fillGaps(of: claims, container, footer)
         }
         var missing = claims.filter { !settleFromDisk($0, buffers) }
-        if !missing.isEmpty, container.isSmall, !container.pack.holdsReferences,
-            container.localFooter() == nil
-        {
+        if !missing.isEmpty, container.isSmall, container.localFooter() == nil {
             do throws(CacheError) {
                 if let whole = try container.footerOrWhole().whole {
                     return take(whole, missing, buffers, &waiting)

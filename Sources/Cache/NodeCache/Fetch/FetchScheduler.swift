@@ -1,4 +1,5 @@
 import DatasetStore
+import Synchronization
 import System
 
 /// Decides which thread fetches what: a thin shell around FetchTable, FetchQueue and Readahead, with threads.
@@ -13,6 +14,7 @@ final class FetchScheduler: Sendable {
     let registry: ContainerRegistry
     let pool = FetchBufferPool()
     private let state: Monitor<FetchState>
+    private let isClosing = Atomic(false)
 
     struct Waiter {
         var request: FetchRequest
@@ -238,7 +240,8 @@ final class FetchScheduler: Sendable {
         }
     }
 
-    var isStopping: Bool { state.withLock { $0.isClosed } }
+    /// Asked for every piece of a stream.
+    var isStopping: Bool { isClosing.load(ordering: .relaxed) }
 
     // MARK: - Threads
 
@@ -360,7 +363,7 @@ final class FetchScheduler: Sendable {
     /// Gets more than the footer of a pack that is not known yet with the request for it, or beside it.
     private func prepare(_ part: FetchPart) throws(CacheError) -> Speculation? {
         let container = part.container
-        if container.isSmall && !container.pack.holdsReferences {
+        if container.isSmall {
             if let whole = try container.footerOrWhole().whole {
                 pool.with { buffers in
                     var waiting: [PrefixFrame] = []
@@ -394,6 +397,7 @@ final class FetchScheduler: Sendable {
 
     /// Takes no further fetches; does not wait.
     func stop() {
+        isClosing.store(true, ordering: .relaxed)
         let idle = state.withLock { state in
             state.isClosed = true
             state.queue.dropAhead()

@@ -65,7 +65,8 @@ extension FetchState {
     mutating func note(_ request: FetchRequest) -> [FetchScheduler.Order] {
         var orders: [FetchScheduler.Order] = []
         for part in request.parts where part.container.hasDisk {
-            orders += note(part.container, part.chunks, isMiss: true)
+            orders += note(
+                part.container, part.chunks, isMiss: !part.container.arePresent(part.chunks))
         }
         return orders
     }

@@ -12,7 +12,12 @@ struct ManifestCache: ManifestSource {
     init(_ context: CacheContext, origin: ManifestObjects) {
         self.context = context
         counted = CountingObjectStore(origin.store)
-        objects = ManifestObjects(store: counted)
+        objects = ManifestObjects(store: counted) { kind, id in
+            guard context.hasDisk,
+                let image = ManifestFile.open(kind, id, context.layout.manifest(id), context.files)
+            else { return nil }
+            return unsafe Array(image.bytes)
+        }
     }
 
     func root(_ id: ContentHash) throws(StoreError) -> any ManifestImage {

@@ -1,8 +1,8 @@
 /// Readers that move forward or backward through a pack, told from those that jump by where they read.
 ///
 /// A run is a stretch of chunks that were asked for one next to the other, in any order: threads that share a file, and
-/// the kernel's own parallel reads, come out of order. Each side of a run that grows is read ahead of, twice as far each
-/// time, so that never much more is fetched than the reader has shown to want.
+/// the kernel's own parallel reads, come out of order. Each side of a run that grows is read ahead of, as far as the
+/// reader has come, so that never much more than twice of what it wants is fetched.
 struct ReadaheadRuns {
     /// Stored bytes that are read ahead of a reader at first and at most, and of one piece.
     struct Limits: Hashable {
@@ -111,12 +111,11 @@ struct ReadaheadRuns {
             if up, run.window > 0 { advice.windowAtEnd = run.window }
             return advice
         }
+        // As far ahead as the reader has come.
+        let window = min(limits.window, max(run.window, limits.first, sizes.bytes(run.asked)))
         // Not for every chunk: a piece at a time, or half a window while that is smaller.
-        if run.window > 0, left > run.window - min(limits.piece, run.window / 2) { return advice }
-        run.window =
-            run.window == 0
-            ? min(limits.window, max(limits.first, sizes.bytes(run.asked)))
-            : min(limits.window, max(run.window, limits.first) * (left < run.window ? 2 : 1))
+        if left > window - min(limits.piece, window / 2) { return advice }
+        run.window = window
         if up {
             let end = min(sizes.chunkCount, sizes.end(from: run.asked.upperBound, bytes: run.window))
             if end > run.issued.upperBound {

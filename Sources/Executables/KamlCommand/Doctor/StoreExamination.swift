@@ -1,6 +1,7 @@
 import Chunking
 import DatasetStore
 package import ObjectStore
+import S3
 import System
 
 /// What `kaml doctor` says of a store.
@@ -10,13 +11,20 @@ package enum StoreExamination {
         guard let objects else {
             return [.warn("store", "none is named", remedy: "give --store, or set \(StorePlace.variable)")]
         }
+        var findings = (objects as? S3ObjectStore).map(BucketExamination.findings) ?? []
+        if findings.last?.verdict == .fail { return findings }
         let store: Store
         do { store = try Store.open(objects) } catch {
-            return [fail("store", error, "kaml store init")]
+            return findings + [fail("store", error, "kaml store init")]
         }
-        var findings = [
-            Finding.ok("store", "\(objects.location), format version \(store.configuration.formatVersion)")
-        ]
+        findings.append(
+            .ok("store", "\(objects.location), format version \(store.configuration.formatVersion)"))
+        if store.configuration.isSingleWriter {
+            findings.append(
+                .warn(
+                    "writers", "the store is single-writer: two commits at once can lose one of them",
+                    remedy: "let only one program write to it at a time"))
+        }
         do {
             let state = try store.state()
             let datasets = CountText.of(UInt64(state.datasets.count), "dataset")

@@ -233,7 +233,7 @@ package struct SnapshotReport: Report {
             "smallFiles": .unsigned(statistics.smallFiles), "smallBytes": .unsigned(statistics.smallBytes),
             "largeFiles": .unsigned(statistics.largeFiles), "largeBytes": .unsigned(statistics.largeBytes),
             "shards": .count(snapshot.root.shardCount), "packs": .count(snapshot.root.packCount),
-            "packBytes": .unsigned(snapshot.root.packs.reduce(0) { $0 + $1.objectSize }),
+            "packBytes": .unsigned(snapshot.packs.reduce(0) { $0 + $1.objectSize }),
         ]
     }
 
@@ -251,7 +251,7 @@ package struct SnapshotReport: Report {
         facts.add("symlinks", CountText.of(statistics.symlinks))
         facts.add("hard links", CountText.of(statistics.hardLinks))
         facts.add("shards", "\(snapshot.root.shardCount)")
-        let bytes = snapshot.root.packs.reduce(UInt64(0)) { $0 + $1.objectSize }
+        let bytes = snapshot.packs.reduce(UInt64(0)) { $0 + $1.objectSize }
         facts.add("packs", "\(snapshot.root.packCount), \(BytesText.of(bytes)) (shared ones included)")
         return facts.render()
     }

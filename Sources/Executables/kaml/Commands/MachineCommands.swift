@@ -31,6 +31,10 @@ struct StatsCommand: AnsweringCommand {
             return
         }
         let store = try store.open()
+        if store.configuration.isSingleWriter {
+            StandardError.write(
+                "note: the store is single-writer: let only one program write to it at a time\n")
+        }
         let dataset = try dataset.map(NameArgument.dataset)
         let counter = WorkCounter()
         let statistics = try withProgress(counter, noun: "packs") {

@@ -66,7 +66,9 @@ struct StoreCommand: ParsableCommand {
                 "singleWriter": .bool(isSingleWriter),
             ])
             facts["conditionalPut"] = finding.map { .string($0.rawValue) }
-            answer(Done("made a store at \(objects.location)", facts.value))
+            let safety =
+                finding == .honoured ? "\nthe server honours If-None-Match, so many may write at a time" : ""
+            answer(Done("made a store at \(objects.location)\(safety)", facts.value))
         }
 
         private static func warn(_ finding: ConditionalPutFinding) {

@@ -121,7 +121,7 @@ struct WarmCommand: AnsweringCommand {
     private func evict(
         _ snapshot: Snapshot, _ name: String, from cache: NodeCache, _ directory: ByteString
     ) throws -> Done {
-        let report = try cache.evict(snapshot.root.packs)
+        let report = try cache.evict(snapshot.packs)
         var object = OutputObject([
             "name": .string(name), "snapshot": .string(snapshot.id.hex), "evictedPacks": .count(report.packs),
             "freedBytes": .unsigned(report.bytes), "keptPacks": .count(report.kept),

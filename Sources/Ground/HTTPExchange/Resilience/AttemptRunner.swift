@@ -61,7 +61,8 @@ struct AttemptRunner {
 extension OriginTraffic {
     /// What a read tells of the origin.
     func record(_ end: AttemptRunner.End) {
-        if let firstByte = end.firstByte { record(firstByte: firstByte) }
-        if case .delivered = end.result { record(body: end.bytes, in: end.bodyTime) }
+        var body: (bytes: UInt64, time: UInt64)?
+        if case .delivered = end.result { body = (end.bytes, end.bodyTime) }
+        record(firstByte: end.firstByte, body: body)
     }
 }

@@ -60,9 +60,10 @@ struct ConcurrencyLimit {
         (windowWork, windowEnds, wasUsedUp) = (0, 0, false)
     }
 
-    /// The server said that it has too much to do, or timed out. Once for all that were under way together.
-    mutating func throttled(now: UInt64) {
-        if let lastCut, now < lastCut + 2 * Self.shortestWindow { return }
+    /// The server said that it has too much to do, to a request of that start. Counts once for all that were under way
+    /// together.
+    mutating func throttled(start: UInt64, now: UInt64) {
+        if let lastCut, start < lastCut { return }
         lastCut = now
         limit = clamped(limit / 2)
         phase = .holding(windows: 0)

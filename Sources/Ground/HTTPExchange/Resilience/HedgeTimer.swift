@@ -1,4 +1,3 @@
-import Synchronization
 import System
 
 /// Runs late reads' second requests: one thread that waits for the next one due, and a few that send.
@@ -20,7 +19,7 @@ final class HedgeTimer: Sendable {
     /// Second requests under way at once, over all origins.
     private static let mostAtOnce = 8
 
-    private let state = Mutex(State())
+    private let state = Monitor(State())
     private let parker = Parker()
     private let clock: any Clock
 

@@ -7,6 +7,8 @@ struct OriginGate {
     struct Permit: Equatable {
         /// Its outcome decides whether the others may go.
         var isProbe: Bool
+        /// Monotonic nanoseconds.
+        var start: UInt64
     }
 
     struct Admission: Equatable {
@@ -37,6 +39,8 @@ struct OriginGate {
     /// Retries that have no budget.
     private var retries = WaitingLine()
     private var urgentRun = 0
+    /// Retries and new requests probe by turns: one object that always fails must not be all that is asked for.
+    private var probesNew = false
 
     init(retryShare: Double, retryBurst: Double) {
         retryBudget = TokenBucket(capacity: retryBurst, perRequest: retryShare)
@@ -85,7 +89,7 @@ struct OriginGate {
         case .failed:
             circuit.failed(isProbe: permit.isProbe, after: 0, now: now)
         case .throttled(let after):
-            limit.throttled(now: now)
+            limit.throttled(start: permit.start, now: now)
             circuit.failed(isProbe: permit.isProbe, after: after, now: now)
         case .neutral:
             circuit.abandoned(isProbe: permit.isProbe)
@@ -95,25 +99,32 @@ struct OriginGate {
     /// Those who may go now; and, where that depends on the time alone, who is to ask again when.
     mutating func admit(now: UInt64) -> (admissions: [Admission], wake: (waiter: Waiter, at: UInt64)?) {
         var admissions: [Admission] = []
-        if !circuit.isOpen {
-            while let waiter = nextWithinLimit() {
-                admissions.append(Admission(waiter: waiter, permit: begin(isProbe: false, now: now)))
+        var wake: (waiter: Waiter, at: UInt64)?
+        // Before the others: there is one of them, and a full line of new requests must not keep it out for ever.
+        if let candidate = nextProbe {
+            switch circuit.probe(now: now) {
+            case .go:
+                abandon(candidate)
+                probesNew.toggle()
+                admissions.append(Admission(waiter: candidate, permit: begin(isProbe: true, now: now)))
+            case .at(let time): wake = (candidate, time)
+            case .busy: break
             }
         }
-        guard let candidate = nextProbe else { return (admissions, nil) }
-        switch circuit.probe(now: now) {
-        case .go:
-            abandon(candidate)
-            admissions.append(Admission(waiter: candidate, permit: begin(isProbe: true, now: now)))
-            return (admissions, nil)
-        case .at(let time): return (admissions, (candidate, time))
-        case .busy: return (admissions, nil)
+        while !circuit.isOpen, let waiter = nextWithinLimit() {
+            admissions.append(Admission(waiter: waiter, permit: begin(isProbe: false, now: now)))
         }
+        // The candidate may have gone by its budget.
+        if let candidate = wake, candidate.waiter != nextProbe { wake = nil }
+        return (admissions, wake)
     }
 
     private var nextProbe: Waiter? {
-        if let waiter = retries.first { return waiter }
-        return circuit.isOpen ? urgent.first ?? bulk.first : nil
+        if circuit.isOpen {
+            let new = urgent.first ?? bulk.first
+            return probesNew ? new ?? retries.first : retries.first ?? new
+        }
+        return inFlight < limit.current ? retries.first : nil
     }
 
     private mutating func nextWithinLimit() -> Waiter? {
@@ -138,6 +149,6 @@ struct OriginGate {
     private mutating func begin(isProbe: Bool, now: UInt64) -> Permit {
         inFlight += 1
         limit.began(inFlight: inFlight, now: now)
-        return Permit(isProbe: isProbe)
+        return Permit(isProbe: isProbe, start: now)
     }
 }

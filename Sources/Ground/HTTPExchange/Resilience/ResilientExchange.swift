@@ -47,13 +47,14 @@ struct ResilientExchange {
             let before = delivery.progress.received
             let result = attempt(next, permit, giveUp: giveUp)
             attempts += 1
-            if delivery.progress.received > before {
+            let progress = delivery.progress.received - before
+            if progress > 0 {
                 lastProgress = client.clock.monotonicNanoseconds()
                 failures = 0
             }
             switch result {
             case .delivered:
-                traffic.leave(permit, .answered(bytes: delivery.progress.received - before))
+                traffic.leave(permit, .answered(bytes: progress))
                 return try deliveredHead()
             case .ended(let error):
                 traffic.leave(permit, delivery.progress.head == nil ? .neutral : .answered(bytes: 0))
@@ -65,7 +66,11 @@ struct ResilientExchange {
                 try waitToRetry(error, atLeast: after ?? 0)
             case .failed(let error):
                 let failure = control.isCancelled ? RetryRule.Failure.final : rule.judge(error, request)
-                traffic.leave(permit, failure == .availability ? .failed(isAnswer: false) : .neutral)
+                // An origin that sends something is not away.
+                let isAway = failure == .availability && progress == 0
+                traffic.leave(
+                    permit,
+                    isAway ? .failed(isAnswer: false) : progress > 0 ? .answered(bytes: progress) : .neutral)
                 if failure == .final { throw control.isCancelled ? cancelled : error }
                 try waitToRetry(error, atLeast: 0)
             }

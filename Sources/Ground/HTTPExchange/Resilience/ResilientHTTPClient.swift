@@ -1,4 +1,3 @@
-import Synchronization
 package import System
 
 /// Makes a request ready to be sent, anew for every attempt: signs it with the time and credentials of now.
@@ -23,7 +22,7 @@ package final class ResilientHTTPClient: HTTPClient {
     let evaluate: HTTPEvaluation
     let counters = ResilienceCounters()
     let hedgeTimer: HedgeTimer
-    private let origins = Mutex<[HTTPOrigin: OriginTraffic]>([:])
+    private let origins = Monitor<[HTTPOrigin: OriginTraffic]>([:])
 
     package init(
         _ inner: any HTTPClient, policy: ResiliencePolicy = ResiliencePolicy(),

@@ -39,7 +39,12 @@ extension S3ObjectStore {
         fields.append(HTTPField("x-amz-content-sha256", unsafe SHA256.hex(bytes)))
         let request = unsafe bucket.request(
             .put, key.text.utf8, fields: fields, body: .borrowed(bytes), isRepeatable: true)
-        return try settled(key, writeID) { () throws(S3Failure) in try bucket.service.send(request) }
+        let outcome = try settled(key, writeID) { () throws(S3Failure) in try bucket.service.send(request) }
+        // Whoever was replaced by another writer meanwhile should at least not believe the contrary.
+        if isSingleWriter, outcome == .created, let owner = try owner(of: key), owner != writeID {
+            return .exists
+        }
+        return outcome
     }
 
     /// Does a request that makes an object appear, and finds out whether it did.

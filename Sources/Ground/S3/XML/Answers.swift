@@ -42,6 +42,16 @@ enum ShownText {
 
 /// The few answers of which one element or none matters.
 enum ElementAnswer {
+    /// The text of an element in the root element, whatever that is called; nil when there is none.
+    static func text(_ name: String, in bytes: [UInt8]) throws(XMLError) -> String? {
+        var found: String?
+        try XMLElements.walk(bytes) { here, step throws(XMLError) in
+            guard case .ends(let text) = step, here.count == 2, here[1] == name else { return }
+            found = String(decoding: text, as: UTF8.self)
+        }
+        return found
+    }
+
     /// The text of the element at `path`; nil when there is none. Throws when the root has another name.
     static func text(_ path: [String], in bytes: [UInt8]) throws(XMLError) -> String? {
         var found: String?

@@ -79,7 +79,7 @@ package struct StoreCheck {
             do throws(StoreError) {
                 let snapshot = try Snapshot(id, from: source)
                 snapshots.append(snapshot)
-                for pack in snapshot.root.packs { note(pack, in: ManifestFormat.key(of: id).text) }
+                for pack in snapshot.packs { note(pack, in: ManifestFormat.key(of: id).text) }
             } catch {
                 try blame(.manifestRoot, ManifestFormat.key(of: id), error)
                 let key = error.object ?? ManifestFormat.key(of: id).text
@@ -203,8 +203,8 @@ package struct StoreCheck {
     /// A root names the packs of its files' bases too: garbage collection keeps what roots name.
     private mutating func checkPackSets() throws(StoreError) {
         for snapshot in snapshots {
-            let named = Set(snapshot.root.packs.map(\.id))
-            for pack in snapshot.root.packs where !data.isWhole(pack.id) {
+            let named = Set(snapshot.packs.map(\.id))
+            for pack in snapshot.packs where !data.isWhole(pack.id) {
                 let loaded = try footers.image(of: pack)
                 guard let missing = loaded.footer.basePacks.first(where: { !named.contains($0.id) }) else {
                     continue

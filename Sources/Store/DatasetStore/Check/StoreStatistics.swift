@@ -84,7 +84,7 @@ private struct Gatherer {
                 totals.logicalFiles += commit.files
                 totals.logicalBytes += commit.bytes
                 guard seen.insert(commit.snapshot).inserted else { continue }
-                for pack in try store.snapshot(commit.snapshot).root.packs {
+                for pack in try store.snapshot(commit.snapshot).packs {
                     try read(pack)
                     packs.insert(pack.id)
                 }

@@ -7,8 +7,15 @@ package import ObjectStore
 /// plain length u64, zero u64, id 32, base id 32) and a payload. Its name is the hash of the plain image.
 package struct ManifestObjects: Sendable {
     package let store: any ObjectStore
+    /// Finds a plain image, checked against its name, nearer than the store: bases of differences, where a node has them.
+    private let known: (@Sendable (ObjectKind, ContentHash) -> [UInt8]?)?
 
-    package init(store: any ObjectStore) { self.store = store }
+    package init(
+        store: any ObjectStore, known: (@Sendable (ObjectKind, ContentHash) -> [UInt8]?)? = nil
+    ) {
+        self.store = store
+        self.known = known
+    }
 
     /// What was written for an image.
     package struct Stored: Sendable {
@@ -27,13 +34,19 @@ package struct ManifestObjects: Sendable {
         }
         var base: [UInt8]?
         if object.codec == .zstdPrefix {
-            let parent = try envelope(kind, object.base)
-            guard parent.codec != .zstdPrefix else {
-                throw damaged(id, "has a base that needs a base itself")
-            }
-            base = try plain(of: parent, kind, object.base, base: nil)
+            base = try known?(kind, object.base) ?? self.base(kind, object.base, of: id)
         }
         return try plain(of: object, kind, id, base: base)
+    }
+
+    private func base(
+        _ kind: ObjectKind, _ base: ContentHash, of id: ContentHash
+    ) throws(StoreError) -> [UInt8] {
+        let parent = try envelope(kind, base)
+        guard parent.codec != .zstdPrefix else {
+            throw damaged(id, "has a base that needs a base itself")
+        }
+        return try plain(of: parent, kind, base, base: nil)
     }
 
     /// Stores an image unless it is there. `similar` names an older image of the same kind to store only the

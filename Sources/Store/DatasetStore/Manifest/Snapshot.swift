@@ -39,6 +39,10 @@ package import Synchronization
 
     package var statistics: SnapshotStatistics { root.statistics }
 
+    /// Every pack that the snapshot's files and their bases lie in, by id. Not `root.packs`, which borrows memory that
+    /// goes with the snapshot, and of a snapshot that nobody else holds that is before it has been read.
+    package var packs: [PackReference] { withExtendedLifetime(self) { root.packs } }
+
     /// An entry's place. Valid as long as the snapshot lives.
     @safe package struct Place {
         package let shard: UnsafeMutablePointer<LoadedShard>

@@ -12,7 +12,7 @@ struct TransferObjects {
     private(set) var roots: [ManifestCopy.Item] = []
 
     mutating func add(_ snapshot: Snapshot) throws(StoreError) {
-        for pack in snapshot.root.packs {
+        for pack in snapshot.packs {
             guard let known = packIDs.updateValue(pack, forKey: pack.id) else {
                 packs.append(pack)
                 continue

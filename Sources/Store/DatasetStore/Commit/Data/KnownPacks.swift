@@ -16,7 +16,7 @@ struct KnownPacks {
     /// are stored again.
     func add(to catalog: ChunkCatalog) throws(StoreError) {
         var known: Set<PackID> = []
-        for pack in parent?.root.packs ?? [] {
+        for pack in parent?.packs ?? [] {
             known.insert(pack.id)
             try index(pack, catalog)
         }

@@ -1,0 +1,30 @@
+import Testing
+
+@testable import FuseSession
+
+/// Who serves while others wait for a store.
+@Suite struct WorkerCrewTests {
+    @Test("of four workers two may wait; for each further one a spare starts, as long as there are any")
+    func spares() {
+        var crew = WorkerCrew(regular: 4, total: 7)
+        let started = (0..<8).map { _ in crew.willWait() }
+        #expect(started == [nil, nil, 4, 5, 6, nil, nil, nil])
+    }
+
+    @Test("spares leave when those that waited are back, and come again")
+    func leaving() {
+        var crew = WorkerCrew(regular: 2, total: 10)
+        let first = crew.willWait()
+        let second = crew.willWait()
+        #expect(first == nil && second == 2)
+        let tooEarly = crew.mayLeave(2)
+        crew.didWait()
+        crew.didWait()
+        let regular = crew.mayLeave(0)
+        let spare = crew.mayLeave(2)
+        #expect(!tooEarly && !regular && spare)
+        _ = crew.willWait()
+        let again = crew.willWait()
+        #expect(again == 2)
+    }
+}
