@@ -111,7 +111,8 @@ let testTargets: [Target] = [
     .target(
         name: "HTTPTestSupport", dependencies: ["System", "HTTPExchange"], path: "Tests/HTTPTestSupport",
         swiftSettings: checked),
-    tests("HTTPExchangeTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
+    tests(
+        "HTTPExchangeTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("TransportTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
@@ -147,7 +148,10 @@ let testTargets: [Target] = [
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(
         "KamlCommandTests",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "KamlCommand"]),
+        [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "KamlCommand",
+            "KamlTestSupport",
+        ]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
     tests(
         "IntegrationTests",

@@ -42,16 +42,6 @@ package struct ObjectKey: Hashable, Sendable, Comparable, CustomStringConvertibl
 }
 
 extension ObjectKey {
-    /// A key that is made of parts known to be valid. Throws `invalidKey` for outside text.
-    package init(validating text: String, in location: String) throws(ObjectStoreError) {
-        guard let key = ObjectKey(text) else {
-            throw ObjectStoreError(.invalidKey, .name, key: text, location: location)
-        }
-        self = key
-    }
-}
-
-extension ObjectKey {
     /// A key made of parts that the caller's own format fixes, such as hexadecimal digits.
     package init(trusted text: String) {
         assert(Self.isValid(text), "a format's own key is not valid: \(text)")

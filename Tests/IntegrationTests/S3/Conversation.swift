@@ -11,15 +11,15 @@ final class Conversation: Sendable {
     let greeting: JSON
     private let process: pid_t
     private let descriptor: Int32
-    private let unread = Mutex<[UInt8]>([])
+    private let unread: Mutex<[UInt8]>
 
     /// Starts `python3 Tests/Servers/SCRIPT ...` and waits for its first line.
     init(_ script: String, _ arguments: [String], environment: [String: String] = [:], seconds: Int) throws {
-        let ended = try Self.start(
+        (process, descriptor) = try Self.start(
             ["python3", "\(Self.folder)/\(script)"] + arguments, environment: environment)
-        (process, descriptor) = ended
-        greeting = .null
-        greeting = try Self.line(descriptor, unread, seconds: seconds, of: script)
+        var rest: [UInt8] = []
+        greeting = try Self.line(descriptor, &rest, seconds: seconds, of: script)
+        unread = Mutex(rest)
     }
 
     deinit {
@@ -33,10 +33,10 @@ final class Conversation: Sendable {
     func tell(_ command: JSON) throws -> JSON {
         let bytes = Array(command.text.utf8) + [UInt8(ascii: "\n")]
         let sent = bytes.withUnsafeBytes {
-            send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+            send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
         }
         guard sent == bytes.count else { throw Trouble("a helper of the test is gone: \(Errno.last)") }
-        let answer = try Self.line(descriptor, unread, seconds: 60, of: command.text)
+        let answer = try unread.withLock { try Self.line(descriptor, &$0, seconds: 60, of: command.text) }
         if let error = answer["error"]?.string { throw Trouble("\(command.text): \(error)") }
         return answer
     }
@@ -83,25 +83,23 @@ final class Conversation: Sendable {
     }
 
     private static func line(
-        _ descriptor: Int32, _ unread: borrowing Mutex<[UInt8]>, seconds: Int, of what: String
+        _ descriptor: Int32, _ unread: inout [UInt8], seconds: Int, of what: String
     ) throws -> JSON {
         let deadline = HostClock().monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
-        return try unread.withLock { unread in
-            while true {
-                if let end = unread.firstIndex(of: UInt8(ascii: "\n")) {
-                    defer { unread.removeSubrange(...end) }
-                    return try JSONDecoder().decode(JSON.self, from: Data(unread[..<end]))
-                }
-                let now = HostClock().monotonicNanoseconds()
-                guard now < deadline else { throw Trouble("no answer within \(seconds) s: \(what)") }
-                var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-                poll(&ready, 1, Int32((deadline - now) / 1_000_000) + 1)
-                guard ready.revents != 0 else { continue }
-                var piece = [UInt8](repeating: 0, count: 65536)
-                let count = recv(descriptor, &piece, piece.count, 0)
-                guard count > 0 else { throw Trouble("it ended without an answer (see above): \(what)") }
-                unread += piece.prefix(count)
+        while true {
+            if let end = unread.firstIndex(of: UInt8(ascii: "\n")) {
+                defer { unread.removeSubrange(...end) }
+                return try JSONDecoder().decode(JSON.self, from: Data(unread[..<end]))
             }
+            let now = HostClock().monotonicNanoseconds()
+            guard now < deadline else { throw Trouble("no answer within \(seconds) s: \(what)") }
+            var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            poll(&ready, 1, Int32((deadline - now) / 1_000_000) + 1)
+            guard ready.revents != 0 else { continue }
+            var piece = [UInt8](repeating: 0, count: 65536)
+            let count = recv(descriptor, &piece, piece.count, 0)
+            guard count > 0 else { throw Trouble("it ended without an answer (see above): \(what)") }
+            unread += piece.prefix(count)
         }
     }
 }

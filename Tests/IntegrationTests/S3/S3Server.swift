@@ -29,7 +29,8 @@ final class S3Server: Sendable {
 
     private init(_ kind: Kind) throws {
         self.kind = kind
-        conversation = try Conversation("serve.py", [kind.rawValue], seconds: 120)
+        let conversation = try Conversation("serve.py", [kind.rawValue], seconds: 120)
+        self.conversation = conversation
         func detail(_ name: String) throws -> String {
             guard let text = conversation.greeting[name]?.string else { throw Trouble("no \(name)") }
             return text

@@ -6,6 +6,13 @@ package enum JSONText {
         return text + "\n"
     }
 
+    /// A value as it stands inside of others, without a newline at its end.
+    static func nested(_ value: OutputValue, depth: Int) -> String {
+        var text = ""
+        append(value, depth: depth, to: &text)
+        return text
+    }
+
     private static func append(_ value: OutputValue, depth: Int, to text: inout String) {
         switch value {
         case .null: text += "null"

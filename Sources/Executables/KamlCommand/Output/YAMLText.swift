@@ -6,6 +6,16 @@ package enum YAMLText {
         return text
     }
 
+    /// A key of the outermost object, up to its colon.
+    static func key(_ key: String) -> String { string(key) + ":" }
+
+    /// An element of a list below such a key.
+    static func element(_ value: OutputValue) -> String {
+        var text = ""
+        append(.list([value]), indent: 2, to: &text)
+        return text
+    }
+
     /// Appends a value as whole lines.
     private static func append(_ value: OutputValue, indent: Int, to text: inout String) {
         switch value {

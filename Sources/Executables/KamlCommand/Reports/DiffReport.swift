@@ -2,39 +2,71 @@ package import Chunking
 package import DatasetStore
 import System
 
-/// The differences of two snapshots.
-package struct DiffReport: Report {
+/// Tells the differences of two snapshots as they are found: there may be more of them than memory holds.
+package struct DiffReport {
+    /// Calls its argument for each difference, in the order of a tree walk.
+    package typealias Walk = (
+        (SnapshotChange) throws(StoreError) -> Void
+    ) throws(StoreError) -> SnapshotDiff.Summary
+
     private let from: (name: String, snapshot: ContentHash)?
     private let to: (name: String, snapshot: ContentHash)
-    private let changes: [SnapshotChange]
-    private let summary: SnapshotDiff.Summary
+    /// Changes that are kept for the lists after the first one. With more, the snapshots are compared again.
+    private let keptLimit: Int
 
     /// `from` is nil of a first commit, which has none before it.
     package init(
         from: (name: String, snapshot: ContentHash)?, to: (name: String, snapshot: ContentHash),
-        changes: [SnapshotChange], summary: SnapshotDiff.Summary
+        keptLimit: Int = 50_000
     ) {
         self.from = from
         self.to = to
-        self.changes = changes
-        self.summary = summary
+        self.keptLimit = keptLimit
     }
 
-    package var value: OutputValue {
-        var object = OutputObject([
-            "to": ["name": .string(to.name), "snapshot": .string(to.snapshot.hex)],
-            "added": .list(changes.filter { $0.kind == .added }.map(Self.value)),
-            "removed": .list(changes.filter { $0.kind == .removed }.map(Self.value)),
-            "modified": .list(changes.filter { $0.kind == .modified }.map(Self.value)),
-            "summary": [
-                "added": .count(summary.added), "removed": .count(summary.removed),
-                "modified": .count(summary.modified), "timesOnly": .count(summary.touched),
-                "addedBytes": .unsigned(summary.addedBytes), "removedBytes": .unsigned(summary.removedBytes),
-                "shardsRead": .count(summary.shardsRead), "shardsSkipped": .count(summary.shardsSkipped),
-            ],
-        ])
-        object["from"] = from.map { ["name": .string($0.name), "snapshot": .string($0.snapshot.hex)] }
-        return object.value
+    package func write(
+        as format: OutputFormat, _ walk: Walk, to write: @escaping (String) -> Void
+    ) throws(StoreError) {
+        if format == .table { return try writeLines(walk, to: write) }
+        var object = ListedObject(format, write)
+        var kept: [SnapshotChange] = []
+        var keepsAll = true
+        object.beginList("added")
+        let summary = try walk { change throws(StoreError) in
+            if change.kind == .added {
+                object.element(Self.value(change))
+            } else if keepsAll {
+                kept.append(change)
+                if kept.count > keptLimit { (keepsAll, kept) = (false, []) }
+            }
+        }
+        object.endList()
+        if let from {
+            object.field("from", ["name": .string(from.name), "snapshot": .string(from.snapshot.hex)])
+        }
+        for kind in [SnapshotChange.Kind.modified, .removed] {
+            object.beginList(kind.rawValue)
+            if keepsAll {
+                for change in kept where change.kind == kind { object.element(Self.value(change)) }
+            } else {
+                _ = try walk { change throws(StoreError) in
+                    if change.kind == kind { object.element(Self.value(change)) }
+                }
+            }
+            object.endList()
+        }
+        object.field("summary", Self.value(summary))
+        object.field("to", ["name": .string(to.name), "snapshot": .string(to.snapshot.hex)])
+        object.end()
+    }
+
+    private static func value(_ summary: SnapshotDiff.Summary) -> OutputValue {
+        [
+            "added": .count(summary.added), "removed": .count(summary.removed),
+            "modified": .count(summary.modified), "timesOnly": .count(summary.touched),
+            "addedBytes": .unsigned(summary.addedBytes), "removedBytes": .unsigned(summary.removedBytes),
+            "shardsRead": .count(summary.shardsRead), "shardsSkipped": .count(summary.shardsSkipped),
+        ]
     }
 
     /// `size` is the newer one; of something removed, the one it had.
@@ -50,23 +82,26 @@ package struct DiffReport: Report {
         return object.value
     }
 
-    package func render() -> String {
-        var text = ""
-        for change in changes { text += Self.line(change) + "\n" }
-        if changes.isEmpty {
-            text +=
-                from.map { "no differences between \($0.name) and \(to.name)\n" } ?? "\(to.name) is empty\n"
+    private func writeLines(_ walk: Walk, to write: @escaping (String) -> Void) throws(StoreError) {
+        var isEmpty = true
+        var tellsTimes = false
+        let summary = try walk { change throws(StoreError) in
+            isEmpty = false
+            if change.aspects == .modified { tellsTimes = true }
+            write(Self.line(change) + "\n")
+        }
+        if isEmpty {
+            write(
+                from.map { "no differences between \($0.name) and \(to.name)\n" } ?? "\(to.name) is empty\n")
         }
         let total = "\(summary.added) added, \(summary.removed) removed, \(summary.modified) modified"
         let bytes = "+\(BytesText.of(summary.addedBytes)) -\(BytesText.of(summary.removedBytes))"
-        text += "\(total)  (\(bytes))\n"
-        if summary.touched > summary.modified
-            || (summary.touched > 0 && changes.allSatisfy { $0.aspects != .modified })
-        {
-            text +=
+        write("\(total)  (\(bytes))\n")
+        if summary.touched > summary.modified || (summary.touched > 0 && !tellsTimes) {
+            write(
                 "\(CountText.of(UInt64(summary.touched), "entry differs", "entries differ")) in the time of modification alone (--times lists them)\n"
+            )
         }
-        return text
     }
 
     private static func line(_ change: SnapshotChange) -> String {

@@ -56,12 +56,42 @@ package struct EntriesReport: Report {
     }
 
     package var value: OutputValue {
-        let list = entries.map { entry -> OutputValue in
-            var object = entry.fields
-            object.set("name", entry.name)
-            return object.value
+        ["entries": .list(entries.map(Self.value))]
+    }
+
+    /// Tells all entries below a directory as a walk meets them, directory by directory: there may be more of them than
+    /// memory holds. `walk` calls its argument for each entry.
+    package static func write(
+        as format: OutputFormat, isLong: Bool,
+        _ walk: ((ManifestEntry) throws(StoreError) -> Void) throws(StoreError) -> Void,
+        to write: @escaping (String) -> Void
+    ) throws(StoreError) {
+        guard format == .table else {
+            var object = ListedObject(format, write)
+            object.beginList("entries")
+            try walk { entry throws(StoreError) in object.element(value(entry)) }
+            object.endList()
+            return object.end()
         }
-        return ["entries": .list(list)]
+        var block: [ManifestEntry] = []
+        func flush() {
+            write(EntriesReport(block, isLong: isLong, isRecursive: true).render())
+            block.removeAll(keepingCapacity: true)
+        }
+        try walk { entry throws(StoreError) in
+            block.append(entry)
+            if block.count == alignedRows { flush() }
+        }
+        flush()
+    }
+
+    /// Rows whose columns are as wide as the widest of them.
+    private static let alignedRows = 4_096
+
+    private static func value(_ entry: ManifestEntry) -> OutputValue {
+        var object = entry.fields
+        object.set("name", entry.name)
+        return object.value
     }
 
     package func render() -> String {

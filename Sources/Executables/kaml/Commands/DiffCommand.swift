@@ -33,18 +33,19 @@ struct DiffCommand: AnsweringCommand {
         if let second { newer = try SnapshotReference(second) } else { older.stepsBack += 1 }
         let to = try store.find(newer, in: state)
         let new = try store.snapshot(to.snapshot)
-        var changes: [SnapshotChange] = []
+        let stdout = StandardOutput()
         if second == nil, let commit = state.commits[to.sequence], commit.commit.parent == nil {
-            let summary = try SnapshotDiff.allAdded(new) { changes.append($0) }
-            answer(DiffReport(from: nil, to: ("\(newer)", to.snapshot), changes: changes, summary: summary))
-            return
+            try DiffReport(from: nil, to: ("\(newer)", to.snapshot)).write(
+                as: output.format, { body throws(StoreError) in try SnapshotDiff.allAdded(new, body) },
+                to: { stdout.write($0) })
+        } else {
+            let from = try store.find(older, in: state)
+            let old = try store.snapshot(from.snapshot)
+            let diff = SnapshotDiff(from: old, to: new, includesTimes: times)
+            try DiffReport(from: ("\(older)", from.snapshot), to: ("\(newer)", to.snapshot)).write(
+                as: output.format, { body throws(StoreError) in try diff.run(body) }, to: { stdout.write($0) }
+            )
         }
-        let from = try store.find(older, in: state)
-        let old = try store.snapshot(from.snapshot)
-        let summary = try SnapshotDiff(from: old, to: new, includesTimes: times).run { changes.append($0) }
-        answer(
-            DiffReport(
-                from: ("\(older)", from.snapshot), to: ("\(newer)", to.snapshot), changes: changes,
-                summary: summary))
+        stdout.flush()
     }
 }

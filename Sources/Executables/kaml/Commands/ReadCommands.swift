@@ -31,15 +31,19 @@ struct LsCommand: AnsweringCommand {
             answer(EntriesReport([entry], isLong: long, isRecursive: true))
             return
         }
-        var entries: [ManifestEntry] = []
-        if recursive {
-            try snapshot.walk(below: entry.keyPath) { view, index in entries.append(view.entry(index)) }
-            // In a walk's order a directory's own entries come before those of its directories.
-            entries.sort { $0.keyPath < $1.keyPath }
-        } else {
-            entries = try snapshot.entries(of: entry)
+        guard recursive else {
+            answer(EntriesReport(try snapshot.entries(of: entry), isLong: long, isRecursive: false))
+            return
         }
-        answer(EntriesReport(entries, isLong: long, isRecursive: recursive))
+        let stdout = StandardOutput()
+        try EntriesReport.write(
+            as: output.format, isLong: long,
+            { body throws(StoreError) in
+                try snapshot.walk(below: entry.keyPath) { view, index throws(StoreError) in
+                    try body(view.entry(index))
+                }
+            }, to: { stdout.write($0) })
+        stdout.flush()
     }
 }
 

@@ -136,11 +136,14 @@ struct WarmCommand: AnsweringCommand {
     }
 }
 
-/// Ctrl-C as a wish that the work looks at, so that it ends in order; a second one ends it at once.
+/// Ctrl-C as a wish that the work looks at, so that it ends in order; another one later ends it at once.
 private final class Cancellation: Sendable {
     /// As of a process that SIGINT ended.
     static let exitCode: Int32 = 130
+    /// timeout(1) and some shells send a signal to the process and to its group: that is one wish.
+    private static let patience: UInt64 = 500_000_000
     private let asked = Atomic(false)
+    private let firstTime = Atomic<UInt64>(0)
 
     var isAsked: Bool { asked.load(ordering: .relaxed) }
 
@@ -148,7 +151,12 @@ private final class Cancellation: Sendable {
         EndSignals.block()
         try EndSignals.handle { [self] _, count in
             asked.store(true, ordering: .relaxed)
-            if count > 1 { EndSignals.endNow(Self.exitCode) }
+            let now = HostClock().monotonicNanoseconds()
+            if count == 1 {
+                firstTime.store(now, ordering: .relaxed)
+            } else if now &- firstTime.load(ordering: .relaxed) > Self.patience {
+                EndSignals.endNow(Self.exitCode)
+            }
         }
     }
 }
