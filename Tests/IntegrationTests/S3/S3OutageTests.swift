@@ -85,6 +85,30 @@ extension OnS3 {
             }
         }
 
+        /// What is slow for all is how the network is; an answer that is slow where others run is given up, and its rest
+        /// asked for again.
+        @Test func `an answer that trickles where others run is asked for again`() async throws {
+            let proxy = try FaultProxy(try S3Server.shared(.rgw))
+            try await inLab { lab in
+                lab.use(proxy.server, through: proxy)
+                try lab.kaml("store", "init")
+                var random = SplitMix64(seed: 6)
+                for number in 0..<8 {
+                    try writeWhole(lab.source.appending(ByteString("file-\(number)")), random.bytes(4_000_000))
+                }
+                try lab.commit()
+                let mount = try lab.mount()
+                for number in 0..<7 { try lab.shell("cat", mount.path(ByteString("file-\(number)"))) }
+                try proxy.damage("trickle", "^GET .*/packs/", count: 1, argument: 1000)
+                var found = ["not read"]
+                let took = try seconds { found = try differences(lab.source, mount.path) }
+                #expect(found == [])
+                #expect(took < 30, "it took \(took) s")
+                #expect(try proxy.takeCounters()["fault trickle"] == 1)
+                try mount.unmount()
+            }
+        }
+
         /// Latency per request, not bandwidth: one slow object must not hold up the others.
         @Test func `an object whose answers hang does not hold up other files`() async throws {
             let proxy = try FaultProxy(try S3Server.shared(.rgw))

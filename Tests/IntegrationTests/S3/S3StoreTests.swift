@@ -5,7 +5,7 @@ import Testing
 
 extension OnS3 {
     /// The command's main job, with the store in a bucket.
-    @Suite struct Stores {
+    @Suite struct InBuckets {
         @Test(arguments: S3Server.Kind.allCases)
         func `a store in a bucket takes commits, and gives them back by every way of reading`(
             kind: S3Server.Kind
