@@ -339,4 +339,20 @@ import Testing
             }
         }
     }
+
+    @Test("a check finds a record that means another object than its pack does")
+    func lyingIdentity() throws {
+        for lying in [nil, Self.object("other", 2 << 20)] {
+            let test = ReferencePackTests()
+            let made = try Store.create(at: test.store)
+            let snapshot = try test.imported(
+                MemoryObjectSource(), [UInt8](repeating: 1, count: 2 << 20), [1, 2, 3], lying: lying)
+            let commit = Commit(
+                dataset: try #require(DatasetName("data")), branch: .main, snapshot: snapshot.id, parent: nil)
+            var state = try made.state()
+            _ = try made.log.append(to: &state) { _ in .commit(commit) }
+            let report = try StoreCheck(test.store).run()
+            #expect(report.damages.map(\.problem.word) == (lying == nil ? [] : ["contradiction"]))
+        }
+    }
 }

@@ -1,5 +1,4 @@
 package import HTTPExchange
-import Synchronization
 import System
 
 /// A client whose answers a test writes: no network, no waiting but what the script says.
@@ -25,8 +24,8 @@ package final class FakeHTTPClient: HTTPClient {
     }
 
     private let script: @Sendable (Sent) -> [Step]
-    private let log = Mutex<[Sent]>([])
-    private let running = Mutex((now: 0, most: 0))
+    private let log = Monitor<[Sent]>([])
+    private let running = Monitor((now: 0, most: 0))
 
     package init(_ script: @escaping @Sendable (Sent) -> [Step]) { self.script = script }
 

@@ -1,4 +1,5 @@
 import S3
+import System
 
 /// Any bytes as a page of a listing: refused, or a page of no more objects than the bytes have room for.
 func fuzzListing(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {

@@ -8,7 +8,8 @@ struct ReadaheadRuns {
     struct Limits: Hashable {
         var first = 1 << 20
         var window = 64 << 20
-        var piece = 8 << 20
+        /// With the headers of eight plain mebibytes.
+        var piece = (8 << 20) + 4096
     }
 
     private struct Run {
@@ -120,7 +121,13 @@ struct ReadaheadRuns {
             let end = min(sizes.chunkCount, sizes.end(from: run.asked.upperBound, bytes: run.window))
             if end > run.issued.upperBound {
                 advice.ahead = sizes.pieces(run.issued.upperBound..<end, limit: limits.piece)
-                run.issued = run.issued.lowerBound..<end
+                // A short end would be a request of its own: it comes with the next piece.
+                if advice.ahead.count > 1, end < sizes.chunkCount, let last = advice.ahead.last,
+                    sizes.bytes(last) < limits.piece / 2
+                {
+                    advice.ahead.removeLast()
+                }
+                run.issued = run.issued.lowerBound..<(advice.ahead.last?.upperBound ?? end)
             }
             if end == sizes.chunkCount { advice.windowAtEnd = run.window }
         } else {

@@ -1,4 +1,3 @@
-import Synchronization
 import System
 
 /// Ends all that one exchange is doing when its caller cancels it: attempts, and waiting between them.
@@ -8,7 +7,7 @@ final class ExchangeControl: Sendable {
         var parker: Parker?
         var attempts: [HTTPCancellation] = []
     }
-    private let state = Mutex(State())
+    private let state = Monitor(State())
 
     var isCancelled: Bool { state.withLock { $0.isCancelled } }
 

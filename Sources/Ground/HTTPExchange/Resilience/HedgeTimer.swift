@@ -63,9 +63,9 @@ final class HedgeTimer: Sendable {
                 var due: [HedgeRace] = []
                 while state.start < state.entries.count {
                     let entry = state.entries[state.start]
-                    let isDecided = entry.race.isDecided
-                    guard isDecided || entry.due <= now else { break }
-                    if !isDecided { due.append(entry.race) }
+                    // Those decided stay until then, too: an emptied list would have the next request wake this thread.
+                    guard entry.due <= now else { break }
+                    if !entry.race.isDecided { due.append(entry.race) }
                     state.start += 1
                 }
                 if state.start == state.entries.count || state.start >= 1024 {

@@ -18,10 +18,6 @@ extension S3ObjectStore {
 }
 
 extension S3Bucket {
-    /// A request whose continuation comes back, or keys that do not rise, end a listing; so does this many pages in a row
-    /// without an object.
-    private static let maximumEmptyPages = 1000
-
     /// Calls `body` for each object whose key, below the location's prefix, begins with `prefix`, in key order, until it
     /// returns false. `after`: where to begin, empty for the start.
     func list(
@@ -108,6 +104,7 @@ struct ListProgress {
     private var hasMoved = false
     private var emptyPages = 0
 
+    /// Pages in a row that may be without an object.
     private static let maximumEmptyPages = 1000
 
     init(_ prefix: [UInt8]) { self.prefix = prefix }

@@ -30,7 +30,8 @@ package struct StoreStatistics: Sendable, Hashable {
             return there > 0 ? Double(logicalBytes) / Double(there) : nil
         }
         package var compressionRatio: Double? {
-            packBytes > 0 ? Double(uniqueBytes) / Double(packBytes) : nil
+            // Packs that only refer to objects hold nothing that could be smaller.
+            packBytes > 0 && uniqueBytes > 0 ? Double(uniqueBytes) / Double(packBytes) : nil
         }
     }
 

@@ -34,7 +34,11 @@ package struct ManifestObjects: Sendable {
         }
         var base: [UInt8]?
         if object.codec == .zstdPrefix {
-            base = try known?(kind, object.base) ?? self.base(kind, object.base, of: id)
+            if let known = known?(kind, object.base) {
+                base = known
+            } else {
+                base = try self.base(kind, object.base, of: id)
+            }
         }
         return try plain(of: object, kind, id, base: base)
     }

@@ -1,0 +1,166 @@
+import DatasetStore
+import ObjectStore
+import Synchronization
+import System
+
+/// Threads that ask the cache for one range after the other.
+final class WarmRun: Sendable {
+    /// Stored bytes of one range.
+    private static let rangeBytes: UInt64 = 8 << 20
+
+    private struct State {
+        var nextShare = 0
+        /// Threads that look which ranges a pack needs.
+        var planning = 0
+        var queue: [Batch] = []
+        var failures: [CacheError] = []
+        var failureCount = 0
+        var fatal: CacheError?
+    }
+
+    /// Missing chunks of one container that lie near each other in the pack.
+    private struct Batch {
+        var container: Container
+        var runs: [Range<Int>]
+        var bytes: UInt64
+    }
+
+    private let cache: NodeCache
+    private let plan: WarmPlan
+    private let origin: any ObjectStore
+    private let progress: WorkCounter
+    private let isCancelled: @Sendable () -> Bool
+    private let state = Monitor(State())
+
+    init(
+        _ cache: NodeCache, _ plan: WarmPlan, _ origin: any ObjectStore, _ progress: WorkCounter,
+        _ isCancelled: @escaping @Sendable () -> Bool
+    ) {
+        self.cache = cache
+        self.plan = plan
+        self.origin = origin
+        self.progress = progress
+        self.isCancelled = isCancelled
+    }
+
+    var failures: [CacheError] { state.withLock { $0.failures } }
+    var failureCount: Int { state.withLock { $0.failureCount } }
+
+    func run(threads: Int) throws(CacheError) {
+        let running = Monitor(0)
+        for index in 0..<threads {
+            running.withLock { $0 += 1 }
+            do throws(Errno) {
+                try Thread(name: "kaml-warm-\(index)") { [self] in
+                    work()
+                    running.withLock { $0 -= 1 }
+                    running.wake()
+                }.detach()
+            } catch {
+                running.withLock { $0 -= 1 }
+                if index == 0 { work() }
+                break
+            }
+        }
+        running.wait { $0 == 0 ? () : nil }
+        if let error = state.withLock({ $0.fatal }) { throw error }
+    }
+
+    private func work() {
+        while !isCancelled(), let batch = takeBatch() { fetch(batch) }
+    }
+
+    private enum Turn {
+        case fetch(Batch)
+        case plan(Int)
+        case end
+    }
+
+    /// The next range, of a pack in hand or of the next one; nil at the end, or after what ends it all.
+    private func takeBatch() -> Batch? {
+        while true {
+            let turn = state.wait { state -> Turn? in
+                if state.fatal != nil { return .end }
+                if !state.queue.isEmpty { return .fetch(state.queue.removeFirst()) }
+                guard state.nextShare < plan.shares.count else { return state.planning > 0 ? nil : .end }
+                state.planning += 1
+                state.nextShare += 1
+                return .plan(state.nextShare - 1)
+            }
+            switch turn {
+            case .fetch(let batch): return batch
+            case .end: return nil
+            case .plan(let index):
+                do throws(CacheError) {
+                    // Outside the lock: it may read the pack's footer.
+                    let batches = try self.batches(of: plan.shares[index])
+                    state.withLock { $0.queue.append(contentsOf: batches) }
+                } catch { note(error) }
+                state.withLock { $0.planning -= 1 }
+                state.wake()
+            }
+        }
+    }
+
+    private func batches(of share: WarmPlan.Share) throws(CacheError) -> [Batch] {
+        let runs = share.runs
+        // A container that is complete is not opened: a mapping each would be a lot to hold.
+        if cache.residency(of: share.pack, runs: runs).isComplete { return [] }
+        let container = try cache.container(for: share.pack, origin: origin)
+        let footer = try container.footer()
+        var batches: [Batch] = []
+        var start: UInt64 = 0
+        for run in runs {
+            for chunk in run where !container.isPresent(chunk) {
+                let entry = footer[chunk]
+                if batches.isEmpty || entry.frame.upperBound > start &+ Self.rangeBytes {
+                    batches.append(Batch(container: container, runs: [], bytes: 0))
+                    start = entry.frameOffset
+                }
+                let last = batches.count - 1
+                batches[last].bytes &+= UInt64(entry.plainLength)
+                if let end = batches[last].runs.last, end.upperBound == chunk {
+                    batches[last].runs[batches[last].runs.count - 1] = end.lowerBound..<(chunk + 1)
+                } else {
+                    batches[last].runs.append(chunk..<(chunk + 1))
+                }
+            }
+        }
+        return batches
+    }
+
+    private func fetch(_ batch: Batch) {
+        let outcome = Monitor<Result<Void, CacheError>?>(nil)
+        cache.fetch(batch.runs.map { FetchPart(container: batch.container, chunks: $0) }) { result in
+            outcome.withLock { $0 = result.map { _ in () } }
+            outcome.wake()
+        }
+        switch outcome.wait({ $0 }) {
+        case .failure(let error): note(error)
+        case .success:
+            guard batch.runs.allSatisfy(batch.container.arePresent) else {
+                return note(
+                    CacheError(
+                        .inputOutput, "the cache's disk does not take what was fetched",
+                        object: batch.container.pack.key.text,
+                        remedy: "Free space on it, or look at its health; what was fetched before stays"))
+            }
+            progress.add(bytes: batch.bytes, items: UInt64(batch.runs.reduce(0) { $0 + $1.count }))
+        }
+    }
+
+    /// Goes on after what hurts one pack only.
+    private func note(_ error: CacheError) {
+        state.withLock { state in
+            switch error.code {
+            case .damaged, .changed, .notFound:
+                state.failureCount += 1
+                if state.failures.count < WarmReport.listed { state.failures.append(error) }
+            case .inUse, .unusable, .unsupported, .unavailable, .permissionDenied, .inputOutput, .exhausted,
+                .closed:
+                state.fatal = state.fatal ?? error
+            }
+        }
+        state.wake()
+    }
+}
