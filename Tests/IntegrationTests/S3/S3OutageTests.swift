@@ -94,7 +94,8 @@ extension OnS3 {
                 try lab.kaml("store", "init")
                 var random = SplitMix64(seed: 6)
                 for number in 0..<8 {
-                    try writeWhole(lab.source.appending(ByteString("file-\(number)")), random.bytes(4_000_000))
+                    try writeWhole(
+                        lab.source.appending(ByteString("file-\(number)")), random.bytes(4_000_000))
                 }
                 try lab.commit()
                 let mount = try lab.mount()
