@@ -39,7 +39,7 @@ extension OnS3 {
                 try run(["doctor"])
                 try run(["stats", "-o", "json"])
                 // One in a URL is refused, and not repeated.
-                try run(["ls", "--store", ByteString("s3://someone:\(Self.canary)@bucket/prefix")])
+                try run(["ls", "data", "--store", ByteString("s3://someone:\(Self.canary)@bucket/prefix")])
                 let mount = try lab.mount()
                 try proxy.damage("expired", "/packs/", count: 2)
                 _ = try lab.run(["cat", mount.path("large")])
