@@ -19,6 +19,9 @@ final class HedgeTimer: Sendable {
     /// Second requests under way at once, over all origins.
     private static let mostAtOnce = 8
 
+    /// Requests end thousands a second: not each is worth waking up for.
+    private static let tick: UInt64 = 5_000_000
+
     private let state = Monitor(State())
     private let parker = Parker()
     private let clock: any Clock
@@ -72,7 +75,8 @@ final class HedgeTimer: Sendable {
                     state.entries.removeFirst(state.start)
                     state.start = 0
                 }
-                return (false, due, state.entries.isEmpty ? nil : state.entries[state.start].due - now)
+                let wait = state.entries.isEmpty ? nil : max(state.entries[state.start].due - now, Self.tick)
+                return (false, due, wait)
             }
             if next.stop { return }
             for race in next.due { send(race) }
