@@ -37,6 +37,8 @@ package final class S3Service: Sendable {
         while true {
             let used = try currentCredentials()
             let receiver = S3Receiver(sink)
+            // The loser of a hedge may hold the receiver for a while yet; the sink is the caller's.
+            defer { receiver.detach() }
             let head: HTTPResponseHead
             do throws(HTTPError) {
                 head = try client.exchange(
@@ -92,11 +94,14 @@ package final class SigningHTTPClient: HTTPClient {
 private final class S3Receiver: HTTPReceiver {
     private static let maximumRefusalBytes = 64 << 10
 
-    private let sink: BodySink
+    private var sink: BodySink?
     private var isGood = false
     private(set) var refusalBody: [UInt8] = []
 
     init(_ sink: BodySink) { self.sink = sink }
+
+    /// The exchange has returned: nobody tells this receiver anything any more.
+    func detach() { sink = nil }
 
     func receive(_ head: HTTPResponseHead) throws(HTTPError) {
         isGood = (200..<300).contains(head.status)
@@ -104,7 +109,7 @@ private final class S3Receiver: HTTPReceiver {
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
-        if isGood { return unsafe sink.take(bytes) }
+        if isGood { return unsafe sink?.take(bytes) ?? false }
         unsafe refusalBody.append(contentsOf: bytes.prefix(Self.maximumRefusalBytes - refusalBody.count))
         return refusalBody.count < Self.maximumRefusalBytes
     }
