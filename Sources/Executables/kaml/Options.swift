@@ -66,12 +66,23 @@ struct StoreOptions: ParsableArguments {
     @Option(
         help: .init("Reach S3 through this proxy. Else https_proxy and no_proxy.", valueName: "url"))
     var proxy: String?
+    @Option(
+        help: .init(
+            "How long a request waits for a bucket that is away, 1 to 3600. Else KAML_S3_PATIENCE, or 30.",
+            valueName: "seconds"))
+    var patience: Int?
+
+    func validate() throws {
+        if let patience, !StoreSettings.patienceRange.contains(patience) {
+            throw ValidationError("--patience is a whole number of seconds, 1 to 3600")
+        }
+    }
 
     var settings: StoreSettings {
         get throws {
             StoreSettings(
                 s3: S3Settings(endpoint: endpoint, region: region, style: s3Style, profile: profile),
-                caFile: caFile, proxy: proxy)
+                caFile: caFile, proxy: proxy, patience: patience)
         }
     }
 

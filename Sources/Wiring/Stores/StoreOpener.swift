@@ -81,9 +81,11 @@ package final class StoreOpener: Sendable {
                 client = Transports.client(settings, environment)
                 services.client = client
             }
+            let policy = try Transports.policy(settings, environment)
             let service = S3Service(
                 client, region: location.region, settings: settings.s3.completed(from: environment),
-                environment: environment, wrap: Transports.resilient)
+                environment: environment,
+                wrap: { Transports.resilient($0, $1, policy) })
             services.byKey[key] = service
             return service
         }

@@ -4,10 +4,13 @@ package import ObjectStore
 package enum StoreOpeningError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What was typed, or what this process is set up with.
     case url(ObjectStoreURLError)
+    /// A variable of the environment that cannot be understood, and what to give instead.
+    case setting(name: String, String)
 
     package var description: String {
         switch self {
         case .url(let error): "\(error)"
+        case .setting(let name, let remedy): "\(name) cannot be understood: \(remedy)"
         }
     }
 }

@@ -9,11 +9,19 @@ package struct StoreSettings: Hashable, Sendable {
     package var caFile: String?
     /// `http://host:port`. Nil for what the environment says.
     package var proxy: String?
+    /// Seconds that a request waits for a store that is away. Nil for what `KAML_S3_PATIENCE` says, else 30.
+    package var patience: Int?
 
-    package init(s3: S3Settings = S3Settings(), caFile: String? = nil, proxy: String? = nil) {
+    /// What `patience` may be: an hour at the most.
+    package static let patienceRange = 1...3600
+
+    package init(
+        s3: S3Settings = S3Settings(), caFile: String? = nil, proxy: String? = nil, patience: Int? = nil
+    ) {
         self.s3 = s3
         self.caFile = caFile
         self.proxy = proxy
+        self.patience = patience
     }
 }
 
