@@ -37,6 +37,30 @@ import Testing
         #expect(fixture.told.contains { $0.contains("file0") && $0.contains("contradicts") })
     }
 
+    @Test("an imported small file that is there is read without a fetch")
+    func warmReference() throws {
+        let objects = (0..<3).map { [UInt8](repeating: UInt8($0 + 1), count: 4000) }
+        let (pack, entries) = try fixture.references(objects)
+        let files = try fixture.mount(
+            entries.enumerated().map { index, entry in
+                var listed = entry
+                listed.object = nil
+                return (
+                    4000,
+                    .chunk(
+                        .init(
+                            pack: pack, chunk: UInt32(index), entry: listed,
+                            identity: ContentHash.of(.chunk, [])))
+                )
+            })
+        for index in 0..<3 { #expect(try files.read(UInt64(index + 2), 4000) == objects[index]) }
+        let place = try files.place(of: Inode(rawValue: 2))
+        #expect(try files.vouchedContainer(place, 0) != nil)
+        let reads = fixture.source.reads.count
+        for index in 0..<3 { #expect(try files.read(UInt64(index + 2), 4000) == objects[index]) }
+        #expect(fixture.source.reads.count == reads)
+    }
+
     @Test("an extent that is no run of chunks is an error, never bytes from elsewhere or zeros")
     func misplacedExtents() throws {
         let chunks = (0..<4).map { [UInt8](repeating: UInt8($0 + 1), count: 5000) }

@@ -24,6 +24,10 @@ import Testing
         let spare = crew.mayLeave(2)
         #expect(!tooEarly && !regular && spare)
         _ = crew.willWait()
+        // Its thread has yet to leave what is the worker's.
+        let other = crew.willWait()
+        #expect(other == 3)
+        crew.didLeave(2)
         let again = crew.willWait()
         #expect(again == 2)
     }

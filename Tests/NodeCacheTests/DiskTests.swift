@@ -38,6 +38,24 @@ import Testing
         cache.close()
     }
 
+    @Test("on a full disk large chunks are asked for about once, and nothing is read ahead")
+    func fullDiskTraffic() throws {
+        let fixture = try PackFixture.random(
+            Array(repeating: 1 << 20, count: 24), seed: 4, layout: .file, to: store)
+        let files = FaultyFileSystem()
+        let counting = CountingObjectStore(store)
+        let cache = try home.open(files: files)
+        let container = try cache.container(for: fixture.pack, origin: counting)
+        _ = try container.footer()
+        files.always(.write, .noSpace)
+        for chunk in 0..<24 {
+            #expect(try cache.read(container, chunk..<(chunk + 1)) == [fixture.chunks[chunk]])
+        }
+        #expect(container.presentCount == 0)
+        #expect(counting.counts.read.bytes <= fixture.pack.objectSize * 11 / 10)
+        cache.close()
+    }
+
     @Test("the n-th call of the file system fails, for every n: right bytes, then and after")
     func everyCall() throws {
         let base = try PackFixture.write([text(3000, seed: 1)], forms: [.zstd], to: store)

@@ -52,6 +52,25 @@ import Testing
         cache.close()
     }
 
+    @Test("a chunk that is vouched for beside a footer that rotted on the disk is read, by all who ask")
+    func rottenFooter() throws {
+        let fixture = try PackFixture.random([4096, 4096, 4096], seed: 3, to: store)
+        do {
+            let cache = try home.open()
+            let container = try cache.container(for: fixture.pack, origin: origin)
+            #expect(try cache.read(container, 0..<3) == fixture.chunks)
+            cache.close()
+        }
+        try CacheFixture.damage(
+            home.mapPath(fixture.pack), at: UInt64(ContainerMap.footerOffset(fixture.pack) + 70))
+        let cache = try home.open()
+        let container = try cache.container(for: fixture.pack, origin: origin)
+        #expect(container.isPresent(1) && container.localFooter() == nil)
+        for _ in 0..<3 { #expect(try read(cache, container, 1, fixture.hint(1)) == [fixture.chunks[1]]) }
+        #expect(try cache.read(container, 0..<3) == fixture.chunks)
+        cache.close()
+    }
+
     @Test("with a damaged footer a small file is still read, and not kept")
     func damagedFooter() throws {
         let fixture = try PackFixture.random([4096, 4096], seed: 2, to: store)

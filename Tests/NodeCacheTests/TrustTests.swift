@@ -76,6 +76,26 @@ import Testing
         cache.close()
     }
 
+    @Test("with the store hanging, what is on disk is hashed again and read")
+    func hangingStore() throws {
+        let other = try PackFixture.random(Array(repeating: 9000, count: 10), seed: 2, to: store)
+        try live(options(boot: 1), 0..<10, clean: false)
+        let hanging = GatedObjectStore(store) { _ in true }
+        var options = options(boot: 2)
+        (options.fetchThreads, options.inlineFetches) = (1, 0)
+        let cache = try home.open(options)
+        let away = try cache.container(for: other.pack, origin: hanging)
+        for chunk in 0..<3 { cache.fetch([FetchPart(container: away, chunks: chunk..<(chunk + 1))]) { _ in } }
+        let container = try cache.container(for: fixture.pack, origin: hanging)
+        #expect(
+            try cache.read([FetchPart(container: container, chunks: 0..<10)], settles: false)
+                == fixture.chunks)
+        #expect(cache.statistics().recheckedChunks == 10)
+        hanging.open()
+        cache.settle()
+        cache.close()
+    }
+
     @Test("trust that was earned again in this boot outlives a kill")
     func trustIsKept() throws {
         try live(options(boot: 1), 0..<10, clean: false)

@@ -64,6 +64,11 @@ package final class NodeCache: Sendable {
         scheduler.submit(parts, completion)
     }
 
+    /// Like `fetch`, for a caller that wants the chunks in the container and does not read them: always on fetch threads.
+    func fill(_ parts: [FetchPart], completion: @escaping @Sendable (Result<Void, CacheError>) -> Void) {
+        scheduler.submit(parts, for: .filling) { completion($0.map { _ in () }) }
+    }
+
     /// To be told of every read of present chunks, so that readers are read ahead of before they miss.
     @inline(__always)
     package func didRead(_ container: Container, _ chunks: Range<Int>) {

@@ -29,11 +29,16 @@ extension DatasetFS {
     @inline(__always)
     func vouchedContainer(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
         let handle = unsafe place.shard.pointee.packHandles + pack
-        if let known = unsafe UnsafeRawPointer(bitPattern: handle.pointee.load(ordering: .acquiring)) {
+        let word = unsafe handle.pointee.load(ordering: .acquiring)
+        if word == Self.contradicted { return nil }
+        if let known = unsafe UnsafeRawPointer(bitPattern: word) {
             return unsafe Unmanaged<Container>.fromOpaque(known)
         }
         return try unsafe vouch(place, pack)
     }
+
+    /// Instead of a container: a record of the shard contradicts the pack's footer. No address of an object is odd.
+    private static var contradicted: UInt { 1 }
 
     /// The same container, vouched for or not.
     func container(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Container {
@@ -49,12 +54,15 @@ extension DatasetFS {
         let container = try container(place, pack)
         guard container.hasDisk else { return nil }
         // Chunks without a footer on this node are present to nobody: the miss path fetches it.
-        guard let footer = container.localFooter(),
-            unsafe Self.agrees(place.shard.pointee.view, pack, footer)
-        else { return nil }
+        guard let footer = container.localFooter() else { return nil }
+        let handle = unsafe place.shard.pointee.packHandles + pack
+        guard unsafe Self.agrees(place.shard.pointee.view, pack, footer) else {
+            // Neither of the two changes: no read has to compare all records once more.
+            unsafe handle.pointee.store(Self.contradicted, ordering: .releasing)
+            return nil
+        }
         // Unretained: the cache keeps its containers for as long as it lives, and this object holds the cache.
         let opened = unsafe Unmanaged.passUnretained(container)
-        let handle = unsafe place.shard.pointee.packHandles + pack
         unsafe handle.pointee.store(UInt(bitPattern: opened.toOpaque()), ordering: .releasing)
         return unsafe opened
     }
@@ -64,9 +72,7 @@ extension DatasetFS {
             let record = view.record(index)
             switch record.kind {
             case .chunk where record.pack == pack:
-                var entry = footer[Int(record.chunk)]
-                entry.base = nil
-                if entry != record.chunkEntry { return false }
+                if !footer[Int(record.chunk)].describesSame(as: record.chunkEntry) { return false }
             case .extents:
                 for index in record.extents {
                     let extent = view.extent(index)

@@ -165,6 +165,7 @@ package final class FuseSession: Sendable {
                 index >= core.workerCount && core.crew.withLock { $0.mayLeave(index) }
             }
         worker.leave(core)
+        core.crew.withLock { $0.didLeave(index) }
         let isLast = core.phases.withLock { phases in
             phases.end = phases.end ?? outcome
             phases.running -= 1

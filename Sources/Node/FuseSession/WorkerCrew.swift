@@ -8,6 +8,8 @@ struct WorkerCrew {
     /// Workers that serve, those that wait among them.
     private var serving: Set<Int>
     private var waiting = 0
+    /// Spares that serve no more, but whose threads still use what is theirs.
+    private var leaving: Set<Int> = []
 
     init(regular: Int, total: Int) {
         self.regular = regular
@@ -19,19 +21,25 @@ struct WorkerCrew {
     mutating func willWait() -> Int? {
         waiting += 1
         guard serving.count - waiting < max(1, regular / 2) else { return nil }
-        guard let spare = (regular..<total).first(where: { !serving.contains($0) }) else { return nil }
+        guard let spare = (regular..<total).first(where: { !serving.contains($0) && !leaving.contains($0) })
+        else { return nil }
         serving.insert(spare)
         return spare
     }
 
     mutating func didWait() { waiting -= 1 }
 
-    /// Between two requests: whether this worker is a spare that is needed no more. It then leaves.
+    /// Between two requests: whether this worker is a spare that is needed no more. It then leaves, and says so with
+    /// `didLeave`: before that no other thread may take its place.
     mutating func mayLeave(_ worker: Int) -> Bool {
         guard worker >= regular, serving.count - waiting > regular else { return false }
         serving.remove(worker)
+        leaving.insert(worker)
         return true
     }
+
+    /// The thread is done with what was the worker's.
+    mutating func didLeave(_ worker: Int) { leaving.remove(worker) }
 
     /// A spare could not be started.
     mutating func lost(_ worker: Int) { serving.remove(worker) }

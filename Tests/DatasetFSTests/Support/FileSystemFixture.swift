@@ -14,13 +14,15 @@ final class FileSystemFixture: Sendable {
     let store = MemoryObjectStore()
     let origin: CountingObjectStore
     let cache: NodeCache
+    /// Objects of imported files.
+    let source = MemoryObjectSource()
     /// What the file systems told.
     let notices = Mutex<[String]>([])
 
     init() throws {
         home = try TemporaryDirectory()
         origin = CountingObjectStore(store)
-        cache = try NodeCache(directory: home.path.appending("cache")) { _ in }
+        cache = try NodeCache(directory: home.path.appending("cache"), sources: KnownSources(source)) { _ in }
     }
 
     deinit { cache.close() }
@@ -41,6 +43,19 @@ final class FileSystemFixture: Sendable {
             offset += UInt64(chunk.count)
         }
         return (try writer.publish(), entries)
+    }
+
+    /// A reference pack of small objects, put into the source.
+    func references(_ objects: [[UInt8]]) throws -> (pack: PackReference, entries: [ChunkEntry]) {
+        for (index, bytes) in objects.enumerated() { source.put(ByteString("key\(index)"), bytes) }
+        var builder = ReferencePackBuilder(
+            id: PackID(random: HostRandom()), layout: .slots, location: source.location)
+        var entries: [ChunkEntry] = []
+        try source.list { object throws(ObjectStoreError) in
+            entries.append(builder.append(ReferencedObject(object)).entry)
+            return true
+        }
+        return (try builder.publish(in: store), entries)
     }
 
     /// A snapshot with these files in its root: the first has inode 2, the next inode 3.

@@ -42,10 +42,13 @@ import System
     /// The footer, published by `load` unless somebody did it already. One thread at a time loads.
     func get(_ load: () throws(CacheError) -> PackFooter) throws(CacheError) -> PackFooter {
         if let known { return known }
-        isLoading.wait { isLoading -> Void? in
-            if isLoading { return nil }
-            isLoading = true
-            return ()
+        // Whoever loads may be waiting for a store that is away.
+        SlowWait.during {
+            isLoading.wait { isLoading -> Void? in
+                if isLoading { return nil }
+                isLoading = true
+                return ()
+            }
         }
         defer {
             isLoading.withLock { $0 = false }

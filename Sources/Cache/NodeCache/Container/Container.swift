@@ -91,6 +91,9 @@ import System
     @inline(__always)
     package func isPresent(_ chunk: Int) -> Bool { bitmap.isTrusted(chunk) }
 
+    /// Whether a chunk is on disk and has to be hashed before its next use.
+    func isUntrusted(_ chunk: Int) -> Bool { bitmap.isPresent(chunk) && !bitmap.isTrusted(chunk) }
+
     /// Whether all of a run of chunks are.
     @inline(__always)
     package func arePresent(_ chunks: Range<Int>) -> Bool { bitmap.areTrusted(chunks) }

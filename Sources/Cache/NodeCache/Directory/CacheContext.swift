@@ -19,6 +19,10 @@ final class CacheContext: Sendable {
     private let noticed = Monitor<Set<String>>([])
     private let notice: @Sendable (String) -> Void
     private let nextName = Atomic<UInt64>(0)
+    /// On the monotonic clock; 0 while the disk has refused nothing.
+    private let refusesUntil = Atomic<UInt64>(0)
+    /// For so many nanoseconds a disk that refused a write is not relied on.
+    private static let refusalMemory: UInt64 = 5_000_000_000
 
     init(
         files: any FileSystem, clock: any Clock, layout: CacheLayout, options: CacheOptions,
@@ -42,8 +46,17 @@ final class CacheContext: Sendable {
         if noticed.withLock({ $0.insert(kind).inserted }) { notice(text()) }
     }
 
+    /// Whether the disk refused a write a moment ago. Until it may be tried again nothing is fetched that would have to be
+    /// fetched once more if it is not kept.
+    var diskRefuses: Bool {
+        let until = refusesUntil.load(ordering: .relaxed)
+        return until != 0 && clock.monotonicNanoseconds() < until
+    }
+
     /// The disk refused a write: say so once, and go on from memory.
     func noticeDiskTrouble(_ error: Errno) {
+        refusesUntil.store(
+            max(1, clock.monotonicNanoseconds() &+ Self.refusalMemory), ordering: .relaxed)
         notice(
             once: "disk \(error.rawValue)",
             "the cache in \(layout.directory) cannot take more: \(error). Reads go through to the store; "

@@ -10,14 +10,17 @@ enum FetchCharge {
 
     /// A request whose chunks are known. Its answers may have to stay in memory until the last of them has come.
     static func of(_ request: FetchRequest) -> Int {
-        let answers = request.entries.reduce(0) { $0 + Int($1.plainLength) }
-        return piece + answers + working(request.entries)
+        let answers = request.holdsAnswers ? request.entries.reduce(0) { $0 + Int($1.plainLength) } : 0
+        let streams = request.parts.allSatisfy { $0.container.streams }
+        return piece + answers + working(request.entries, streams: streams)
     }
 
     /// Chunks that nobody waits for.
     static func ahead(_ container: Container, _ chunks: Range<Int>) -> Int {
         guard let footer = container.footerLoader.known else { return piece }
-        return piece + working(chunks.clamped(to: 0..<footer.chunkCount).lazy.map { footer[$0] })
+        return piece
+            + working(
+                chunks.clamped(to: 0..<footer.chunkCount).lazy.map { footer[$0] }, streams: container.streams)
     }
 
     /// Parts whose chunks only a footer will tell.
@@ -31,8 +34,9 @@ enum FetchCharge {
         }
     }
 
-    /// One frame at a time, in pieces or whole with its plain bytes; prefix frames wait, all of them.
-    private static func working(_ entries: some Sequence<ChunkEntry>) -> Int {
+    /// One frame at a time, whole with its plain bytes, or in pieces when it `streams`; prefix frames wait, all of
+    /// them.
+    private static func working(_ entries: some Sequence<ChunkEntry>, streams: Bool) -> Int {
         var largest = 0
         var waiting = 0
         var bases = 0
@@ -40,7 +44,8 @@ enum FetchCharge {
             let frame = entry.frameLength
             switch entry.codec {
             case .none, .reference:
-                largest = max(largest, frame > PlainStream.threshold ? PlainStream.threshold : frame)
+                largest = max(
+                    largest, streams && frame > PlainStream.threshold ? PlainStream.threshold : frame)
             case .zstd: largest = max(largest, frame + Int(entry.plainLength))
             case .zstdPrefix:
                 largest = max(largest, frame + Int(entry.plainLength))
@@ -49,5 +54,14 @@ enum FetchCharge {
             }
         }
         return largest + waiting + min(bases, Self.bases)
+    }
+}
+
+extension Container {
+    /// Whether large plain frames go into it piece by piece. Of a reference pack each may have a tag, for which its bytes
+    /// have to be in memory.
+    fileprivate var streams: Bool {
+        hasDisk && !context.diskRefuses && footerLoader.known != nil
+            && !(pack.holdsReferences && pack.layout == .slots)
     }
 }

@@ -1,5 +1,5 @@
 import Chunking
-import DatasetStore
+package import DatasetStore
 
 /// A chunk that a job has to make present.
 struct FetchClaim {
@@ -86,7 +86,7 @@ extension ChunkEntry {
     }
 
     /// Equal but for what only a footer has: the base, and of a reference the object and perhaps the hash.
-    func describesSame(as other: ChunkEntry) -> Bool {
+    package func describesSame(as other: ChunkEntry) -> Bool {
         (hash == other.hash || codec == .reference) && frameOffset == other.frameOffset
             && containerOffset == other.containerOffset
             && storedLength == other.storedLength && plainLength == other.plainLength && codec == other.codec

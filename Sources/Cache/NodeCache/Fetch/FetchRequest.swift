@@ -8,6 +8,8 @@ import System
     // Sendable: each slot is written by the one thread that settles its chunk, before it counts `remaining`
     // down; whoever counts to zero reads them all.
     let parts: [ResolvedPart]
+    /// Whether somebody reads what comes, which may then have to stay in memory.
+    var holdsAnswers: Bool { use != .filling }
     let entries: [ChunkEntry]
     /// Where each part's slots start.
     private let starts: [Int]
@@ -16,8 +18,17 @@ import System
     private let remaining = Atomic<Int>(1)
     private let failure = Monitor<CacheError?>(nil)
     private let completion: @Sendable (Result<FetchedParts, CacheError>) -> Void
-    /// Whether memory must outlive the call of `settle`.
-    private let keepsMemory: Bool
+    private let use: Use
+
+    /// What the chunks are for.
+    enum Use {
+        /// The completion reads them.
+        case answer
+        /// Whoever made the request reads them after the completion, so memory must outlive the call of `settle`.
+        case later
+        /// To be in the container: nobody reads them.
+        case filling
+    }
 
     @safe private enum Slot {
         case waiting
@@ -40,12 +51,12 @@ import System
     }
 
     init(
-        _ parts: [ResolvedPart], keepsMemory: Bool = false,
+        _ parts: [ResolvedPart], for use: Use = .answer,
         completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
         entries = parts.flatMap(\.entries)
         self.parts = parts
-        self.keepsMemory = keepsMemory
+        self.use = use
         self.completion = completion
         var starts: [Int] = []
         var next = 0
@@ -79,14 +90,14 @@ import System
         switch outcome {
         case .stored: unsafe slots[slot] = .container
         // Always a copy: whoever counts down last may be another thread, which still reads after this one has gone on.
-        case .memory(let plain): unsafe slots[slot] = unsafe .owned(copy(plain))
+        case .memory(let plain): if use != .filling { unsafe slots[slot] = unsafe .owned(copy(plain)) }
         case .failed(let error):
             unsafe slots[slot] = .failed(error)
             failure.withLock { $0 = $0 ?? error }
         }
         countDown {
             // Nobody else is left, so memory that is at hand will do: it saves the mapping's page faults.
-            if case .stored(let plain?) = outcome, !keepsMemory {
+            if case .stored(let plain?) = outcome, use == .answer {
                 unsafe slots[slot] = unsafe .borrowed(plain)
             }
         }
@@ -139,7 +150,8 @@ import System
         case .owned(let plain): unsafe .memory(UnsafeRawBufferPointer(plain))
         case .borrowed(let plain): unsafe .memory(plain)
         case .failed(let error): .failed(error)
-        case .waiting: .failed(CacheError(.inputOutput, "the fetch ended early"))
+        case .waiting:
+            .failed(CacheError(.inputOutput, "the fetch ended early", remedy: "Read again, and report this"))
         }
     }
 

@@ -180,6 +180,8 @@ struct FailedFrame {
     var base: PrefixBase?
     /// What the bytes of a reference hashed to.
     var hash: ContentHash?
+    /// Its bytes were right, but went by since the disk did not take them.
+    var wasRefused = false
 }
 
 /// A verified chunk whose place no footer has confirmed yet, in memory of its own.

@@ -31,20 +31,24 @@ struct FetchRun {
 
     /// Runs the jobs that one thread has undertaken: first every plain frame of all of them, since others may wait
     /// for those, then the frames that have to wait for bases themselves.
-    static func run(_ jobs: [FetchJob], _ scheduler: FetchScheduler) {
+    /// `fillsGaps` lets small chunks that lie between those of a job come along.
+    static func run(_ jobs: [FetchJob], _ scheduler: FetchScheduler, fillsGaps: Bool = true) {
         if jobs.isEmpty { return }
         scheduler.pool.with { buffers in
             var waiting: [PrefixFrame] = []
             for job in jobs {
-                FetchRun(scheduler, job.container, isAhead: job.isAhead).run(job, buffers, &waiting)
+                FetchRun(scheduler, job.container, isAhead: job.isAhead)
+                    .run(job, fillsGaps, buffers, &waiting)
             }
             PrefixFrame.finish(waiting, scheduler, buffers)
         }
     }
 
-    private func run(_ job: FetchJob, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]) {
+    private func run(
+        _ job: FetchJob, _ fillsGaps: Bool, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
+    ) {
         var claims = job.claims.sorted { $0.chunk < $1.chunk }
-        if claims.count > 1, container.hasDisk, let footer = container.footerLoader.known {
+        if fillsGaps, claims.count > 1, container.hasDisk, let footer = container.footerLoader.known {
             claims = scheduler.fillGaps(of: claims, container, footer)
         }
         var missing = claims.filter { !settleFromDisk($0, buffers) }
@@ -183,7 +187,11 @@ struct FetchRun {
     private func settleRest(
         _ receiver: FrameReceiver, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
     ) {
-        for frame in receiver.failed { again(frame, buffers) }
+        for frame in receiver.failed {
+            // Nobody asked for it, and the disk did not take it: asked for again it would be refused again.
+            if frame.wasRefused, scheduler.abandon(container, frame.claim.chunk) { continue }
+            again(frame, buffers)
+        }
         for plain in receiver.unlisted { keepUnlisted(plain) }
         waiting.append(contentsOf: receiver.waiting)
     }

@@ -13,7 +13,7 @@ final class FetchScheduler: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
     let pool = FetchBufferPool()
-    private let state: Monitor<FetchState>
+    let state: Monitor<FetchState>
     private let isClosing = Atomic(false)
 
     struct Waiter {
@@ -33,6 +33,7 @@ final class FetchScheduler: Sendable {
 
     struct FetchCall {
         var parts: [FetchPart]
+        var use: FetchRequest.Use
         var completion: @Sendable (Result<FetchedParts, CacheError>) -> Void
     }
 
@@ -69,7 +70,8 @@ final class FetchScheduler: Sendable {
     // MARK: - What is asked
 
     func submit(
-        _ parts: [FetchPart], _ completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
+        _ parts: [FetchPart], for use: FetchRequest.Use = .answer,
+        _ completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
         var resolved: [ResolvedPart] = []
         do throws(CacheError) {
@@ -79,27 +81,27 @@ final class FetchScheduler: Sendable {
             }
         } catch { return completion(.failure(error)) }
         guard resolved.count == parts.count else {
-            let call = FetchCall(parts: parts, completion: completion)
+            let call = FetchCall(parts: parts, use: use, completion: completion)
             return add(.call(call), parts.first?.container, charge: FetchCharge.unresolved(parts))
         }
-        submit(FetchRequest(resolved, completion: completion))
+        submit(FetchRequest(resolved, for: use, completion: completion))
     }
 
     private func submit(_ request: FetchRequest) {
         guard let container = request.parts.first?.container else { return request.arm() }
+        recheck(request)
         let entry = Queue.Entry(
             item: .request(request), key: ObjectIdentifier(container), charge: FetchCharge.of(request),
             kind: .reader)
         var orders: [Order] = []
+        // Who fills has many requests, and the fetch threads are for running them side by side.
         let isLone =
-            request.parts.count == 1 && request.entries.reduce(0) { $0 + $1.frameLength } <= Self.inlineBytes
+            request.holdsAnswers && request.parts.count == 1
+            && request.entries.reduce(0) { $0 + $1.frameLength } <= Self.inlineBytes
         let admission = state.withLock { state -> Admission in
             if state.isClosed { return .closed }
             orders = state.note(request)
-            if !state.hasWork(request) {
-                _ = state.claim(request)
-                return .nothing
-            }
+            if state.settleWithoutWork(request) { return .nothing }
             if isLone, state.inline < context.options.inlineFetches, state.queue.startNow(entry) {
                 state.inline += 1
                 return .inline(state.claim(request), entry)
@@ -122,6 +124,27 @@ final class FetchScheduler: Sendable {
             state.wake()
             summon()
         }
+    }
+
+    /// Hashes chunks that are on disk and not trusted on the caller's thread: all fetch threads may be waiting for a store
+    /// that is away, which these need not. One that is bad is fetched at once, since others may wait for it by now.
+    private func recheck(_ request: FetchRequest) {
+        func isUntrusted(_ part: ResolvedPart) -> Bool {
+            // Without its footer nothing says what a chunk has to hash to.
+            part.container.footerLoader.known != nil
+                && part.chunks.contains(where: part.container.isUntrusted)
+        }
+        guard request.parts.contains(where: isUntrusted) else { return }
+        let jobs = state.withLock { state -> [FetchJob] in
+            if state.isClosed { return [] }
+            let jobs = state.claimUntrusted(request)
+            if !jobs.isEmpty { state.inline += 1 }
+            return jobs
+        }
+        if jobs.isEmpty { return }
+        FetchRun.run(jobs, self, fillsGaps: false)
+        state.withLock { $0.inline -= 1 }
+        state.wake()
     }
 
     private func add(_ work: Work, _ container: Container?, charge: Int) {
@@ -149,64 +172,6 @@ final class FetchScheduler: Sendable {
         request.arm()
     }
 
-    /// A reader had these chunks at hand, in a container that is read ahead of.
-    func didRead(_ container: Container, _ chunks: Range<Int>) {
-        let orders = state.withLock { $0.note(container, chunks, isMiss: false) }
-        read(ahead: orders)
-    }
-
-    // MARK: - Reading ahead
-
-    struct Order {
-        var container: Container
-        var chunks: Range<Int>
-        var isFilling: Bool
-    }
-
-    private func read(ahead orders: [Order]) {
-        if orders.isEmpty { return }
-        let entries = orders.map { order in
-            Queue.Entry(
-                item: .ahead(order.container, order.chunks, isFilling: order.isFilling),
-                key: ObjectIdentifier(order.container),
-                charge: FetchCharge.ahead(order.container, order.chunks),
-                kind: order.isFilling ? .filling : .ahead)
-        }
-        state.withLock { state in
-            guard !state.isClosed else { return }
-            for entry in entries { state.queue.add(entry) }
-        }
-        summon()
-    }
-
-    /// Enters the missing chunks of a run that nobody fetches; the caller fetches them.
-    func claimAhead(_ container: Container, _ chunks: Range<Int>, limit: Int) -> [FetchClaim] {
-        guard let footer = container.footerLoader.known else { return [] }
-        return state.withLock { state in
-            var claims: [FetchClaim] = []
-            let id = ObjectIdentifier(container)
-            for chunk in chunks.clamped(to: 0..<footer.chunkCount) where claims.count < limit {
-                if container.bitmap.isPresent(chunk) { continue }
-                if state.table.requestAhead(.init(container: id, chunk: chunk)) {
-                    claims.append(FetchClaim(chunk: chunk, entry: footer[chunk]))
-                }
-            }
-            return claims
-        }
-    }
-
-    /// Adds to a reader's claims the missing chunks between them, which come with the range anyway when they are small.
-    func fillGaps(of claims: [FetchClaim], _ container: Container, _ footer: PackFooter) -> [FetchClaim] {
-        var all = claims
-        for (left, right) in zip(claims, claims.dropFirst()) where right.chunk > left.chunk + 1 {
-            guard right.entry.frameOffset >= left.entry.frame.upperBound,
-                right.entry.frameOffset - left.entry.frame.upperBound <= UInt64(context.options.gapTolerance)
-            else { continue }
-            all += claimAhead(container, (left.chunk + 1)..<right.chunk, limit: .max)
-        }
-        return all.sorted { $0.chunk < $1.chunk }
-    }
-
     // MARK: - For the jobs
 
     /// Fetches bases of prefix frames on this thread, which holds a job already. Blocks until they are there.
@@ -215,14 +180,15 @@ final class FetchScheduler: Sendable {
     /// undertook before it comes here.
     func fetchBases(_ parts: [ResolvedPart]) -> FetchRequest {
         let isDone = Monitor(false)
-        let request = FetchRequest(parts, keepsMemory: true) { _ in
+        let request = FetchRequest(parts, for: .later) { _ in
             isDone.withLock { $0 = true }
             isDone.wake()
         }
         let jobs = state.withLock { $0.claim(request) }
         request.arm()
-        FetchRun.run(jobs, self)
-        isDone.wait { $0 ? () : nil }
+        // Bases lie here and there in packs that the reader may want nothing else of.
+        FetchRun.run(jobs, self, fillsGaps: false)
+        SlowWait.during { isDone.wait { $0 ? () : nil } }
         return request
     }
 
@@ -240,6 +206,11 @@ final class FetchScheduler: Sendable {
         }
     }
 
+    /// Lets go of a chunk that could not be kept, unless somebody waits for it.
+    func abandon(_ container: Container, _ chunk: Int) -> Bool {
+        state.withLock { $0.table.abandon(.init(container: ObjectIdentifier(container), chunk: chunk)) }
+    }
+
     /// Asked for every piece of a stream.
     var isStopping: Bool { isClosing.load(ordering: .relaxed) }
 
@@ -247,7 +218,7 @@ final class FetchScheduler: Sendable {
 
     /// Sees to it that threads take what may run: wakes idle ones, and starts new ones up to the limit.
     /// `besides` counts the callers that will look for themselves.
-    private func summon(besides: Int = 0) {
+    func summon(besides: Int = 0) {
         let limit = max(1, context.options.fetchThreads)
         let (woken, started) = state.withLock { state -> ([Parker], Int) in
             let ready = state.queue.ready - besides
@@ -354,7 +325,7 @@ final class FetchScheduler: Sendable {
             _ = speculation?.take()
             return call.completion(.failure(error))
         }
-        let request = FetchRequest(resolved, completion: call.completion)
+        let request = FetchRequest(resolved, for: call.use, completion: call.completion)
         read(ahead: state.withLock { $0.note(request) })
         run(request, speculation)
         _ = speculation?.take()
@@ -378,13 +349,6 @@ final class FetchScheduler: Sendable {
         else { return nil }
         add(.speculation(speculation), container, charge: speculation.range.count)
         return speculation
-    }
-
-    private func runAhead(_ container: Container, _ chunks: Range<Int>, _ isFilling: Bool) {
-        guard container.hasDisk, !isStopping else { return }
-        let claims = claimAhead(container, chunks, limit: .max)
-        if claims.isEmpty { return }
-        FetchRun.run([FetchJob(container: container, claims: claims, isAhead: true)], self)
     }
 
     // MARK: - The end

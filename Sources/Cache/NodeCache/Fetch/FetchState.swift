@@ -19,14 +19,50 @@ struct FetchState: ~Copyable {
 }
 
 extension FetchState {
-    /// Whether a request needs a chunk that nobody fetches yet.
-    func hasWork(_ request: FetchRequest) -> Bool {
-        request.parts.contains { part in
+    /// Enters a request whose every chunk is at hand or in flight already. False, and nothing is entered, when one has to
+    /// be fetched. Looks at each chunk once: its bit may change meanwhile, and a chunk that is entered with nobody
+    /// to fetch it would be waited for for ever.
+    mutating func settleWithoutWork(_ request: FetchRequest) -> Bool {
+        var awaited: [(key: FetchTable<FetchScheduler.Waiter>.Key, slot: Int)] = []
+        var ready: [Int] = []
+        var slot = 0
+        for part in request.parts {
             let id = ObjectIdentifier(part.container)
-            return part.chunks.contains { chunk in
-                !part.container.isPresent(chunk) && !table.isInFlight(.init(container: id, chunk: chunk))
+            for chunk in part.chunks {
+                if part.isReady(chunk, request.entries[slot]) {
+                    ready.append(slot)
+                } else if table.isInFlight(.init(container: id, chunk: chunk)) {
+                    awaited.append((.init(container: id, chunk: chunk), slot))
+                } else {
+                    return false
+                }
+                slot += 1
             }
         }
+        for slot in ready { request.settleReady(slot) }
+        for (key, slot) in awaited {
+            request.expect()
+            _ = table.request(key, FetchScheduler.Waiter(request: request, slot: slot))
+        }
+        return true
+    }
+
+    /// Takes a request's chunks that are on disk and not trusted, and that nobody works on: the caller hashes them.
+    mutating func claimUntrusted(_ request: FetchRequest) -> [FetchJob] {
+        var jobs: [FetchJob] = []
+        var slot = 0
+        for part in request.parts {
+            let id = ObjectIdentifier(part.container)
+            var claims: [FetchClaim] = []
+            for chunk in part.chunks {
+                if part.container.isUntrusted(chunk), table.requestAhead(.init(container: id, chunk: chunk)) {
+                    claims.append(FetchClaim(chunk: chunk, entry: request.entries[slot]))
+                }
+                slot += 1
+            }
+            if !claims.isEmpty { jobs.append(FetchJob(container: part.container, claims: claims)) }
+        }
+        return jobs
     }
 
     /// Enters a request's missing chunks; returns jobs for those that nobody fetches yet.
@@ -37,11 +73,8 @@ extension FetchState {
             let id = ObjectIdentifier(part.container)
             var claims: [FetchClaim] = []
             for chunk in part.chunks {
-                // Looked at under the lock: a leader sets the bit before it leaves the table. A hint that the footer
-                // does not confirm goes on to the job, which fails it.
-                if part.container.isPresent(chunk),
-                    !part.hasHint || part.container.lists(chunk, request.entries[slot])
-                {
+                // Looked at under the lock: a leader sets the bit before it leaves the table.
+                if part.isReady(chunk, request.entries[slot]) {
                     request.settleReady(slot)
                 } else {
                     request.expect()
@@ -75,6 +108,8 @@ extension FetchState {
     mutating func note(
         _ container: Container, _ chunks: Range<Int>, isMiss: Bool
     ) -> [FetchScheduler.Order] {
+        // What is read ahead would have to be read again when it is wanted.
+        if container.context.diskRefuses { return [] }
         let id = ObjectIdentifier(container)
         if container.isComplete {
             readahead[id] = nil
@@ -105,6 +140,14 @@ extension FetchState {
         return advice.orders.map {
             FetchScheduler.Order(container: container, chunks: $0.chunks, isFilling: $0.isFilling)
         }
+    }
+}
+
+extension ResolvedPart {
+    /// Whether a chunk can be answered from the container. A hint that the footer does not confirm goes on to a job,
+    /// which fails it.
+    fileprivate func isReady(_ chunk: Int, _ entry: ChunkEntry) -> Bool {
+        container.isPresent(chunk) && (!hasHint || container.lists(chunk, entry))
     }
 }
 

@@ -48,7 +48,7 @@ final class FrameReceiver {
         switch ending {
         case .kept(let hash):
             guard run.container.keepHash(claim.chunk, claim.entry, hash) else {
-                failed.append(FailedFrame(claim: claim))
+                failed.append(FailedFrame(claim: claim, wasRefused: true))
                 return
             }
             run.context.counters.verifiedChunks.count()
@@ -56,7 +56,7 @@ final class FrameReceiver {
             unsafe run.scheduler.finish(run.container, claim.chunk, .stored(nil))
         case .refused(let error):
             run.context.noticeDiskTrouble(error)
-            failed.append(FailedFrame(claim: claim))
+            failed.append(FailedFrame(claim: claim, wasRefused: true))
         case .damaged(let hash)?:
             run.context.counters.failedChunks.count()
             failed.append(FailedFrame(claim: claim, hash: hash))
@@ -128,7 +128,9 @@ final class FrameReceiver {
     init?(_ claim: FetchClaim, _ container: Container, _ buffers: FetchBuffers) {
         let isPlain = claim.entry.codec == .none || claim.entry.codec == .reference
         guard isPlain, claim.entry.storedLength == claim.entry.plainLength, claim.length > Self.threshold,
-            let disk = container.disk, container.lists(claim.chunk, claim.entry)
+            // What goes by a disk that takes nothing would have to be read twice.
+            !container.context.diskRefuses, let disk = container.disk,
+            container.lists(claim.chunk, claim.entry)
         else { return nil }
         self.claim = claim
         expected = container.expectedHash(claim.chunk, claim.entry)

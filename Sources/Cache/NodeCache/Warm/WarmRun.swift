@@ -5,8 +5,12 @@ import System
 
 /// Threads that ask the cache for one range after the other.
 final class WarmRun: Sendable {
-    /// Stored bytes of one range.
+    /// Bytes of one range, stored and plain ones.
     private static let rangeBytes: UInt64 = 8 << 20
+    /// Small imported objects that are fetched side by side, a request each.
+    private static let objects = 16
+    /// So many refusals before anything came mean that everything will be refused.
+    private static let refusals = 16
 
     private struct State {
         var nextShare = 0
@@ -15,14 +19,30 @@ final class WarmRun: Sendable {
         var queue: [Batch] = []
         var failures: [CacheError] = []
         var failureCount = 0
+        var hasFetched = false
         var fatal: CacheError?
+
+        mutating func add(_ error: CacheError) {
+            failureCount += 1
+            if failures.count < WarmReport.listed { failures.append(error) }
+        }
     }
 
     /// Missing chunks of one container that lie near each other in the pack.
     private struct Batch {
         var container: Container
-        var runs: [Range<Int>]
-        var bytes: UInt64
+        var runs: [Range<Int>] = []
+        /// Plain bytes.
+        var bytes: UInt64 = 0
+        var chunks = 0
+
+        /// What is asked of the cache: one range, or each object by itself.
+        var requests: [[FetchPart]] {
+            guard container.pack.holdsReferences, container.pack.layout == .slots else {
+                return [runs.map { FetchPart(container: container, chunks: $0) }]
+            }
+            return runs.joined().map { [FetchPart(container: container, chunks: $0..<($0 + 1))] }
+        }
     }
 
     private let cache: NodeCache
@@ -108,17 +128,25 @@ final class WarmRun: Sendable {
         if cache.residency(of: share.pack, runs: runs).isComplete { return [] }
         let container = try cache.container(for: share.pack, origin: origin)
         let footer = try container.footer()
+        let isScattered = share.pack.holdsReferences && share.pack.layout == .slots
         var batches: [Batch] = []
         var start: UInt64 = 0
         for run in runs {
             for chunk in run where !container.isPresent(chunk) {
                 let entry = footer[chunk]
-                if batches.isEmpty || entry.frame.upperBound > start &+ Self.rangeBytes {
-                    batches.append(Batch(container: container, runs: [], bytes: 0))
+                // Each small object begins at 0 of itself.
+                let isFull =
+                    isScattered
+                    ? (batches.last?.chunks ?? 0) >= Self.objects
+                    : entry.frame.upperBound > start &+ Self.rangeBytes
+                let plain = (batches.last?.bytes ?? 0) &+ UInt64(entry.plainLength)
+                if batches.isEmpty || isFull || plain > 2 * Self.rangeBytes {
+                    batches.append(Batch(container: container))
                     start = entry.frameOffset
                 }
                 let last = batches.count - 1
                 batches[last].bytes &+= UInt64(entry.plainLength)
+                batches[last].chunks += 1
                 if let end = batches[last].runs.last, end.upperBound == chunk {
                     batches[last].runs[batches[last].runs.count - 1] = end.lowerBound..<(chunk + 1)
                 } else {
@@ -130,34 +158,53 @@ final class WarmRun: Sendable {
     }
 
     private func fetch(_ batch: Batch) {
-        let outcome = Monitor<Result<Void, CacheError>?>(nil)
-        cache.fetch(batch.runs.map { FetchPart(container: batch.container, chunks: $0) }) { result in
-            outcome.withLock { $0 = result.map { _ in () } }
-            outcome.wake()
-        }
-        switch outcome.wait({ $0 }) {
-        case .failure(let error): note(error)
-        case .success:
-            guard batch.runs.allSatisfy(batch.container.arePresent) else {
-                return note(
-                    CacheError(
-                        .inputOutput, "the cache's disk does not take what was fetched",
-                        object: batch.container.pack.key.text,
-                        remedy: "Free space on it, or look at its health; what was fetched before stays"))
+        let requests = batch.requests
+        let answers = Monitor((left: requests.count, failures: [CacheError]()))
+        for parts in requests {
+            cache.fill(parts) { result in
+                answers.withLock { answers in
+                    answers.left -= 1
+                    if case .failure(let error) = result { answers.failures.append(error) }
+                }
+                answers.wake()
             }
-            progress.add(bytes: batch.bytes, items: UInt64(batch.runs.reduce(0) { $0 + $1.count }))
+        }
+        let failures = answers.wait { $0.left == 0 ? $0.failures : nil }
+        count(batch)
+        for error in failures { note(error) }
+        if failures.isEmpty, !batch.runs.allSatisfy(batch.container.arePresent) {
+            note(
+                CacheError(
+                    .inputOutput, "the cache's disk does not take what was fetched",
+                    object: batch.container.pack.key.text,
+                    remedy: "Free space on it, or look at its health; what was fetched before stays"))
         }
     }
 
-    /// Goes on after what hurts one pack only.
+    /// Counts what is there now of a batch of which nothing was: one bad chunk does not undo the others.
+    private func count(_ batch: Batch) {
+        let present = batch.runs.joined().filter(batch.container.isPresent)
+        if present.isEmpty { return }
+        state.withLock { $0.hasFetched = true }
+        let footer = batch.container.localFooter()
+        let bytes =
+            present.count == batch.chunks
+            ? batch.bytes : present.reduce(0) { $0 &+ UInt64(footer?[$1].plainLength ?? 0) }
+        progress.add(bytes: bytes, items: UInt64(present.count))
+    }
+
+    /// Goes on after what hurts one pack or one object only.
     private func note(_ error: CacheError) {
         state.withLock { state in
             switch error.code {
-            case .damaged, .changed, .notFound:
-                state.failureCount += 1
-                if state.failures.count < WarmReport.listed { state.failures.append(error) }
-            case .inUse, .unusable, .unsupported, .unavailable, .permissionDenied, .inputOutput, .exhausted,
-                .closed:
+            case .damaged, .changed, .notFound: state.add(error)
+            case .permissionDenied:
+                // An object in an archive, or one with rules of its own, says nothing of the others.
+                state.add(error)
+                if !state.hasFetched, state.failureCount >= Self.refusals {
+                    state.fatal = state.fatal ?? error
+                }
+            case .inUse, .unusable, .unsupported, .unavailable, .inputOutput, .exhausted, .closed:
                 state.fatal = state.fatal ?? error
             }
         }
