@@ -4,10 +4,14 @@ package import ObjectStore
 package enum StoreOpeningError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What was typed, or what this process is set up with.
     case url(ObjectStoreURLError)
+    /// The proxy's address is none; it is not shown, since it may hold a password.
+    case proxy
 
     package var description: String {
         switch self {
         case .url(let error): "\(error)"
+        case .proxy:
+            "the proxy's address cannot be used; give one like http://proxy.example:3128 with --proxy"
         }
     }
 }

@@ -7,13 +7,13 @@ package struct StoreSettings: Hashable, Sendable {
     package var s3: S3Settings
     /// Certificates to trust instead of the system's, in PEM.
     package var caFile: String?
-    /// `http://host:port`. Nil for what the environment says.
-    package var proxy: String?
+    /// `http://host:port`, perhaps with a user and a password. Nil for what the environment says.
+    package var proxy: Secret?
 
     package init(s3: S3Settings = S3Settings(), caFile: String? = nil, proxy: String? = nil) {
         self.s3 = s3
         self.caFile = caFile
-        self.proxy = proxy
+        self.proxy = proxy.map { Secret($0) }
     }
 }
 
