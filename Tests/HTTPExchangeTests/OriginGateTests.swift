@@ -75,7 +75,7 @@ import Testing
         #expect(first.map(\.permit.isProbe) == [true, false, false])
         let tooEarly = admitted(&gate)
         #expect(tooEarly.isEmpty)
-        gate.leave(OriginGate.Permit(isProbe: true, start: 0), .failed(isAnswer: true), now: 0)
+        gate.leave(first[0].permit, .failed(isAnswer: true), now: 0)
         let (none, wake) = gate.admit(now: 0)
         #expect(none.isEmpty)
         #expect(wake?.waiter == 4)
@@ -108,10 +108,25 @@ import Testing
         #expect((8...16).contains(sent))
         let probe = gate.admit(now: now + 2_000_000_000).admissions
         #expect(probe.count == 1)
-        gate.heardProbe()
+        gate.heardProbe(probe[0].permit)
         #expect(!gate.isAway)
         let all = admitted(&gate, now: now + 2_000_000_000)
         #expect(all.count >= 7)
+    }
+
+    @Test func aProbeThatWasHeardDoesNotEndTheNextOne() throws {
+        var gate = gate()
+        for waiter in 1...5 as ClosedRange<UInt64> { gate.arrive(waiter, .bulk, isRetry: true) }
+        let first = try #require(gate.admit(now: 0).admissions.first?.permit)
+        gate.heardProbe(first)
+        let second = try #require(gate.admit(now: 0).admissions.first?.permit)
+        #expect(first.isProbe && second.isProbe)
+        gate.leave(first, .answered(bytes: 1), now: 0)
+        let third = admitted(&gate)
+        #expect(third.isEmpty, "the second is still under way")
+        gate.leave(second, .answered(bytes: 1), now: 0)
+        let afterwards = admitted(&gate)
+        #expect(!afterwards.isEmpty)
     }
 }
 

@@ -158,6 +158,20 @@ private let second: UInt64 = 1_000_000_000
     }
 }
 
+@Suite struct ReadRateTests {
+    @Test func longBodiesCountForMoreThanShortOnes() throws {
+        var times = ReadTimes()
+        times.add(body: 10 << 10, in: second)
+        #expect(times.bytesPerSecond == nil, "small ones say nothing")
+        for _ in 0..<10 {
+            times.add(body: 64 << 10, in: millisecond / 10)
+            times.add(body: 10 << 20, in: second)
+        }
+        let rate = try #require(times.bytesPerSecond)
+        #expect((9e6...12e6).contains(rate))
+    }
+}
+
 @Suite struct ThroughputGuardTests {
     @Test func aTrickleIsGivenUpWhereOthersRun() {
         var guardian = ThroughputGuard(usual: 50e6, now: 0)
@@ -248,14 +262,15 @@ private let second: UInt64 = 1_000_000_000
     func verdict(_ status: Int, _ fields: [HTTPField] = []) -> String {
         switch HTTPVerdict.standard(HTTPResponseHead(status: status, fields: fields)) {
         case .deliver: "deliver"
-        case .retry(let isThrottle, let after):
+        case .retry(let isThrottle, let after, _):
             (isThrottle ? "throttle" : "retry") + (after.map { " \($0)" } ?? "")
         case .fail: "fail"
         }
     }
 
     @Test func statusesMeanWhatTheySay() {
-        #expect([200, 206, 304, 404, 412, 501].map { verdict($0) } == Array(repeating: "deliver", count: 6))
+        #expect(
+            [200, 206, 304, 404, 412, 501, 507].map { verdict($0) } == Array(repeating: "deliver", count: 7))
         #expect([408, 500, 502, 504].map { verdict($0) } == Array(repeating: "retry", count: 4))
         #expect([429, 503].map { verdict($0) } == ["throttle", "throttle"])
     }

@@ -67,6 +67,40 @@ private let origin = HTTPOrigin(isSecure: false, host: "store")
         #expect(client.statistics.throttles == ([503, 429].contains(status) ? 2 : 0))
     }
 
+    @Test func aFullServerIsNotAskedAgain() throws {
+        let fake = FakeHTTPClient { _ in .answer(507) }
+        let head = try ResilientHTTPClient(fake, policy: hasty).exchange(
+            HTTPRequest(.put, origin, "/", isRepeatable: true), Collector(), deadlines: .generous,
+            cancellation: nil)
+        #expect(head.status == 507)
+        #expect(fake.sent.count == 1)
+    }
+
+    @Test func writesAreGivenTheTimeTheyAskForAndReadsAPartOfThePatience() throws {
+        let fake = FakeHTTPClient { _ in .answer(200) }
+        let client = ResilientHTTPClient(fake, policy: hasty)
+        for request in [
+            HTTPRequest(.post, origin, "/", isRepeatable: true), HTTPRequest(.get, origin, "/"),
+        ] {
+            try client.exchange(request, Collector(), deadlines: .generous, cancellation: nil)
+        }
+        #expect(
+            fake.sent.map { $0.deadlines.firstByte == HTTPDeadlines.generous.firstByte } == [true, false])
+    }
+
+    @Test func theReceiverIsLetGoWhenTheExchangeEnds() throws {
+        weak var receiver: Collector?
+        let delivery: ExchangeDelivery
+        do {
+            let collector = Collector()
+            receiver = collector
+            delivery = ExchangeDelivery(get(), collector, ResilienceCounters())
+        }
+        #expect(receiver != nil)
+        delivery.end()
+        #expect(receiver == nil)
+    }
+
     @Test func otherAnswersAreTheCallers() throws {
         let fake = FakeHTTPClient { _ in .answer(404, Array("<Error/>".utf8)) }
         let collector = Collector()
@@ -264,6 +298,25 @@ private struct LargestRandom: RandomSource {
         }
         #expect(error?.status == 412)
         #expect(collector.body == Array(object[0..<1000]))
+    }
+
+    @Test(arguments: [400, 401, 403, 404, 416, 302])
+    func aRefusalInTheMiddleKeepsItsStatus(_ status: Int) throws {
+        let object = object
+        let fake = FakeHTTPClient { sent in
+            sent.number == 0
+                ? .part(of: object, for: sent.request, onlyFirst: 1000) : .answer(status, Array("no".utf8))
+        }
+        let collector = Collector()
+        let error = httpError { () throws(HTTPError) in
+            try ResilientHTTPClient(fake, policy: hasty).exchange(
+                HTTPRequest(.get, origin, "/", range: 0..<5000), collector, deadlines: .generous,
+                cancellation: nil)
+        }
+        #expect(error?.code == .refused)
+        #expect(error?.status == status)
+        #expect(collector.body == Array(object[0..<1000]))
+        #expect(fake.sent.count == 2)
     }
 
     @Test func manyShortLivedConnectionsStillBringTheWhole() throws {

@@ -96,4 +96,16 @@ struct FileObjectSourceTests {
         }
         #expect(error?.code == .unavailable)
     }
+
+    @Test("finds one file by its name, and nothing that is none")
+    func finding() throws {
+        try files.makeDirectory(directory.path.appending("folder"), mode: 0o755)
+        try write("folder/a", [1, 2, 3])
+        try #require(symlink("a", "\(directory.path)/folder/link") == 0)
+        let listed = try listed()
+        #expect(try source.find("folder/a") == listed.first)
+        for name in ["folder", "folder/link", "folder/b", "b/c", "folder/a/b"] as [ByteString] {
+            #expect(try source.find(name) == nil)
+        }
+    }
 }

@@ -199,6 +199,41 @@ struct CredentialTests {
         #expect(try chain(["AWS_EC2_METADATA_DISABLED": "true"]) { _ in (200, "x") }.credentials() == nil)
     }
 
+    @Test("of an instance are asked for again when the service drops a request")
+    func droppedMetadata() throws {
+        let asked = Mutex<[String: Int]>([:])
+        let provider = chain([:]) { request in
+            let turn = asked.withLock { asked in
+                asked[request.target, default: 0] += 1
+                return asked[request.target]
+            }
+            if turn == 1 { return (503, "") }
+            switch request.target {
+            case "/latest/api/token": return (200, "SESSION")
+            case "/latest/meta-data/iam/security-credentials/": return (200, "role")
+            default: return (200, #"{"AccessKeyId":"A","SecretAccessKey":"S","Token":"T"}"#)
+            }
+        }
+        #expect(text(try provider.credentials()?.accessKey) == "A")
+    }
+
+    @Test("of an instance that gave some before are away for a while, not absent")
+    func lostMetadata() throws {
+        let isAway = Atomic(false)
+        let provider = chain([:]) { request in
+            if isAway.load(ordering: .relaxed) { return nil }
+            switch request.target {
+            case "/latest/api/token": return (200, "SESSION")
+            case "/latest/meta-data/iam/security-credentials/": return (200, "role")
+            default: return (200, #"{"AccessKeyId":"A","SecretAccessKey":"S","Token":"T"}"#)
+            }
+        }
+        #expect(try provider.credentials() != nil)
+        isAway.store(true, ordering: .relaxed)
+        let error = #expect(throws: CredentialError.self) { try provider.credentials() }
+        #expect(error?.isTemporary == true)
+    }
+
     @Test("are never shown")
     func secrets() {
         let credentials = S3Credentials(
@@ -217,42 +252,91 @@ struct CredentialStateTests {
         S3Credentials(accessKey: name, secretKey: "s", expires: expires, origin: "test")
     }
 
+    private let second: UInt64 = 1_000_000_000
+
+    private func state(_ held: S3Credentials) -> CredentialState {
+        var state = CredentialState()
+        _ = state.decide(monotonic: 0)
+        _ = state.got(.success(held), now: 0, monotonic: 0)
+        return state
+    }
+
     @Test("are got by one caller while the others wait")
     func singleFlight() {
         var state = CredentialState()
-        #expect(state.decide(now: 0, monotonic: 0) == .get)
-        #expect(state.decide(now: 0, monotonic: 0) == .wait)
+        #expect(state.decide(monotonic: 0) == .get)
+        #expect(state.decide(monotonic: 0) == .wait)
         _ = state.got(.success(credentials("a")), now: 0, monotonic: 0)
-        #expect(state.decide(now: 1 << 40, monotonic: 0) == .use(credentials("a")))
+        #expect(state.decide(monotonic: 1 << 60) == .use(credentials("a")))
     }
 
     @Test("are renewed five minutes early, and used meanwhile and after a failure")
     func renewal() {
-        var state = CredentialState()
         let old = credentials("a", expires: 1000)
-        _ = state.decide(now: 0, monotonic: 0)
-        _ = state.got(.success(old), now: 0, monotonic: 0)
-        #expect(state.decide(now: 699, monotonic: 0) == .use(old))
-        #expect(state.decide(now: 700, monotonic: 0) == .get)
-        #expect(state.decide(now: 701, monotonic: 0) == .use(old))
+        var state = state(old)
+        #expect(state.decide(monotonic: 699 * second) == .use(old))
+        #expect(state.decide(monotonic: 700 * second) == .get)
+        #expect(state.decide(monotonic: 701 * second) == .use(old))
         let failure = CredentialError("x", advice: "y")
-        #expect(state.got(.failure(failure), now: 702, monotonic: 0) == .success(old))
-        #expect(state.decide(now: 703, monotonic: 1) == .use(old), "not asked again at once")
-        #expect(state.decide(now: 704, monotonic: CredentialState.failurePause) == .get)
+        #expect(state.got(.failure(failure), now: 702, monotonic: 702 * second) == .success(old))
+        #expect(state.decide(monotonic: 703 * second) == .use(old), "not asked again at once")
+        #expect(state.decide(monotonic: 705 * second) == .get)
         #expect(
-            state.got(.failure(failure), now: 1000, monotonic: 0) == .failure(failure), "they have expired")
-        #expect(state.decide(now: 1001, monotonic: 1) == .fail(failure))
+            state.got(.failure(failure), now: 1000, monotonic: 1000 * second) == .failure(failure),
+            "they have expired")
+        #expect(state.decide(monotonic: 1001 * second) == .fail(failure))
     }
 
-    @Test("that were refused are got anew, unless others came meanwhile")
-    func refusal() {
+    @Test("that are always about to end are not renewed for every request")
+    func shortLives() {
+        let short = credentials("a", expires: 200)
+        var state = state(short)
+        #expect(state.decide(monotonic: 59 * second) == .use(short))
+        #expect(state.decide(monotonic: 60 * second) == .get)
+    }
+
+    @Test("that are just made are used although they have expired by this machine's clock")
+    func wrongClock() {
         var state = CredentialState()
-        _ = state.decide(now: 0, monotonic: 0)
-        _ = state.got(.success(credentials("a")), now: 0, monotonic: 0)
-        state.refuse(credentials("b"))
-        #expect(state.decide(now: 0, monotonic: 0) == .use(credentials("a")))
-        state.refuse(credentials("a"))
-        #expect(state.decide(now: 0, monotonic: 0) == .get)
+        _ = state.decide(monotonic: 0)
+        let made = credentials("a", expires: 1000)
+        #expect(state.got(.success(made), now: 90_000, monotonic: 0) == .success(made))
+        #expect(state.decide(monotonic: second) == .use(made))
+        #expect(state.decide(monotonic: 60 * second) == .get)
+        var extreme = CredentialState()
+        _ = extreme.decide(monotonic: 0)
+        _ = extreme.got(.success(credentials("b", expires: .max)), now: .min, monotonic: 0)
+        _ = extreme.got(.success(credentials("b", expires: .min)), now: .max, monotonic: 0)
+    }
+
+    @Test("that were refused for certain are got anew, unless others came meanwhile")
+    func refusal() {
+        var state = state(credentials("a"))
+        let others = state.refuse(credentials("b"), isCertain: true, monotonic: 0)
+        #expect(others, "others have come")
+        #expect(state.decide(monotonic: 0) == .use(credentials("a")))
+        let first = state.refuse(credentials("a"), isCertain: true, monotonic: 0)
+        #expect(first)
+        #expect(state.decide(monotonic: 0) == .get)
+        _ = state.got(.success(credentials("a")), now: 0, monotonic: second)
+        let second = state.refuse(credentials("a"), isCertain: true, monotonic: second)
+        #expect(!second, "not again and again")
+    }
+
+    @Test("that were refused without a reason stay in use, and are asked for anew once a minute")
+    func uncertainRefusal() {
+        let good = credentials("a")
+        var state = state(good)
+        let first = state.refuse(good, isCertain: false, monotonic: 0)
+        #expect(first)
+        #expect(state.decide(monotonic: 0) == .get)
+        #expect(state.decide(monotonic: 0) == .use(good), "by others meanwhile")
+        let failure = CredentialError("x", advice: "y")
+        #expect(state.got(.failure(failure), now: 0, monotonic: 0) == .success(good))
+        let early = state.refuse(good, isCertain: false, monotonic: 59 * second)
+        #expect(!early)
+        let later = state.refuse(good, isCertain: false, monotonic: 60 * second)
+        #expect(later)
     }
 
     @Test("are asked for once by many threads")

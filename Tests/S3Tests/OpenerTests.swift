@@ -1,3 +1,5 @@
+import Glibc
+import HTTPExchange
 import KamlTestSupport
 import ObjectStore
 import S3
@@ -62,14 +64,67 @@ struct OpenerTests {
         }
     }
 
-    @Test("a store in a directory lets its snapshots name directories, but no servers")
+    @Test("a store in a directory of one's own lets its snapshots name directories, but no servers")
     func directories() throws {
+        let directory = try TemporaryDirectory()
         let sources = try opener(["KAML_S3_ENDPOINT": "https://store.example"]).sources(
-            for: try url("/store"))
+            for: try url("\(directory.path)"))
         #expect(try sources.source("file:///data").location == "file:///data")
         #expect(throws: ObjectStoreError.self) {
             try sources.source("s3://other?endpoint=https://store.example")
         }
         #expect(throws: ObjectStoreError.self) { try sources.source("gopher://x") }
+    }
+
+    @Test("a store in a directory into which others can write names directories only where they are listed")
+    func openDirectories() throws {
+        let directory = try TemporaryDirectory()
+        let place = try url("\(directory.path)")
+        for mode in [0o775, 0o757, 0o1777] as [UInt32] {
+            try #require(chmod("\(directory.path)", mode) == 0)
+            let error = #expect(throws: ObjectStoreError.self) {
+                try opener().sources(for: place).source("file:///data")
+            }
+            #expect(error?.code == .permissionDenied)
+            #expect(error?.description.contains("KAML_SOURCES='file:///data'") == true)
+            #expect(error?.description.contains("chmod go-w") == true)
+            let listed = try opener(["KAML_SOURCES": "file:///data"]).sources(for: place)
+            #expect(try listed.source("file:///data").location == "file:///data")
+        }
+        let missing = try opener().sources(for: try url("\(directory.path)/none"))
+        #expect(throws: ObjectStoreError.self) { try missing.source("file:///data") }
+    }
+
+    @Test(
+        "a proxy's address is checked, and its password never told",
+        arguments: [
+            ("http://u:canary@proxy.example:3128", true), ("proxy.example:3128", true),
+            ("http://[::1]:3128/", true), ("socks5h://proxy", true),
+            ("ftp://u:canary@proxy", false), ("http://u:canary@proxy:port", false),
+            ("http://u:canary@proxy:99999", false), ("http://u:can/ary@proxy", false), ("http://", false),
+            ("http://u:canary@pro xy", false), ("", false),
+        ] as [(String, Bool)])
+    func proxies(address: String, isGood: Bool) throws {
+        let settings = StoreSettings(proxy: address)
+        var dumped = "\(settings) \(String(reflecting: settings))"
+        dump(settings, to: &dumped)
+        #expect(!dumped.contains("canary"))
+        let opener = StoreOpener(settings, environment: S3Environment(variables: [:].lookup))
+        if isGood {
+            _ = try opener.open(try url("s3://bucket"))
+        } else {
+            let error = #expect(throws: StoreOpeningError.self) { try opener.open(try url("s3://bucket")) }
+            #expect(error == .proxy)
+            #expect(error?.description.contains("canary") == false)
+        }
+    }
+
+    @Test("counts what all its buckets do")
+    func statistics() throws {
+        let opener = StoreOpener(environment: FakeS3.environment, client: FakeS3())
+        for name in ["http://a.example", "http://b.example"] {
+            _ = try opener.open(try url("s3://bucket?endpoint=\(name)")).list("", after: nil) { _ in true }
+        }
+        #expect(opener.statistics.requests == 2)
     }
 }

@@ -73,6 +73,41 @@ struct SourceTests {
         #expect(error?.code == .changed)
     }
 
+    @Test("hands over no byte of another object, on a server that does not heed conditions")
+    func ignoredCondition() throws {
+        let server = FakeS3 { request, _ in
+            request.method == .get && request.range != nil
+                ? .answers(
+                    206, body: "new",
+                    fields: [HTTPField("etag", "\"other\""), HTTPField("content-range", "bytes 0-2/3")]) : nil
+        }
+        server.place("in/a", Array("one".utf8))
+        let source = try source(server)
+        let object = try listed(source)[0]
+        var pieces = 0
+        let error = #expect(throws: ObjectStoreError.self) {
+            try source.read(object.key, object.version, 0..<3) { _ throws(ObjectStoreError) in
+                pieces += 1
+                return true
+            }
+        }
+        #expect(error?.code == .changed)
+        #expect(pieces == 0)
+    }
+
+    @Test("finds one object with one page, among many that begin alike", arguments: [true, false])
+    func finding(keepsVersions: Bool) throws {
+        let server = FakeS3(keepsVersions: keepsVersions, pageSize: 2)
+        for name in ["a", "k", "k/1", "k1", "k2", "l"] { server.place("in/\(name)", Array(name.utf8)) }
+        let source = try source(server)
+        let all = try listed(source)
+        let before = server.log.count
+        #expect(try source.find("k") == all[1])
+        #expect(server.log.count == before + 2, "the question for versions, and a page")
+        #expect(try source.find("k0") == nil)
+        #expect(try source.find("m") == nil)
+    }
+
     @Test("reads the version that was listed where the bucket keeps it")
     func versions() throws {
         let server = FakeS3(keepsVersions: true)

@@ -101,6 +101,47 @@ struct StoreTests {
         #expect(server.unfinishedUploads == 0, "the parts are removed")
     }
 
+    @Test(
+        "completes an upload again after an error in a good answer that passes, or another writer's",
+        arguments: ["InternalError", "SlowDown", "ConditionalRequestConflict"])
+    func passingErrorWith200(code: String) throws {
+        let tries = Atomic(0)
+        let server = FakeS3 { request, _ in
+            guard request.target.contains("?uploadId="), request.method == .post,
+                tries.wrappingAdd(1, ordering: .relaxed).newValue < 3
+            else { return nil }
+            return .answers(200, body: "<Error><Code>\(code)</Code></Error>")
+        }
+        let store = try server.store()
+        let writer = try store.makeWriter(key("big"))
+        try writer.append([UInt8](repeating: 1, count: S3ObjectWriter.partBytes + 1))
+        #expect(try writer.publish() == .created)
+        #expect(try store.size(of: key("big")) == UInt64(S3ObjectWriter.partBytes + 1))
+    }
+
+    @Test("takes an error in a good answer that does not pass at its word")
+    func lastingErrorWith200() throws {
+        let server = FakeS3 { request, _ in
+            request.target.contains("?uploadId=") && request.method == .post
+                ? .answers(200, body: "<Error><Code>AccessDenied</Code></Error>") : nil
+        }
+        let writer = try server.store().makeWriter(key("big"))
+        try writer.append([UInt8](repeating: 1, count: S3ObjectWriter.partBytes + 1))
+        expect(.permissionDenied) { _ = try writer.publish() }
+        #expect(server.log.count { $0.method == .post && $0.target.contains("?uploadId=") } == 1)
+    }
+
+    @Test("asks a few times for a listing that breaks off")
+    func brokenListing() throws {
+        let once = FakeS3 { _, number in number == 1 ? .cuts(40) : nil }
+        once.place("a b/log/1", [1])
+        #expect(try once.store().list("").map(\.key.text) == ["log/1"])
+        let always = FakeS3 { _, _ in .cuts(40) }
+        always.place("a b/log/1", [1])
+        expect(.unavailable) { _ = try always.store().list("") }
+        #expect(always.log.count == 4)
+    }
+
     @Test("knows an upload as its own when the answer to its end was lost")
     func lostCompletion() throws {
         let lost = Atomic(false)

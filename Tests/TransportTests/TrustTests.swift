@@ -68,7 +68,52 @@ import Testing
     }
 }
 
+@Suite struct HandshakeTests {
+    /// A proxy or a load balancer that is short of something: it passes.
+    @Test(arguments: [true, false])
+    func aConnectionThatGoesInTheHandshakeIsNoQuestionOfTrust(_ isReset: Bool) throws {
+        let (listener, origin) = try ScriptedServer.listen(backlog: 4)
+        defer { close(listener) }
+        let thread = try Thread(name: "handshake") {
+            let socket = accept(listener, nil, nil)
+            var byte: UInt8 = 0
+            // The hello has begun to come; closing over its rest resets.
+            if !isReset { shutdown(socket, Int32(SHUT_WR)) }
+            recv(socket, &byte, 1, 0)
+            if isReset {
+                var linger = linger(l_onoff: 1, l_linger: 0)
+                setsockopt(
+                    socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
+            } else {
+                var rest = [UInt8](repeating: 0, count: 4096)
+                recv(socket, &rest, rest.count, 0)
+            }
+            close(socket)
+        }
+        let error = httpError { () throws(HTTPError) in
+            try CurlHTTPClient().exchange(
+                HTTPRequest(.get, HTTPOrigin(isSecure: true, host: origin.host, port: origin.port), "/"),
+                Collector(), deadlines: .generous, cancellation: nil)
+        }
+        thread.join()
+        #expect(error?.code == .cannotConnect, "\(String(describing: error))")
+    }
+}
+
 @Suite struct ProxyTests {
+    @Test(arguments: [
+        "gopher://u:canary@127.0.0.1:1", "http://u:canary@:99999999", "http://u:canary@127.0.0.1:x",
+    ])
+    func theProxysPasswordIsNeverTold(_ address: String) throws {
+        let error = httpError { () throws(HTTPError) in
+            try CurlHTTPClient(TransportOptions(proxy: .url(address))).exchange(
+                HTTPRequest(.get, HTTPOrigin(isSecure: false, host: "bucket.example"), "/"), Collector(),
+                deadlines: .generous, cancellation: nil)
+        }
+        #expect(error != nil)
+        #expect(error?.description.contains("canary") == false, "\(String(describing: error))")
+    }
+
     @Test func aNamedProxyGetsTheWholeAddress() throws {
         let proxy = try ScriptedServer { _ in [.answer(200, [7])] }
         defer { proxy.stop() }

@@ -102,6 +102,13 @@ struct StoreOptions: ParsableArguments {
 
     func objects() throws -> any ObjectStore { try opener.open(try StorePlace.url(url)) }
 
+    /// For commands that write: says so when nothing but the user keeps writers apart.
+    func openForWriting() throws -> Store {
+        let store = try open()
+        store.warnOfOtherWriters()
+        return store
+    }
+
     func open() throws -> Store {
         let place = try StorePlace.url(url)
         let objects = try opener.open(place)
@@ -117,6 +124,15 @@ struct StoreOptions: ParsableArguments {
 extension S3Location.Style: ExpressibleByArgument {}
 
 extension Store {
+    func warnOfOtherWriters() {
+        guard configuration.isSingleWriter else { return }
+        StandardError.write(
+            """
+            note: this store is single-writer: the server keeps no two programs from writing at the same time, \
+            not even to different datasets. Commits can be lost, or the log damaged: let one write at a time\n
+            """)
+    }
+
     /// The snapshot that an argument names, with the errors that a person needs.
     func find(_ reference: SnapshotReference, in state: LogState) throws -> ResolvedSnapshot {
         do throws(SnapshotReferenceError) { return try reference.resolve(in: state) } catch {

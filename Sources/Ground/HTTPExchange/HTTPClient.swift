@@ -46,7 +46,7 @@ package struct HTTPDeadlines: Hashable, Sendable {
         connect: 5_000_000_000, firstByte: 30_000_000_000, stall: 10_000_000_000, total: 300_000_000_000)
 }
 
-/// Lets another thread end an exchange. Once.
+/// Lets another thread end an exchange. For one exchange at a time, and of no use any more once it was cancelled.
 package final class HTTPCancellation: Sendable {
     private struct State: ~Copyable {
         var isCancelled = false
@@ -68,7 +68,7 @@ package final class HTTPCancellation: Sendable {
     }
 
     /// For clients: `action` is called, on any thread, when the exchange is to end; perhaps at once. It must be safe to
-    /// call until `disarm` has returned.
+    /// call at any time: a cancellation that races with `disarm` may call it after that.
     package func arm(_ action: @escaping @Sendable () -> Void) {
         let isCancelled = state.withLock { state in
             state.action = action

@@ -24,17 +24,12 @@ package struct HTTPError: Error, Hashable, Sendable, CustomStringConvertible {
     package var detail: String
     /// The status of the answer, when there was one.
     package var status: Int?
-    /// How long the server asked to be left alone, in nanoseconds.
-    package var retryAfter: UInt64?
 
-    package init(
-        _ code: Code, _ origin: HTTPOrigin, _ detail: String, status: Int? = nil, retryAfter: UInt64? = nil
-    ) {
+    package init(_ code: Code, _ origin: HTTPOrigin, _ detail: String, status: Int? = nil) {
         self.code = code
         self.origin = origin
         self.detail = detail
         self.status = status
-        self.retryAfter = retryAfter
     }
 
     package var description: String { "\(origin): \(detail)" }

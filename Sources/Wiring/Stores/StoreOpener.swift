@@ -1,3 +1,4 @@
+import Glibc
 package import HTTPExchange
 package import ObjectStore
 package import S3
@@ -14,6 +15,7 @@ package final class StoreOpener: Sendable {
     private struct Services {
         var client: (any HTTPClient)?
         var byKey: [ServiceKey: S3Service] = [:]
+        var resilient: [ResilientHTTPClient] = []
     }
 
     /// Buckets of one endpoint and region share credentials and limits.
@@ -55,7 +57,8 @@ package final class StoreOpener: Sendable {
         var endpoint: HTTPOrigin?
         if case .bucket(let text) = store { endpoint = try location(text).endpoint }
         let rule = SourceRule(
-            store: store, storeEndpoint: endpoint, listed: environment[SourceRule.variable])
+            store: store, storeEndpoint: endpoint, userID: geteuid(),
+            listed: environment[SourceRule.variable], settings: settings.s3.completed(from: environment))
         return CheckedSources(self, rule)
     }
 
@@ -64,6 +67,13 @@ package final class StoreOpener: Sendable {
         do throws(ObjectStoreURLError) {
             return try S3Location(text, settings.s3.completed(from: environment))
         } catch { throw .url(error) }
+    }
+
+    /// What all its stores and sources in buckets have done so far.
+    package var statistics: ResilienceStatistics {
+        services.withLock { services in
+            services.resilient.reduce(into: ResilienceStatistics()) { $0 += $1.statistics }
+        }
     }
 
     func openSource(at location: S3Location) throws(StoreOpeningError) -> any ObjectSource {
@@ -78,14 +88,18 @@ package final class StoreOpener: Sendable {
             if let made = services.client {
                 client = made
             } else {
-                client = Transports.client(settings, environment)
+                client = try Transports.client(settings, environment)
                 services.client = client
             }
             let policy = try Transports.policy(settings, environment)
             let service = S3Service(
                 client, region: location.region, settings: settings.s3.completed(from: environment),
                 environment: environment,
-                wrap: { Transports.resilient($0, $1, policy) })
+                wrap: { client, signer in
+                    let resilient = Transports.resilient(client, signer, policy)
+                    services.resilient.append(resilient)
+                    return resilient
+                })
             services.byKey[key] = service
             return service
         }

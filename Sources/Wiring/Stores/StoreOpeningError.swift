@@ -6,11 +6,15 @@ package enum StoreOpeningError: Error, Hashable, Sendable, CustomStringConvertib
     case url(ObjectStoreURLError)
     /// A variable of the environment that cannot be understood, and what to give instead.
     case setting(name: String, String)
+    /// The proxy's address is none; it is not shown, since it may hold a password.
+    case proxy
 
     package var description: String {
         switch self {
         case .url(let error): "\(error)"
         case .setting(let name, let remedy): "\(name) cannot be understood: \(remedy)"
+        case .proxy:
+            "the proxy's address cannot be used; give one like http://proxy.example:3128 with --proxy"
         }
     }
 }

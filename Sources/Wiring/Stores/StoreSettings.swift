@@ -7,10 +7,10 @@ package struct StoreSettings: Hashable, Sendable {
     package var s3: S3Settings
     /// Certificates to trust instead of the system's, in PEM.
     package var caFile: String?
-    /// `http://host:port`. Nil for what the environment says.
-    package var proxy: String?
     /// Seconds that a request waits for a store that is away. Nil for what `KAML_S3_PATIENCE` says, else 30.
     package var patience: Int?
+    /// `http://host:port`, perhaps with a user and a password. Nil for what the environment says.
+    package var proxy: Secret?
 
     /// What `patience` may be: an hour at the most.
     package static let patienceRange = 1...3600
@@ -20,8 +20,8 @@ package struct StoreSettings: Hashable, Sendable {
     ) {
         self.s3 = s3
         self.caFile = caFile
-        self.proxy = proxy
         self.patience = patience
+        self.proxy = proxy.map { Secret($0) }
     }
 }
 

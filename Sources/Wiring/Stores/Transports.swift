@@ -7,17 +7,20 @@ import Transport
 enum Transports {
     static func client(
         _ settings: StoreSettings, _ environment: S3Environment
-    ) -> any HTTPClient {
+    ) throws(StoreOpeningError) -> any HTTPClient {
         var options = TransportOptions()
         options.caFile = settings.caFile ?? environment["KAML_CA_FILE"] ?? environment["AWS_CA_BUNDLE"]
-        if let proxy = settings.proxy { options.proxy = .url(proxy) }
+        if let proxy = settings.proxy {
+            guard let proxy = proxy.revealed(TransportOptions.Proxy.init(checking:)) else { throw .proxy }
+            options.proxy = proxy
+        }
         return CurlHTTPClient(options)
     }
 
     /// With patience for bad networks. Each attempt is signed anew.
     static func resilient(
         _ client: any HTTPClient, _ signer: RequestSigner, _ policy: ResiliencePolicy
-    ) -> any HTTPClient {
+    ) -> ResilientHTTPClient {
         ResilientHTTPClient(client, policy: policy, prepare: signer.prepare, evaluate: S3Verdict.evaluate)
     }
 

@@ -9,15 +9,31 @@ struct CurlFailure: Error {
         if code != CURLE_OK { throw CurlFailure(code: code) }
     }
 
+    /// Whether a handshake failed because the connection went, in the words of OpenSSL and GnuTLS. curl has one code for
+    /// that and for a server that does not speak TLS.
+    private static func tellsOfALoss(_ message: String) -> Bool {
+        [
+            "SSL_ERROR_SYSCALL", "SSL_ERROR_ZERO_RETURN", "Connection reset", "Broken pipe", "unexpected eof",
+            "non-properly terminated", "pull function", "push function",
+        ].contains { message.contains($0) }
+    }
+
     /// curl's own words for it.
     var text: String {
         guard let text = unsafe curl_easy_strerror(code) else { return "curl error \(code.rawValue)" }
         return unsafe String(cString: text)
     }
 
-    /// `message` is what curl wrote of this very failure: addresses and certificates, never fields or bodies.
+    /// `message` is what curl wrote of this very failure: addresses and certificates, never fields or bodies, but perhaps
+    /// the address of a proxy with its password, which is not shown.
     func error(_ origin: HTTPOrigin, message: String, hasHead: Bool, options: TransportOptions) -> HTTPError {
-        let detail = message.isEmpty ? text : message
+        guard !message.contains("proxy syntax"), !message.contains("proxy scheme") else {
+            return HTTPError(
+                .unusable, origin,
+                "the proxy's address is no URL that can be used: check --proxy, https_proxy, http_proxy and all_proxy"
+            )
+        }
+        let detail = message.isEmpty || message.contains("@") ? text : message
         switch code {
         case CURLE_COULDNT_RESOLVE_HOST:
             return HTTPError(
@@ -33,6 +49,9 @@ struct CurlFailure: Error {
             return HTTPError(
                 .untrusted, origin,
                 "\(detail): name the authority that signed the server's certificate in a CA file")
+        case CURLE_SSL_CONNECT_ERROR where Self.tellsOfALoss(message):
+            return HTTPError(
+                .cannotConnect, origin, "the connection was lost in the TLS handshake: \(detail)")
         case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_INVALIDCERTSTATUS:
             return HTTPError(.untrusted, origin, "the TLS handshake failed: \(detail)")
         case CURLE_SSL_CACERT_BADFILE:

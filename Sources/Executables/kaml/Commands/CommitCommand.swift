@@ -52,7 +52,7 @@ struct CommitCommand: AnsweringCommand {
         let dataset = try NameArgument.dataset(dataset)
         let branch = try NameArgument.ref(branch, "a branch")
         let place = try StorePlace.url(store.url)
-        let store = try store.open()
+        let store = try store.openForWriting()
         let source = try CachePlace.absolute(RawArguments.bytes(of: directory))
         try Self.checkApart(source, place)
         // Also when nothing is written in the end.

@@ -74,7 +74,8 @@ struct ImportCommand: AnsweringCommand {
         let branch = try NameArgument.ref(branch, "a branch")
         let tag = try tag.map { try NameArgument.ref($0, "a tag") }
         let url = try ObjectStoreURL(source)
-        try checkApart(url, try StorePlace.url(store.url))
+        let place = try StorePlace.url(store.url)
+        try checkApart(url, place)
         var options = ImportOptions(
             dataset: dataset, branch: branch, source: try store.opener.openSource(url))
         options.tag = tag
@@ -87,11 +88,21 @@ struct ImportCommand: AnsweringCommand {
         options.threads = threads
         let latest = LatestImport()
         options.progress = { latest.set($0) }
-        let store = try store.open()
+        let target = try store.openForWriting()
         let result = try ProgressBar.during({ latest.state }) { [options] in
-            try store.importObjects(options)
+            try target.importObjects(options)
         }
         answer(ImportReport(options, result))
+        if !copy { warnIfUnreadable(options.source.location, place) }
+    }
+
+    /// The user named the source, a reader is sent there by the snapshot: that is another right.
+    private func warnIfUnreadable(_ source: String, _ place: ObjectStoreURL) {
+        do {
+            _ = try store.opener.sources(for: place).source(source)
+        } catch {
+            StandardError.write("note: as this process is set up, the snapshot cannot be read: \(error)\n")
+        }
     }
 
     private static func mode(_ text: String, _ option: String) throws -> UInt32 {

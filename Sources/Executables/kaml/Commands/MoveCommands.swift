@@ -28,6 +28,7 @@ struct PushCommand: AnsweringCommand {
         let reference = try SnapshotReference(snapshot)
         let source = try store.open()
         let target = try store.open(other: to)
+        target.warnOfOtherWriters()
         let result = try Move(from: source, to: target, try move.options)
             .run { state in [try source.find(reference, in: state)] }
         answer(TransferReport(from: source.objects.location, to: target.objects.location, result))
@@ -55,7 +56,7 @@ struct PullCommand: AnsweringCommand {
 
     func run() throws {
         let reference = try SnapshotReference(snapshot)
-        let target = try store.open()
+        let target = try store.openForWriting()
         let source = try store.open(other: from)
         let result = try Move(from: source, to: target, try move.options)
             .run { state in [try source.find(reference, in: state)] }
@@ -87,7 +88,7 @@ struct CloneCommand: AnsweringCommand {
 
     func run() throws {
         let reference = try SnapshotReference(snapshot)
-        let target = try store.open()
+        let target = try store.openForWriting()
         let source = try store.open(other: from)
         var options = try move.options
         options.mustBeNew = true

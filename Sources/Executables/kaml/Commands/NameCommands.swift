@@ -26,7 +26,7 @@ struct BranchCommand: AnsweringCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        try NameChange(kind: .branch, dataset: try NameArgument.dataset(dataset), store: store.open())
+        try NameChange(kind: .branch, dataset: try NameArgument.dataset(dataset), store: store.openForWriting())
             .run(name, at: at, delete: delete, answer: { answer($0) }, done: { answer($0) })
     }
 }
@@ -54,7 +54,7 @@ struct TagCommand: AnsweringCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        try NameChange(kind: .tag, dataset: try NameArgument.dataset(dataset), store: store.open())
+        try NameChange(kind: .tag, dataset: try NameArgument.dataset(dataset), store: store.openForWriting())
             .run(name, at: at, delete: delete, answer: { answer($0) }, done: { answer($0) })
     }
 }
@@ -145,7 +145,7 @@ struct ResetCommand: AnsweringCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let store = try store.open()
+        let store = try store.openForWriting()
         var state = try store.state()
         let reference = try SnapshotReference(branch)
         guard reference.stepsBack == 0, let previous = state.head(of: reference.name, in: reference.dataset)

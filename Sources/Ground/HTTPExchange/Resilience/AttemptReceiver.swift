@@ -34,10 +34,12 @@ final class AttemptReceiver: HTTPReceiver {
 
     private var state = State.waiting
     private var trickle: ThroughputGuard?
-    private let start: UInt64
+    let start: UInt64
     private(set) var headAt: UInt64?
     private(set) var bytes: UInt64 = 0
     private(set) var hasTrickled = false
+    /// What the receiver took for itself so far, in nanoseconds.
+    private var receiverTime: UInt64 = 0
 
     /// `claim` is asked once, before the first word to the receiver.
     init(
@@ -74,9 +76,13 @@ final class AttemptReceiver: HTTPReceiver {
         bytes += UInt64(piece.count)
         switch state {
         case .delivering:
+            guard trickle != nil else { return unsafe try delivery.take(piece) }
+            let arrived = clock.monotonicNanoseconds()
             guard unsafe try delivery.take(piece) else { return false }
-            guard trickle != nil else { return true }
-            if trickle?.moved(piece.count, now: clock.monotonicNanoseconds()) == false {
+            // A receiver that takes its time is not the server's fault.
+            let isWorthIt = trickle?.moved(piece.count, now: arrived - min(arrived, receiverTime))
+            receiverTime += clock.monotonicNanoseconds() - arrived
+            if isWorthIt == false {
                 hasTrickled = true
                 throw HTTPError(
                     .timedOut, request.origin, "the answer trickles, far slower than others of this server")
@@ -99,7 +105,8 @@ final class AttemptReceiver: HTTPReceiver {
     /// The exchange returned, or failed with `error`.
     func end(_ error: HTTPError?) -> AttemptResult {
         if case .decided(let result) = state { return result }
-        if let refusal = delivery.refusal, case .delivering = state { return .ended(refusal) }
+        // In this order: what was delivered is another thread's where another attempt won.
+        if case .delivering = state, let refusal = delivery.refusal { return .ended(refusal) }
         if let error { return .failed(error) }
         guard case .holding(let head, let body) = state else { return .delivered }
         do {
@@ -114,10 +121,10 @@ final class AttemptReceiver: HTTPReceiver {
 
     private func decide(_ head: HTTPResponseHead, _ body: [UInt8]) throws(HTTPError) {
         switch evaluate(request, head, body) {
-        case .retry(let isThrottle, let after):
+        case .retry(let isThrottle, let after, let code):
             let error = HTTPError(
-                .refused, request.origin, "the server answered \(head.status)", status: head.status,
-                retryAfter: after)
+                .refused, request.origin,
+                "the server answered \(head.status)\(code.map { " \($0)" } ?? "")", status: head.status)
             state = .decided(.retry(isThrottle: isThrottle, after: after, error))
             // Only now that the body is of no use.
             if body.isEmpty, head.status < 400 { throw error }

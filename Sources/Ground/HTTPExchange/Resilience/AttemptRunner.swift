@@ -7,8 +7,8 @@ struct AttemptRunner {
         /// From the start to the head of the answer; nil where that says nothing of the origin.
         var firstByte: UInt64?
         var bytes: UInt64
-        /// From the head to the end.
-        var bodyTime: UInt64
+        /// From the start to the end.
+        var time: UInt64
         var hasTrickled: Bool
     }
 
@@ -34,7 +34,7 @@ struct AttemptRunner {
         do {
             prepared = try client.prepare(request)
         } catch {
-            return End(result: .ended(error), firstByte: nil, bytes: 0, bodyTime: 0, hasTrickled: false)
+            return End(result: .ended(error), firstByte: nil, bytes: 0, time: 0, hasTrickled: false)
         }
         control.add(cancellation)
         defer { control.remove(cancellation) }
@@ -54,7 +54,7 @@ struct AttemptRunner {
         if receiver.headAt != nil || cancellation.isCancelled { firstByte = receiver.firstByte }
         return End(
             result: result, firstByte: control.isCancelled ? nil : firstByte, bytes: receiver.bytes,
-            bodyTime: now - (receiver.headAt ?? now), hasTrickled: receiver.hasTrickled)
+            time: now - receiver.start, hasTrickled: receiver.hasTrickled)
     }
 }
 
@@ -62,7 +62,7 @@ extension OriginTraffic {
     /// What a read tells of the origin.
     func record(_ end: AttemptRunner.End) {
         var body: (bytes: UInt64, time: UInt64)?
-        if case .delivered = end.result { body = (end.bytes, end.bodyTime) }
+        if case .delivered = end.result { body = (end.bytes, end.time) }
         record(firstByte: end.firstByte, body: body)
     }
 }

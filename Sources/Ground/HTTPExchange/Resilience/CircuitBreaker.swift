@@ -21,7 +21,7 @@ struct CircuitBreaker {
     }
 
     enum Probe: Equatable {
-        /// It may go, now; `probeEnded` or `probeFailed` must follow.
+        /// It may go, now; `succeeded`, `failed` or `abandoned` must follow.
         case go
         case at(UInt64)
         /// One is under way: its end decides.

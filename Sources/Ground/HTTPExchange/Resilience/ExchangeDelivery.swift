@@ -5,7 +5,8 @@ import Synchronization
 /// Touched by one attempt at a time: attempts follow each other, and of two that race only the winner comes here.
 final class ExchangeDelivery: @unchecked Sendable {
     // Sendable: the race's lock hands it from thread to thread.
-    private let receiver: any HTTPReceiver
+    /// Nil once the exchange is over: the loser of a race may hold this for a while yet, and the receiver is the caller's.
+    private var receiver: (any HTTPReceiver)?
     private let statistics: ResilienceCounters
     private(set) var progress: ReadProgress
     /// The receiver threw this: the exchange is over.
@@ -17,9 +18,12 @@ final class ExchangeDelivery: @unchecked Sendable {
         self.progress = ReadProgress(request)
     }
 
+    /// Nothing is told any more. For the thread of the exchange, when no attempt can win.
+    func end() { receiver = nil }
+
     func accept(_ head: HTTPResponseHead) throws(HTTPError) {
         do {
-            if try progress.accept(head) { try receiver.receive(head) }
+            if try progress.accept(head) { try receiver?.receive(head) }
         } catch {
             refusal = error
             throw error
@@ -28,6 +32,7 @@ final class ExchangeDelivery: @unchecked Sendable {
 
     func take(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
         do {
+            guard let receiver else { return false }
             let wantsMore = unsafe try receiver.receive(bytes)
             progress.took(bytes.count)
             statistics.add(bytes: bytes.count)

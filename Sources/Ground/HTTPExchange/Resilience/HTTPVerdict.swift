@@ -3,16 +3,16 @@ package enum HTTPVerdict: Sendable {
     /// It is the caller's, whatever its status.
     case deliver
     /// To be asked for again. `isThrottle` when the server has too much to do; `after` is how long it asked to be left
-    /// alone, in nanoseconds.
-    case retry(isThrottle: Bool, after: UInt64?)
+    /// alone, in nanoseconds. `code` is the server's word for it, for messages.
+    case retry(isThrottle: Bool, after: UInt64?, code: String? = nil)
     /// The exchange ends with this error.
     case fail(HTTPError)
 
-    /// By the status alone: 5xx (but 501 and 505, which say never), 429 and 408 are retried.
+    /// By the status alone: 5xx (but 501 and 505, which say never, and 507, which says full), 429 and 408 are retried.
     package static func standard(_ head: HTTPResponseHead) -> HTTPVerdict {
         switch head.status {
         case 429, 503: .retry(isThrottle: true, after: retryAfter(head))
-        case 501, 505: .deliver
+        case 501, 505, 507: .deliver
         case 408, 500...599: .retry(isThrottle: false, after: retryAfter(head))
         default: .deliver
         }
@@ -30,8 +30,6 @@ struct RetryRule {
     enum Failure: Hashable {
         /// The origin may be away, or the network is bad: patience helps.
         case availability
-        /// The server asked for less.
-        case throttle
         /// The answer was damaged. May be chance; three times is not.
         case damage
         /// Nothing will change.

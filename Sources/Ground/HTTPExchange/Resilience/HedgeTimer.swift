@@ -43,7 +43,14 @@ final class HedgeTimer: Sendable {
             do {
                 let thread = try Thread(name: "kaml-hedge") { self.run() }
                 thread.detach()
-            } catch {}
+            } catch {
+                // The next one tries again; until then nobody would take entries out.
+                state.withLock { state in
+                    state.isStarted = false
+                    state.entries.removeAll()
+                    state.start = 0
+                }
+            }
         } else if isNext {
             parker.unpark()
         }

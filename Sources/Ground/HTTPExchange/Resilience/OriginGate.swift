@@ -5,6 +5,8 @@ struct OriginGate {
 
     /// The right to one attempt; ends with `leave`.
     struct Permit: Equatable {
+        /// Tells probes apart: one whose answer has begun is none any more, and the next may be under way when it ends.
+        var number: UInt64 = 0
         /// Its outcome decides whether the others may go.
         var isProbe: Bool
         /// Monotonic nanoseconds.
@@ -34,6 +36,9 @@ struct OriginGate {
     private var circuit = CircuitBreaker()
     private var retryBudget: TokenBucket
     private(set) var inFlight = 0
+    private var permits: UInt64 = 0
+    /// The number of the probe that is under way.
+    private var probing: UInt64?
     private var urgent = WaitingLine()
     private var bulk = WaitingLine()
     /// Retries that have no budget.
@@ -78,21 +83,29 @@ struct OriginGate {
     }
 
     /// A probe's answer begins well: its end is not waited for.
-    mutating func heardProbe() { circuit.succeeded(isProbe: true) }
+    mutating func heardProbe(_ permit: Permit) { circuit.succeeded(isProbe: endProbe(permit)) }
+
+    /// Whether this was the probe that is under way; from now on there is none.
+    private mutating func endProbe(_ permit: Permit) -> Bool {
+        guard permit.isProbe, probing == permit.number else { return false }
+        probing = nil
+        return true
+    }
 
     mutating func leave(_ permit: Permit, _ outcome: Outcome, now: UInt64) {
         inFlight -= 1
+        let isProbe = endProbe(permit)
         switch outcome {
         case .answered(let bytes):
-            circuit.succeeded(isProbe: permit.isProbe)
+            circuit.succeeded(isProbe: isProbe)
             limit.ended(bytes: bytes, now: now)
         case .failed:
-            circuit.failed(isProbe: permit.isProbe, after: 0, now: now)
+            circuit.failed(isProbe: isProbe, after: 0, now: now)
         case .throttled(let after):
             limit.throttled(start: permit.start, now: now)
-            circuit.failed(isProbe: permit.isProbe, after: after, now: now)
+            circuit.failed(isProbe: isProbe, after: after, now: now)
         case .neutral:
-            circuit.abandoned(isProbe: permit.isProbe)
+            circuit.abandoned(isProbe: isProbe)
         }
     }
 
@@ -148,7 +161,9 @@ struct OriginGate {
 
     private mutating func begin(isProbe: Bool, now: UInt64) -> Permit {
         inFlight += 1
+        permits += 1
+        if isProbe { probing = permits }
         limit.began(inFlight: inFlight, now: now)
-        return Permit(isProbe: isProbe, start: now)
+        return Permit(number: permits, isProbe: isProbe, start: now)
     }
 }

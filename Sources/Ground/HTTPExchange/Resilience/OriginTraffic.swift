@@ -80,10 +80,10 @@ final class OriginTraffic: Sendable {
     }
 
     /// A probe got a good head: the others need not wait for the end of its body.
-    func heardProbe() {
+    func heardProbe(_ permit: OriginGate.Permit) {
         let now = clock.monotonicNanoseconds()
         state.withLock { state in
-            state.gate.heardProbe()
+            state.gate.heardProbe(permit)
             Self.dispatch(&state, now: now, asking: nil)
         }
     }
@@ -102,7 +102,7 @@ final class OriginTraffic: Sendable {
         }
     }
 
-    /// What one read took: to its head, and, where it came whole, its body.
+    /// What one read took: to its head; and, where it came whole, the bytes of its body and the time from its start.
     func record(firstByte: UInt64?, body: (bytes: UInt64, time: UInt64)?) {
         state.withLock { state in
             if let firstByte { state.times.add(firstByte: firstByte) }

@@ -36,12 +36,18 @@ struct ReadProgress {
     var isResumable: Bool { resumable != nil }
 
     /// The head of a new attempt's answer. Whether the receiver is to be told it: later ones only go on. Throws where
-    /// the answer is of another object than the first.
+    /// the answer is of another object than the first, or a refusal, which keeps its status: it may be of the credentials,
+    /// and says nothing of the object.
     mutating func accept(_ head: HTTPResponseHead) throws(HTTPError) -> Bool {
         guard self.head != nil else {
             self.head = head
             resumable = Self.resumable(request, head)
             return true
+        }
+        if head.status >= 300, head.status != 412 {
+            throw HTTPError(
+                .refused, request.origin, "the server answered \(head.status) in the middle of the body",
+                status: head.status)
         }
         guard head.status == 206, let resumable, head["etag"] == resumable.tag else {
             throw HTTPError(

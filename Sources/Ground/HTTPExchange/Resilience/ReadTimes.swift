@@ -6,17 +6,23 @@ struct ReadTimes {
     private static let second: UInt64 = 1_000_000_000
 
     private var firstBytes = LatencyHistogram()
-    /// Bytes a second of one answer's body; fades slowly.
-    private(set) var bytesPerSecond: Double?
+    /// Recent bodies, and how long they took from the start of their requests: both fade slowly, so that long ones count
+    /// for more than short ones.
+    private var bodies = (bytes: 0.0, time: 0.0)
+
+    /// What one read brings; nil before the first large one.
+    var bytesPerSecond: Double? {
+        bodies.time > 0 ? bodies.bytes * Double(Self.second) / bodies.time : nil
+    }
 
     /// `duration` from sending a request to the head of its answer, in nanoseconds.
     mutating func add(firstByte duration: UInt64) { firstBytes.add(duration) }
 
-    /// A whole body. Small ones say nothing of the rate.
+    /// A whole body, and the time since its request was sent: from its head alone, one that was buffered on the way would
+    /// show a rate that no server has. Small ones say nothing of the rate.
     mutating func add(body bytes: UInt64, in duration: UInt64) {
         guard bytes >= 64 << 10, duration > 0 else { return }
-        let rate = Double(bytes) * Double(Self.second) / Double(duration)
-        bytesPerSecond = bytesPerSecond.map { $0 * 0.9 + rate * 0.1 } ?? rate
+        bodies = (bodies.bytes * 0.9 + Double(bytes), bodies.time * 0.9 + Double(duration))
     }
 
     /// Deadlines for a read: never longer than `given`, and twice as long for each attempt that failed before, so that

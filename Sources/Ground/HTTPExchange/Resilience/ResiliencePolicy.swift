@@ -47,4 +47,16 @@ package struct ResilienceStatistics: Hashable, Sendable {
     package var bytes: UInt64 = 0
 
     package init() {}
+
+    /// Of several clients.
+    package static func += (sum: inout Self, other: Self) {
+        sum.requests += other.requests
+        sum.retries += other.retries
+        sum.hedges += other.hedges
+        sum.hedgeWins += other.hedgeWins
+        sum.throttles += other.throttles
+        sum.resumed += other.resumed
+        sum.failures += other.failures
+        sum.bytes += other.bytes
+    }
 }

@@ -36,6 +36,7 @@ struct ResilientExchange {
     }
 
     mutating func run() throws(HTTPError) -> HTTPResponseHead {
+        defer { delivery.end() }
         while true {
             let next = try nextRequest()
             guard let next else { return try deliveredHead() }
@@ -155,7 +156,7 @@ struct ResilientExchange {
         // A probe that hangs holds up all others.
         if permit.isProbe { bounded.connect = min(bounded.connect, Self.longestProbeConnect) }
         let claim = { [traffic] in
-            if permit.isProbe { traffic.heardProbe() }
+            if permit.isProbe { traffic.heardProbe(permit) }
             return true
         }
         guard isRead else {
@@ -202,7 +203,8 @@ struct ResilientExchange {
         return end.result
     }
 
-    /// No attempt outlasts the patience, nor takes so much of it that there is no second one.
+    /// No read outlasts the patience, nor takes so much of it that there is no second one. A write may be long in the
+    /// doing, and giving it up would tell nothing of what became of it.
     private func bounded(_ given: HTTPDeadlines, giveUp: UInt64) -> HTTPDeadlines {
         let now = client.clock.monotonicNanoseconds()
         var deadlines = given
@@ -212,6 +214,7 @@ struct ResilientExchange {
         let left = max(giveUp > now ? giveUp - now : 0, 100_000_000)
         let share = max(client.policy.patience / 3, 100_000_000)
         deadlines.connect = min(given.connect, left, share)
+        guard request.method == .get || request.method == .head else { return deadlines }
         deadlines.firstByte = min(given.firstByte, left, share)
         deadlines.stall = min(given.stall, left, share)
         return deadlines

@@ -55,6 +55,20 @@ package final class FileObjectSource: ObjectSource {
         }
     }
 
+    package func find(_ key: ByteString) throws(ObjectStoreError) -> SourceObject? {
+        let root = try open(root: .list)
+        do throws(Errno) {
+            let file = try FileDescriptor.open(beneath: root.rawValue, key, O_RDONLY | O_NONBLOCK)
+            let status = try file.status()
+            guard status.kind == .regular else { return nil }
+            return SourceObject(
+                key: key, size: status.size, modified: status.modified, version: Self.version(status))
+        } catch {
+            if [.noEntry, .notDirectory, .loop].contains(error) { return nil }
+            throw failure(error, key, .list)
+        }
+    }
+
     private func open(
         _ key: ByteString, _ version: ObjectVersion, in root: borrowing FileDescriptor
     ) throws(ObjectStoreError) -> FileDescriptor {
@@ -67,7 +81,8 @@ package final class FileObjectSource: ObjectSource {
         }
     }
 
-    /// The version of a file: whatever changes its bytes changes one of these.
+    /// The version of a file. Whatever changes its bytes changes one of these, but for a change of the same size within
+    /// one tick of the file system's clock (some milliseconds) after the listing.
     package static func version(_ status: FileStatus) -> ObjectVersion {
         func text(_ time: Timestamp) -> String {
             let digits = String(time.nanoseconds)

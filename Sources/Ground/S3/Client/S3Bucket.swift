@@ -29,21 +29,40 @@ package struct S3Bucket: Sendable {
             method, place.origin, query.isEmpty ? path : "\(path)?\(query)", body: body, isRepeatable: true)
     }
 
-    /// The answer's body, of bounded length.
-    func document(_ request: HTTPRequest, limit: Int) throws(S3Failure) -> [UInt8] {
-        var bytes: [UInt8] = []
-        var isTooLong = false
-        let sink = BodySink { piece in
-            guard piece.count <= limit - bytes.count else {
-                isTooLong = true
-                return false
+    /// How often a document is asked for whose body breaks off: it has no tag to go on with.
+    private static let documentTries = 4
+
+    /// The answer's body, of bounded length. `request` may be sent several times.
+    func document(
+        _ request: HTTPRequest, limit: Int, deadlines: HTTPDeadlines = .standard
+    ) throws(S3Failure) -> [UInt8] {
+        var tries = 0
+        while true {
+            tries += 1
+            var bytes: [UInt8] = []
+            var hasBegun = false
+            var isTooLong = false
+            let begins = { (_: HTTPResponseHead) in
+                hasBegun = true
+                return true
             }
-            unsafe bytes.append(contentsOf: piece)
-            return true
+            let sink = BodySink(head: begins) { piece in
+                guard piece.count <= limit - bytes.count else {
+                    isTooLong = true
+                    return false
+                }
+                unsafe bytes.append(contentsOf: piece)
+                return true
+            }
+            do throws(S3Failure) {
+                try service.send(request, sink, deadlines: deadlines)
+            } catch {
+                guard hasBegun, tries < Self.documentTries, error.isBrokenOff else { throw error }
+                continue
+            }
+            guard !isTooLong else { throw .malformed("it has more than \(limit) bytes") }
+            return bytes
         }
-        try service.send(request, sink)
-        guard !isTooLong else { throw .malformed("it has more than \(limit) bytes") }
-        return bytes
     }
 
     /// Size and fields of an object; nil when it does not exist.

@@ -46,10 +46,8 @@ extension S3Failure {
                 "name the authority that signed the server's certificate with --ca-file or KAML_CA_FILE")
         case .unusable: return Verdict(.notSupported, words, "check the endpoint, the proxy and the CA file")
         case .refused:
-            let status = error.status ?? 500
-            let isTemporary = status >= 500 && status != 501 || status == 429 || status == 408
-            return Verdict(
-                isTemporary ? .unavailable : .notSupported, words, isTemporary ? nil : "check the endpoint")
+            // Beside a change in the middle of a body this is what was asked again and again, to no avail.
+            return error.status == 412 ? Verdict(.changed, words) : Verdict(.unavailable, words)
         case .cannotResolve, .cannotConnect, .timedOut, .connectionLost, .malformed, .unexpected, .cancelled:
             return Verdict(.unavailable, words, "check the endpoint and the network, then try again")
         }

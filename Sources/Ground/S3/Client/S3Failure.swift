@@ -34,6 +34,15 @@ enum S3Failure: Error {
         }
     }
 
+    /// Whether an answer that had begun did not come to its end.
+    var isBrokenOff: Bool {
+        if case .http(let error) = self {
+            [.connectionLost, .timedOut, .malformed].contains(error.code)
+        } else {
+            false
+        }
+    }
+
     /// Whether the server is away, so that nothing can be learned from it now.
     var isAway: Bool {
         if case .http(let error) = self {
@@ -64,7 +73,32 @@ struct S3Refusal: Hashable {
     var credentials: String?
 
     init(_ head: HTTPResponseHead, body: [UInt8], credentials: String?) {
-        let answer = ErrorAnswer(body)
+        self.init(head, ErrorAnswer(body), credentials: credentials)
+    }
+
+    /// An error that came with 200, since the status was sent before the work was done.
+    init(late answer: ErrorAnswer) {
+        self.init(
+            HTTPResponseHead(status: Self.status(of: answer.code), fields: []), answer, credentials: nil)
+    }
+
+    /// The status that S3 sends with a code where it still can.
+    private static func status(of code: String) -> Int {
+        switch code {
+        case "ServiceUnavailable", "SlowDown": 503
+        case "ConditionalRequestConflict", "OperationAborted": 409
+        case "PreconditionFailed": 412
+        case "NoSuchUpload", "NoSuchBucket": 404
+        case "AccessDenied": 403
+        case "EntityTooLarge", "EntityTooSmall", "InvalidPart", "InvalidPartOrder", "MalformedXML": 400
+        case "NotImplemented": 501
+        case "InsufficientStorage": 507
+        // InternalError, and what leaves it open whether it was done.
+        default: 500
+        }
+    }
+
+    private init(_ head: HTTPResponseHead, _ answer: ErrorAnswer?, credentials: String?) {
         status = head.status
         code = answer?.code
         message = answer?.message ?? ""
@@ -74,6 +108,9 @@ struct S3Refusal: Hashable {
         date = head["date"]
         self.credentials = credentials
     }
+
+    /// Whether the same request may succeed a moment later.
+    var passesByItself: Bool { status == 500 && code == "InternalError" || status == 503 }
 
     var cures: [Cure] {
         switch code {

@@ -26,33 +26,44 @@ package final class S3Service: Sendable {
         self.client = wrap(client, signer)
     }
 
-    /// Sends a request and hands a good answer's body to `sink`. What can be mended by
-    /// new credentials or by the server's clock is mended, once. Returns the head of a good answer.
+    /// Sends a request and hands a good answer's body to `sink`. What can be mended by new credentials or by the server's
+    /// clock is mended, once; also in the middle of a body. Returns the head of a good answer.
     @discardableResult
     func send(
         _ request: HTTPRequest, _ sink: BodySink = .none, deadlines: HTTPDeadlines = .standard,
         cancellation: HTTPCancellation? = nil
     ) throws(S3Failure) -> HTTPResponseHead {
         var mended: Set<S3Refusal.Cure> = []
+        var read = PartialRead(request)
         while true {
             let used = try currentCredentials()
-            let receiver = S3Receiver(sink)
+            let receiver = S3Receiver(sink, read)
             // The loser of a hedge may hold the receiver for a while yet; the sink is the caller's.
             defer { receiver.detach() }
             let head: HTTPResponseHead
             do throws(HTTPError) {
                 head = try client.exchange(
-                    request, receiver, deadlines: deadlines, cancellation: cancellation)
+                    read.request, receiver, deadlines: deadlines, cancellation: cancellation)
             } catch {
-                throw .http(error)
+                // A refusal in the middle has no words: the rest is asked for by itself, to hear them.
+                guard error.code == .refused, let status = error.status, (300..<500).contains(status),
+                    status != 412, let rest = receiver.read.rest
+                else { throw .http(error) }
+                read = rest
+                mended = []
+                continue
             }
-            if (200..<300).contains(head.status) { return head }
+            if (200..<300).contains(head.status) { return receiver.read.head ?? head }
             let refusal = S3Refusal(head, body: receiver.refusalBody, credentials: used?.origin)
             var isMended = false
-            for cure in refusal.cures where mended.insert(cure).inserted && !isMended {
+            for cure in refusal.cures where !isMended && mended.insert(cure).inserted {
                 switch cure {
                 case .serverTime: isMended = signer.correctClock(refusal.date)
-                case .newCredentials: isMended = try used.map(replace) ?? false
+                case .newCredentials:
+                    isMended =
+                        try used.map { used throws(S3Failure) in
+                            try replace(used, isCertain: refusal.code != nil)
+                        } ?? false
                 }
             }
             guard isMended else { throw .refused(refusal) }
@@ -64,8 +75,10 @@ package final class S3Service: Sendable {
         do throws(CredentialError) { return try credentials.current() } catch { throw .credentials(error) }
     }
 
-    private func replace(_ used: S3Credentials) throws(S3Failure) -> Bool {
-        do throws(CredentialError) { return try credentials?.replace(used) ?? false } catch {
+    private func replace(_ used: S3Credentials, isCertain: Bool) throws(S3Failure) -> Bool {
+        do throws(CredentialError) {
+            return try credentials?.replace(used, isCertain: isCertain) ?? false
+        } catch {
             throw .credentials(error)
         }
     }
@@ -95,10 +108,15 @@ private final class S3Receiver: HTTPReceiver {
     private static let maximumRefusalBytes = 64 << 10
 
     private var sink: BodySink?
+    private(set) var read: PartialRead
     private var isGood = false
+    private var isWanted = false
     private(set) var refusalBody: [UInt8] = []
 
-    init(_ sink: BodySink) { self.sink = sink }
+    init(_ sink: BodySink, _ read: PartialRead) {
+        self.sink = sink
+        self.read = read
+    }
 
     /// The exchange has returned: nobody tells this receiver anything any more.
     func detach() { sink = nil }
@@ -106,10 +124,20 @@ private final class S3Receiver: HTTPReceiver {
     func receive(_ head: HTTPResponseHead) throws(HTTPError) {
         isGood = (200..<300).contains(head.status)
         refusalBody = []
+        guard isGood else { return }
+        guard try read.begins(head) else {
+            isWanted = true
+            return
+        }
+        isWanted = sink?.begin(head) ?? false
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
-        if isGood { return unsafe sink?.take(bytes) ?? false }
+        if isGood {
+            guard isWanted, let sink else { return false }
+            read.received += UInt64(bytes.count)
+            return unsafe sink.take(bytes)
+        }
         unsafe refusalBody.append(contentsOf: bytes.prefix(Self.maximumRefusalBytes - refusalBody.count))
         return refusalBody.count < Self.maximumRefusalBytes
     }

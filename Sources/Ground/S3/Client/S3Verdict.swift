@@ -10,8 +10,12 @@ package enum S3Verdict {
     @Sendable package static func evaluate(
         _ request: HTTPRequest, _ head: HTTPResponseHead, _ errorBody: [UInt8]
     ) -> HTTPVerdict {
-        guard head.status == 400, let code = ErrorAnswer(errorBody)?.code else { return .standard(head) }
-        if code == "SlowDown" { return .retry(isThrottle: true, after: nil) }
-        return passing.contains(code) ? .retry(isThrottle: false, after: nil) : .standard(head)
+        let code = errorBody.isEmpty ? nil : ErrorAnswer(errorBody)?.code
+        if case .retry(let isThrottle, let after, _) = HTTPVerdict.standard(head) {
+            return .retry(isThrottle: isThrottle, after: after, code: code)
+        }
+        guard head.status == 400, let code else { return .standard(head) }
+        if code == "SlowDown" { return .retry(isThrottle: true, after: nil, code: code) }
+        return passing.contains(code) ? .retry(isThrottle: false, after: nil, code: code) : .standard(head)
     }
 }

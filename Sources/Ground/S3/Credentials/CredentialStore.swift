@@ -14,8 +14,7 @@ package final class CredentialStore: Sendable {
     /// Waits where another thread is getting them and there are none to use meanwhile.
     package func current() throws(CredentialError) -> S3Credentials {
         let decision = state.wait { state -> CredentialState.Decision? in
-            let decision = state.decide(
-                now: clock.now().seconds, monotonic: clock.monotonicNanoseconds())
+            let decision = state.decide(monotonic: clock.monotonicNanoseconds())
             if case .wait = decision { return nil }
             return decision
         }
@@ -32,9 +31,13 @@ package final class CredentialStore: Sendable {
         return try result.get()
     }
 
-    /// The server did not take these. True when asking again gave others, so that a second try makes sense.
-    package func replace(_ refused: S3Credentials) throws(CredentialError) -> Bool {
-        state.withLock { $0.refuse(refused) }
+    /// The server did not take these; not `isCertain` where it may have been for another reason. True when asking again
+    /// gave others, so that a second try makes sense.
+    package func replace(_ refused: S3Credentials, isCertain: Bool) throws(CredentialError) -> Bool {
+        let isToAsk = state.withLock {
+            $0.refuse(refused, isCertain: isCertain, monotonic: clock.monotonicNanoseconds())
+        }
+        guard isToAsk else { return false }
         let now = try current()
         return now.accessKey != refused.accessKey || now.secretKey != refused.secretKey
             || now.sessionToken != refused.sessionToken
@@ -64,18 +67,47 @@ struct CredentialState {
         case fail(CredentialError)
     }
 
-    /// How long before their end credentials are renewed, in seconds.
-    static let renewalLead: Int64 = 300
-    /// How long a failure is believed, in nanoseconds: many threads must not ask a dead service one after the other.
+    /// How long before their end credentials are renewed, in nanoseconds.
+    static let renewalLead: UInt64 = 300_000_000_000
+    /// How long a failure is believed: many threads must not ask a dead service one after the other.
     static let failurePause: UInt64 = 3_000_000_000
+    /// Between two renewals of credentials that are good for now, or may be. Also how long new ones are used that have
+    /// expired by this machine's clock, which is more likely to be wrong than the service that has just made them.
+    static let renewalPause: UInt64 = 60_000_000_000
 
-    private var current: S3Credentials?
+    /// Times are monotonic, from when they were received on: the wall clock may be set meanwhile.
+    private struct Held {
+        var credentials: S3Credentials
+        var renewAt: UInt64
+        var endsAt: UInt64
+
+        init(_ credentials: S3Credentials, now: Int64, monotonic: UInt64) {
+            self.credentials = credentials
+            guard let expires = credentials.expires else {
+                (renewAt, endsAt) = (.max, .max)
+                return
+            }
+            let (seconds, overflow) = expires.subtractingReportingOverflow(now)
+            let years: Int64 = 1 << 30
+            let lifetime = overflow ? 0 : UInt64(min(max(seconds, 0), years)) * 1_000_000_000
+            let pause = CredentialState.renewalPause
+            endsAt = monotonic + max(lifetime, pause)
+            renewAt =
+                monotonic
+                + max(
+                    lifetime > CredentialState.renewalLead ? lifetime - CredentialState.renewalLead : 0, pause
+                )
+        }
+    }
+
+    private var held: Held?
     private var isGetting = false
     private var failure: (error: CredentialError, at: UInt64)?
+    private var lastRefusal: UInt64?
 
-    mutating func decide(now: Int64, monotonic: UInt64) -> Decision {
-        let usable = current.flatMap { isUsable($0, now) ? $0 : nil }
-        if let usable, (usable.expires ?? .max) - now > Self.renewalLead { return .use(usable) }
+    mutating func decide(monotonic: UInt64) -> Decision {
+        let usable = usable(monotonic)
+        if let usable, let held, monotonic < held.renewAt { return .use(usable) }
         if isGetting { return usable.map(Decision.use) ?? .wait }
         if let failure, monotonic &- failure.at < Self.failurePause {
             return usable.map(Decision.use) ?? .fail(failure.error)
@@ -84,31 +116,37 @@ struct CredentialState {
         return .get
     }
 
-    /// What the caller may use now: after a failed renewal the old ones, as long as they last.
+    /// What the caller may use now: after a failed renewal the old ones, as long as they last. `now` is the wall clock's,
+    /// in seconds, by which the service tells when they end.
     mutating func got(
         _ outcome: Result<S3Credentials, CredentialError>, now: Int64, monotonic: UInt64
     ) -> Result<S3Credentials, CredentialError> {
         isGetting = false
         switch outcome {
         case .success(let credentials):
-            current = credentials
+            held = Held(credentials, now: now, monotonic: monotonic)
             failure = nil
             return outcome
         case .failure(let error):
             failure = (error, monotonic)
-            guard let current, isUsable(current, now) else { return outcome }
-            return .success(current)
+            return usable(monotonic).map { .success($0) } ?? outcome
         }
     }
 
-    /// Does nothing when others have come meanwhile.
-    mutating func refuse(_ refused: S3Credentials) {
-        guard current == refused else { return }
-        current = nil
+    /// Whether it makes sense to ask for others: they have come already, or are to be got now. Where the refusal may be
+    /// about something else, these stay in use if no others come, and are asked for anew once a minute at most.
+    mutating func refuse(_ refused: S3Credentials, isCertain: Bool, monotonic: UInt64) -> Bool {
+        guard held?.credentials == refused else { return true }
+        if let lastRefusal, monotonic &- lastRefusal < (isCertain ? Self.failurePause : Self.renewalPause) {
+            return false
+        }
+        lastRefusal = monotonic
         failure = nil
+        if isCertain { held = nil } else { held?.renewAt = monotonic }
+        return true
     }
 
-    private func isUsable(_ credentials: S3Credentials, _ now: Int64) -> Bool {
-        (credentials.expires ?? .max) > now
+    private func usable(_ monotonic: UInt64) -> S3Credentials? {
+        held.flatMap { monotonic < $0.endsAt ? $0.credentials : nil }
     }
 }

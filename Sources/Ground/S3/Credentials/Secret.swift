@@ -1,5 +1,5 @@
 /// Text that is used, never shown: no description, dump or interpolation tells it.
-package struct Secret: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible,
+package struct Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible,
     CustomReflectable
 {
     private let text: String

@@ -71,9 +71,6 @@ package final class RequestSigner: Sendable {
         return abs(skew - before) > 60
     }
 
-    /// What the server's clock was found to be ahead, in seconds; 0 until a server minded.
-    package var clockSkew: Int64 { skew.load(ordering: .relaxed) }
-
     private func signingKey(_ secret: Secret, _ date: String) -> [UInt8] {
         key.withLock { key in
             if let known = key, known.date == date, known.secret == secret { return known.bytes }

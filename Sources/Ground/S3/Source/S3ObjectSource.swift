@@ -21,6 +21,22 @@ package final class S3ObjectSource: ObjectSource {
     }
 
     package func list(_ body: (SourceObject) throws(ObjectStoreError) -> Bool) throws(ObjectStoreError) {
+        try list([], body)
+    }
+
+    package func find(_ key: ByteString) throws(ObjectStoreError) -> SourceObject? {
+        var found: SourceObject?
+        // The key itself comes before all that it begins.
+        try list(key.bytes) { object throws(ObjectStoreError) in
+            if object.key == key { found = object }
+            return false
+        }
+        return found
+    }
+
+    private func list(
+        _ prefix: [UInt8], _ body: (SourceObject) throws(ObjectStoreError) -> Bool
+    ) throws(ObjectStoreError) {
         let keepsVersions: Bool
         do throws(S3Failure) { keepsVersions = try bucket.keepsVersions() } catch {
             throw error.error(.list, "", bucket.place)
@@ -32,9 +48,9 @@ package final class S3ObjectSource: ObjectSource {
                     isArchived: Self.archives.contains(object.storageClass)))
         }
         if keepsVersions {
-            try bucket.listVersions(hand)
+            try bucket.listVersions(prefix, hand)
         } else {
-            try bucket.list([], after: [], hand)
+            try bucket.list(prefix, after: [], hand)
         }
     }
 
@@ -48,9 +64,15 @@ package final class S3ObjectSource: ObjectSource {
             .get, key.bytes, query: query, fields: [HTTPField("if-match", "\"\(version.tag)\"")], range: range
         )
         var thrown: ObjectStoreError?
+        var isOther = false
+        // Not every server heeds the condition. A version id alone names the bytes.
+        let isRight = { (head: HTTPResponseHead) in
+            isOther = version.id == nil && head["etag"] != "\"\(version.tag)\""
+            return !isOther
+        }
         let outcome = unsafe withoutActuallyEscaping(body) { body in
             Result { () throws(S3Failure) in
-                let sink = BodySink { piece in
+                let sink = BodySink(head: isRight) { piece in
                     do throws(ObjectStoreError) { return try unsafe body(piece) } catch {
                         thrown = error
                         return false
@@ -60,6 +82,7 @@ package final class S3ObjectSource: ObjectSource {
             }
         }
         if let thrown { throw thrown }
+        if isOther { throw changed(key, Self.otherTag(version)) }
         do throws(S3Failure) { _ = try outcome.get() } catch { throw failure(error, key, version, range) }
     }
 
@@ -72,10 +95,15 @@ package final class S3ObjectSource: ObjectSource {
         guard isGone || failure.status == 412 || failure.status == 416 else {
             return failure.error(.read, key.description, bucket.place)
         }
-        let what =
-            isGone
-            ? "it is gone" : "its ETag is no longer \"\(ShownText.of(version.tag.utf8))\""
-        return ObjectStoreError(
+        return changed(key, isGone ? "it is gone" : Self.otherTag(version))
+    }
+
+    private static func otherTag(_ version: ObjectVersion) -> String {
+        "its ETag is no longer \"\(ShownText.of(version.tag.utf8))\""
+    }
+
+    private func changed(_ key: ByteString, _ what: String) -> ObjectStoreError {
+        ObjectStoreError(
             .changed, .read, key: key.description, location: location, detail: what,
             advice: "import again with `kaml import` to take what is there now, or put the old object back")
     }

@@ -30,7 +30,6 @@ final class MultipartUpload: Sendable {
     private let key: ObjectKey
     private let writeID: String
     private let uploadID: String
-    private let cancellation = HTTPCancellation()
     private let state = Monitor(State())
 
     private struct State {
@@ -38,6 +37,9 @@ final class MultipartUpload: Sendable {
         var running = 0
         /// By part number, from 1.
         var tags: [Int: String] = [:]
+        /// One for each part on its way: each ends one exchange.
+        var cancellations: [Int: HTTPCancellation] = [:]
+        var isAborted = false
         var failure: S3Failure?
     }
 
@@ -88,9 +90,16 @@ final class MultipartUpload: Sendable {
     }
 
     private func send(_ number: Int, _ bytes: [UInt8]) {
-        let outcome = Result { () throws(S3Failure) in try put(number, bytes) }
+        let cancellation = HTTPCancellation()
+        let isAborted = state.withLock { state in
+            state.cancellations[number] = cancellation
+            return state.isAborted
+        }
+        if isAborted { cancellation.cancel() }
+        let outcome = Result { () throws(S3Failure) in try put(number, bytes, cancellation) }
         state.withLock { state in
             state.running -= 1
+            state.cancellations[number] = nil
             switch outcome {
             case .success(let tag): state.tags[number] = tag
             case .failure(let error): state.failure = state.failure ?? error
@@ -100,7 +109,9 @@ final class MultipartUpload: Sendable {
         state.wake()
     }
 
-    private func put(_ number: Int, _ bytes: [UInt8]) throws(S3Failure) -> String {
+    private func put(
+        _ number: Int, _ bytes: [UInt8], _ cancellation: HTTPCancellation
+    ) throws(S3Failure) -> String {
         let query = "partNumber=\(number)&uploadId=\(PercentCoding.encode(uploadID.utf8))"
         let request = store.bucket.request(
             .put, key.text.utf8, query: query, fields: [HTTPField("x-amz-content-sha256", SHA256.hex(bytes))],
@@ -141,7 +152,7 @@ final class MultipartUpload: Sendable {
                 + (isConditional ? [HTTPField("if-none-match", "*")] : []), body: .bytes(Array(body.utf8)),
             isRepeatable: true)
         let answer: [UInt8]
-        do throws(S3Failure) { answer = try bucket.document(request, limit: 64 << 10) } catch {
+        do throws(S3Failure) { answer = try completed(request) } catch {
             // The upload is gone when a first answer was lost: then the object is there.
             if error.status == 404, error.code == "NoSuchUpload", try store.owner(of: key) == writeID {
                 return
@@ -150,19 +161,39 @@ final class MultipartUpload: Sendable {
             if isConditional, error.status == 501 { return try complete(tags, isConditional: false) }
             throw error
         }
-        // The status comes before the work is done, so a failure comes with 200. The ETag in it may be empty (RGW).
-        if ErrorAnswer(answer) != nil {
-            let head = HTTPResponseHead(status: 500, fields: [])
-            throw .refused(S3Refusal(head, body: answer, credentials: nil))
-        }
+        // The ETag in it may be empty (RGW).
         _ = try bucket.parsed { () throws(XMLError) in
             try ElementAnswer.text(["CompleteMultipartUploadResult", "ETag"], in: answer)
         }
     }
 
+    /// Putting the parts together takes servers long, and only some say something meanwhile.
+    private static let completionDeadlines = HTTPDeadlines(
+        connect: 5_000_000_000, firstByte: 600_000_000_000, stall: 60_000_000_000, total: 900_000_000_000)
+    /// How often a completion that failed on the server's side is tried.
+    private static let completionTries = 5
+
+    private func completed(_ request: HTTPRequest) throws(S3Failure) -> [UInt8] {
+        var tries = 0
+        while true {
+            let answer = try store.bucket.document(
+                request, limit: 64 << 10, deadlines: Self.completionDeadlines)
+            // The status comes before the work is done, so a failure comes with 200.
+            guard let late = ErrorAnswer(answer) else { return answer }
+            let refusal = S3Refusal(late: late)
+            tries += 1
+            guard refusal.passesByItself, tries < Self.completionTries else { throw .refused(refusal) }
+            store.pause(tries)
+        }
+    }
+
     /// Removes the parts. What cannot be removed now is left for the bucket's own rule for unfinished uploads.
     func abort() {
-        cancellation.cancel()
+        let cancellations = state.withLock { state in
+            state.isAborted = true
+            return Array(state.cancellations.values)
+        }
+        for cancellation in cancellations { cancellation.cancel() }
         waitForParts()
         let request = store.bucket.request(
             .delete, key.text.utf8, query: "uploadId=\(PercentCoding.encode(uploadID.utf8))")

@@ -80,7 +80,7 @@ extension S3ObjectStore {
     }
 
     /// Up to 20 ms the first time, twice that the next.
-    private func pause(_ attempt: Int) {
+    func pause(_ attempt: Int) {
         let limit = UInt32(20_000) << UInt32(min(attempt, 6))
         usleep(UInt32.random(in: 1000...limit))
     }

@@ -44,12 +44,13 @@ extension S3Bucket {
 
     /// The same over the newest versions of a bucket that keeps old ones.
     func listVersions(
-        _ body: (ListPage.Object) throws(ObjectStoreError) -> Bool
+        _ prefix: [UInt8], _ body: (ListPage.Object) throws(ObjectStoreError) -> Bool
     ) throws(ObjectStoreError) {
         let query = [
-            ("encoding-type", "url"), ("prefix", PercentCoding.encode(place.prefix.bytes)), ("versions", ""),
+            ("encoding-type", "url"), ("prefix", PercentCoding.encode(place.prefix.bytes + prefix)),
+            ("versions", ""),
         ]
-        var progress = ListProgress(place.prefix.bytes)
+        var progress = ListProgress(place.prefix.bytes + prefix)
         var marker: [(String, String)] = []
         repeat {
             var page = try page(query + marker)
