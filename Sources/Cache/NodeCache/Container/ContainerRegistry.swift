@@ -112,14 +112,18 @@ final class ContainerRegistry: Sendable {
         case .challenge(let old):
             defer { entries.wake() }
             // Nobody fills a container without files, nor one whose footer is not known, so the old one is in no way.
-            let made = try? make(pack, origin)
-            guard let made, made.isConfirmed || !old.hasDisk else {
+            do throws(CacheError) {
+                let made = try make(pack, origin)
+                // Without the footer the two are as good as each other; while the store is away nobody can tell.
+                if let doubt = made.doubt, doubt.code != .damaged { throw doubt }
+                guard made.isConfirmed || !old.hasDisk else { throw contradiction(pack) }
+                retired.withLock { $0.append(old) }
+                entries.withLock { $0[pack.id] = .open(made.container) }
+                return made.container
+            } catch {
                 entries.withLock { $0[pack.id] = .open(old) }
-                throw contradiction(pack)
+                throw error
             }
-            retired.withLock { $0.append(old) }
-            entries.withLock { $0[pack.id] = .open(made.container) }
-            return made.container
         case .mine:
             defer { entries.wake() }
             do throws(CacheError) {
@@ -137,13 +141,23 @@ final class ContainerRegistry: Sendable {
     /// this one: until then it does without files. May read the footer from the store.
     private func make(
         _ pack: PackReference, _ origin: (any ObjectStore)?
-    ) throws(CacheError) -> (container: Container, isConfirmed: Bool) {
+    ) throws(CacheError) -> Made {
         guard context.hasDisk, ContainerOpening(context: context, pack: pack).isForAnother() else {
-            return (try Container(pack: pack, origin: origin, context: context), false)
+            return Made(container: try Container(pack: pack, origin: origin, context: context))
         }
         let candidate = try Container(pack: pack, origin: origin, context: context, files: .none)
-        if (try? candidate.footer()) == nil { return (candidate, false) }
-        return (try Container(pack: pack, origin: origin, context: context, files: .replace), true)
+        do throws(CacheError) { _ = try candidate.footer() } catch {
+            return Made(container: candidate, doubt: error)
+        }
+        let container = try Container(pack: pack, origin: origin, context: context, files: .replace)
+        return Made(container: container, isConfirmed: true)
+    }
+
+    private struct Made {
+        var container: Container
+        /// Whether the pack's footer spoke for it; why it did not when it was asked.
+        var isConfirmed = false
+        var doubt: CacheError?
     }
 
     private func contradiction(_ pack: PackReference) -> CacheError {
