@@ -152,4 +152,23 @@ import Testing
             cache.close()
         }
     }
+
+    @Test("what lies between bases does not come along, nor do prefix frames that lie between")
+    func noGaps() throws {
+        let store = MemoryObjectStore()
+        let base = try PackFixture.write(
+            (0..<3).map { text(9000, seed: 70 + $0) }, forms: [.zstd, .zstd, .zstd], to: store)
+        let versions = [0, 1, 2].map { edited(base.chunks[$0].bytes, seed: UInt64(80 + $0)) }
+        let fixture = try PackFixture.write(
+            versions, forms: [.prefix(base, 0), .prefix(base, 1), .prefix(base, 2)], to: store)
+        let home = try CacheFixture()
+        let cache = try home.open()
+        let container = try cache.container(for: fixture.pack, origin: store)
+        let ends = [0, 2].map { FetchPart(container: container, chunks: $0..<($0 + 1)) }
+        #expect(try cache.read(ends) == [fixture.chunks[0], fixture.chunks[2]])
+        let bases = try cache.container(for: base.pack, origin: store)
+        #expect((0..<3).map(container.isPresent) == [true, false, true])
+        #expect((0..<3).map(bases.isPresent) == [true, false, true])
+        cache.close()
+    }
 }

@@ -144,6 +144,32 @@ import Testing
         cache.close()
     }
 
+    @Test("a wrong first read is held to until somebody has it forgotten")
+    func forgotten() throws {
+        let parts = chunks(2, 5000)
+        let pack = try small(parts)
+        let lying = LyingSource(source)
+        lying.lies(true)
+        do {
+            let cache = try NodeCache(directory: home.directory, sources: KnownSources(lying)) { _ in }
+            let container = try cache.container(for: pack, origin: store)
+            #expect(try cache.read(container, 0..<1) != [Plain(bytes: parts[0])])
+            cache.close()
+        }
+        for forgetting in [false, true] {
+            let cache = try open()
+            _ = try cache.evict([pack], forgetting: forgetting)
+            let container = try cache.container(for: pack, origin: store)
+            let read = Result { try cache.read(container, 0..<1) }
+            if forgetting {
+                #expect(try read.get() == [Plain(bytes: parts[0])])
+            } else {
+                #expect { try read.get() } throws: { "\($0)".contains("kaml warm DATASET --evict --forget") }
+            }
+            cache.close()
+        }
+    }
+
     @Test("a tag that is an MD5 finds bytes that were hurt on the way at the first read")
     func tags() throws {
         let tag = ObjectTag("900150983cd24fb0d6963f7d28e17f72")

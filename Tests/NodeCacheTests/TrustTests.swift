@@ -96,6 +96,25 @@ import Testing
         cache.close()
     }
 
+    @Test("a wrong description of a pack takes neither its name nor its files", arguments: [false, true])
+    func wrongReference(isWarm: Bool) throws {
+        var wrong = fixture.pack
+        wrong.footerHash = ContentHash.of(.chunk, [])
+        if isWarm { try live(options(boot: 1), 0..<10, clean: true) }
+        let cache = try home.open(options(boot: 1))
+        let bad = try cache.container(for: wrong, origin: origin)
+        #expect(throws: CacheError.self) { try cache.read(bad, 0..<1) }
+        let requests = origin.counts.read.requests
+        let good = try cache.container(for: fixture.pack, origin: origin)
+        #expect(good.isComplete == isWarm)
+        #expect(try cache.read(good, 0..<10) == fixture.chunks)
+        for chunk in 0..<10 { #expect(good.mapped(fixture.entries[chunk]) == fixture.chunks[chunk]) }
+        if isWarm { #expect(origin.counts.read.requests == requests) }
+        // Confirmed, it stays.
+        #expect(throws: CacheError.self) { try cache.container(for: wrong, origin: origin) }
+        cache.close()
+    }
+
     @Test("trust that was earned again in this boot outlives a kill")
     func trustIsKept() throws {
         try live(options(boot: 1), 0..<10, clean: false)

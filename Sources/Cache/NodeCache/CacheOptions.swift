@@ -6,7 +6,8 @@ package struct CacheOptions: Sendable {
     /// The most threads that fetch what does not fit inline, at least 1. They are started when they are needed and end
     /// when they are not. How many requests really run at once is the store's client's to decide.
     package var fetchThreads = 32
-    /// Bytes that all fetches together may hold in memory.
+    /// Bytes that fetches together may hold in memory, by what each is charged before it runs. One that is charged more
+    /// runs alone. Chunks found damaged on the node's disk are fetched beside it, one at a time for each reader.
     package var maximumInFlightBytes = 64 << 20
     /// Largest ranged read of a store object for a reader, in bytes. Eight chunks of 1 MiB with their headers fit.
     package var maximumRangeBytes = (8 << 20) + 4096

@@ -47,12 +47,12 @@ extension NodeCache {
     }
 
     /// Removes a pack's container from the disk; returns the bytes of its blocks. What first reads of imported objects
-    /// found out about them stays, so that the next fetch is held to it. 0 when there is none.
+    /// found out about them stays, so that the next fetch is held to it, unless it is `forgetting`. 0 when there is none.
     ///
     /// Throws `inUse` while this process has the container open, since readers may have it mapped.
-    package func evict(_ pack: PackID) throws(CacheError) -> UInt64 {
+    package func evict(_ pack: PackID, forgetting: Bool = false) throws(CacheError) -> UInt64 {
         if isClosed.load(ordering: .acquiring) { throw CacheError(.closed, "the cache was closed") }
-        return try registry.evict(pack)
+        return try registry.evict(pack, forgetting: forgetting)
     }
 }
 

@@ -22,7 +22,9 @@ extension DatasetFS {
                 completion.fail(report(error, at: try? snapshot.place(ofOrdinal: ordinal)))
             case .success(let fetched):
                 guard answer(pieces, fetched, completion) else {
-                    let error = CacheError(.damaged, "the pieces of an answer do not fit together")
+                    let error = CacheError(
+                        .damaged, "the pieces of an answer do not fit together",
+                        remedy: "Run `kaml check` on the snapshot")
                     return completion.fail(report(error, at: try? snapshot.place(ofOrdinal: ordinal)))
                 }
             }

@@ -158,6 +158,20 @@ import Testing
         #expect(second.snapshot == first.snapshot && second.reusedObjects == 2 && !second.nothingChanged)
     }
 
+    @Test("a listing that tells nothing empties no branch unless that is asked for")
+    func emptied() throws {
+        let fixture = try ImportFixture()
+        fixture.put("a", "b/c")
+        let first = try fixture.runImport()
+        for key in ["a", "b/c"] as [ByteString] { fixture.source.delete(key) }
+        let error = #expect(throws: StoreError.self) { try fixture.runImport() }
+        #expect(error?.code == .invalidInput)
+        #expect(error?.description.contains("--allow-empty") == true)
+        let second = try fixture.runImport { $0.allowsEmpty = true }
+        #expect(second.snapshot != first.snapshot && second.statistics.files == 0)
+        #expect(try fixture.runImport().nothingChanged)
+    }
+
     @Test("an empty bucket is an empty snapshot")
     func emptyBucket() throws {
         let fixture = try ImportFixture()

@@ -38,6 +38,20 @@ import Testing
         #expect(queue.next(5) == [3, 4, 2, 1, nil])
     }
 
+    @Test("what is over its key's share keeps no thread busy")
+    func readiness() {
+        let queue = queue(perKey: 2)
+        for item in 0..<5 { queue.add(entry(item, "a", 1)) }
+        #expect(queue.queue.ready == 2)
+        let first = queue.take()
+        _ = queue.take()
+        #expect(queue.queue.ready == 0)
+        queue.add(entry(9, "b", 1))
+        #expect(queue.queue.ready == 1)
+        if let first { queue.finished(first) }
+        #expect(queue.queue.ready == 2)
+    }
+
     @Test("nothing overtakes a reader that waits for its bytes")
     func noOvertaking() {
         let queue = queue()

@@ -67,6 +67,19 @@ private struct Reader {
         #expect(reader.waste == 1)
     }
 
+    @Test("after a stretch in order, reads here and there of what is present are no longer told")
+    func endsBeingActive() {
+        var reader = Reader(.file, chunks: 4096)
+        for chunk in 0..<100 { reader.read(chunk) }
+        #expect(reader.readahead.isActive)
+        for step in 0..<400 { reader.read(step * 37 % 90) }
+        #expect(!reader.readahead.isActive)
+        // The reader goes on where it was.
+        for chunk in 100..<300 { reader.read(chunk) }
+        #expect(reader.readahead.isActive)
+        #expect(reader.misses <= 4)
+    }
+
     @Test("a reader that stops has been read ahead of by no more than it has read, and a mebibyte")
     func stops() {
         for end in 2..<300 {
@@ -135,17 +148,23 @@ private struct Reader {
         for _ in 0..<60 {
             var reader = Reader(.file, chunks: 2048)
             var chunk = 0
+            var spanned = 0
             let habit = random.next() % 4
             for _ in 0..<(20 + Int(random.next() % 1500)) {
                 switch habit {
                 case 0: chunk = Int(random.next() % 2048)
                 case 1: chunk = random.next() % 20 == 0 ? Int(random.next() % 2048) : (chunk + 1) % 2048
-                case 2: chunk = (chunk + 1 + Int(random.next() % 3)) % 2048
+                case 2:
+                    let step = 1 + Int(random.next() % 3)
+                    spanned += step
+                    chunk = (chunk + step) % 2048
                 default: chunk = (chunk + 2) % 2048
                 }
                 reader.read(chunk)
             }
-            #expect(reader.waste < 3, "habit \(habit), \(reader.needed.count) needed, seed \(seed)")
+            // Of what a reader skips as it goes along twice as much is fetched, too.
+            let waste = Double(reader.present.count) / Double(max(reader.needed.count, min(spanned, 2048)))
+            #expect(waste < 3, "habit \(habit), \(reader.needed.count) needed, seed \(seed)")
         }
     }
 

@@ -141,7 +141,7 @@ extension Container {
 
     private func fetchFooter(into buffer: UnsafeMutableRawBufferPointer) throws(CacheError) -> PackFooter {
         guard let origin else {
-            throw CacheError(.notFound, "the pack's store is not known", object: pack.key.text)
+            throw CacheError.noStore(pack)
         }
         var attempt = 1
         while true {
@@ -168,6 +168,12 @@ extension Container {
 }
 
 extension CacheError {
+    static func noStore(_ pack: PackReference) -> CacheError {
+        CacheError(
+            .notFound, "the pack's store is not known", object: pack.key.text,
+            remedy: "Read a snapshot that has the pack, through a mount or `kaml warm`")
+    }
+
     /// A store's error seen from the cache.
     init(_ error: ObjectStoreError, chunk: Int? = nil) {
         let code: Code =

@@ -33,17 +33,29 @@ import System
     private static let retryPause: UInt64 = 30_000_000_000
     private let origins: Monitor<(any ObjectStore)?>
 
+    /// How a container takes its files.
+    enum Files {
+        case open
+        /// Gives up those of another description of the pack.
+        case replace
+        /// Does without.
+        case none
+    }
+
     /// Falls back to a container without files when the disk does not take them.
-    init(pack: PackReference, origin: (any ObjectStore)?, context: CacheContext) throws(CacheError) {
+    init(
+        pack: PackReference, origin: (any ObjectStore)?, context: CacheContext, files: Files = .open
+    ) throws(CacheError) {
         guard pack.isPlausible, let length = Int(exactly: pack.containerSize) else {
             throw CacheError(
                 .damaged, "the reference to the pack has lengths out of range", object: pack.key.text,
                 remedy: "Run `kaml check`")
         }
         var opened: (disk: ContainerDisk, bitmap: PresenceBitmap)?
-        if context.hasDisk {
+        if context.hasDisk, files != .none {
             do throws(Errno) {
-                opened = try ContainerOpening(context: context, pack: pack).open()
+                opened = try ContainerOpening(context: context, pack: pack, replaces: files == .replace)
+                    .open()
             } catch { context.noticeDiskTrouble(error) }
         }
         let address =
@@ -122,7 +134,9 @@ import System
         let known = lent.load(ordering: .acquiring)
         if known >= 0 { return known }
         guard isComplete, let disk else {
-            throw CacheError(.unusable, "the container is not complete", object: pack.key.text)
+            throw CacheError(
+                .unusable, "the container is not complete", object: pack.key.text,
+                remedy: "Read what is missing first")
         }
         let descriptor = try openReadOnly(disk)
         let (exchanged, first) = lent.compareExchange(
@@ -142,7 +156,8 @@ import System
         } catch {
             throw CacheError(
                 .unusable, "the container's file was moved away under the cache", object: pack.key.text,
-                cause: error)
+                cause: error,
+                remedy: "Find out who changes files below \(context.layout.directory), and mount again")
         }
     }
 

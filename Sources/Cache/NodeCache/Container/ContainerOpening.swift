@@ -6,10 +6,21 @@ import System
 struct ContainerOpening {
     let context: CacheContext
     let pack: PackReference
+    /// Files that were made for another description of the pack are given up.
+    var replaces = false
+
+    /// Whether the files were made for another description of the pack: one of the two is wrong.
+    func isForAnother() -> Bool {
+        guard let bytes = try? readFile(mapPath, limit: ContainerMap.headerLength, context.files),
+            let header = unsafe bytes.withUnsafeBytes({ unsafe ContainerMap($0) })
+        else { return false }
+        return header.pack.id == pack.id && header.pack != pack
+    }
 
     /// The files and what they vouch for. Throws when the disk does not give or take them.
     func open() throws(Errno) -> (disk: ContainerDisk, bitmap: PresenceBitmap) {
-        if let data = try openData() {
+        // Whoever has the old files open goes on with them.
+        if !replaces, let data = try openData() {
             if let map = try openMap() {
                 return (disk(data, map.file, isClean: map.isClean, hasFooter: map.hasFooter), map.bitmap)
             }

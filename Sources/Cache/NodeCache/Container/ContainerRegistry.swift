@@ -22,6 +22,8 @@ final class ContainerRegistry: Sendable {
         case mine
         /// Open, but its disk refused it a while ago.
         case again(Container)
+        /// Open under another description that nothing has confirmed.
+        case challenge(Container)
     }
 
     init(_ context: CacheContext) { self.context = context }
@@ -37,8 +39,9 @@ final class ContainerRegistry: Sendable {
         entries.withLock { if case .open(let container) = $0[pack] { container } else { nil } }
     }
 
-    /// Unlinks the files of a container that is not open; the bytes of their blocks.
-    func evict(_ pack: PackID) throws(CacheError) -> UInt64 {
+    /// Unlinks the files of a container that is not open; the bytes of their blocks. When `forgetting`, also what first
+    /// reads of imported objects found out.
+    func evict(_ pack: PackID, forgetting: Bool = false) throws(CacheError) -> UInt64 {
         let isFree = entries.withLock { entries in
             guard entries[pack] == nil else { return false }
             entries[pack] = .opening
@@ -55,7 +58,8 @@ final class ContainerRegistry: Sendable {
         }
         var blocks: UInt64 = 0
         // Without its data a map is a lie, so it goes first.
-        for path in [context.layout.map(pack), context.layout.data(pack)] {
+        let hashes = forgetting ? [context.layout.hashes(pack)] : []
+        for path in [context.layout.map(pack), context.layout.data(pack)] + hashes {
             do throws(Errno) {
                 let status = try context.files.status(of: path)
                 guard status.kind == .regular else { continue }
@@ -75,11 +79,9 @@ final class ContainerRegistry: Sendable {
         let turn = entries.wait { entries -> Turn? in
             switch entries[pack.id] {
             case .open(let container):
-                if container.pack != pack, container.origin == nil, origin != nil {
-                    // A scrub took the reference from a map file, which may have rotted: nothing vouches for it.
-                    retired.withLock { $0.append(container) }
+                if container.pack != pack, origin != nil, container.footerLoader.known == nil {
                     entries[pack.id] = .opening
-                    return .mine
+                    return .challenge(container)
                 }
                 guard container.pack == pack, container.takesRetry() else { return .found(container) }
                 entries[pack.id] = .opening
@@ -92,17 +94,13 @@ final class ContainerRegistry: Sendable {
         }
         switch turn {
         case .found(let container):
-            guard container.pack == pack else {
-                throw CacheError(
-                    .damaged, "two snapshots describe the pack differently", object: pack.key.text,
-                    remedy: "Run `kaml check` on both")
-            }
+            guard container.pack == pack else { throw contradiction(pack) }
             if let origin { container.attach(origin) }
             return container
         case .again(let old):
             defer { entries.wake() }
             let origin = origin ?? old.origin
-            let new = try? Container(pack: pack, origin: origin, context: context)
+            let new = try? make(pack, origin).container
             guard let new, new.hasDisk else {
                 entries.withLock { $0[pack.id] = .open(old) }
                 if let origin { old.attach(origin) }
@@ -111,10 +109,25 @@ final class ContainerRegistry: Sendable {
             retired.withLock { $0.append(old) }
             entries.withLock { $0[pack.id] = .open(new) }
             return new
+        case .challenge(let old):
+            defer { entries.wake() }
+            // Nobody fills a container without files, nor one whose footer is not known, so the old one is in no way.
+            do throws(CacheError) {
+                let made = try make(pack, origin)
+                // Without the footer the two are as good as each other; while the store is away nobody can tell.
+                if let doubt = made.doubt, doubt.code != .damaged { throw doubt }
+                guard made.isConfirmed || !old.hasDisk else { throw contradiction(pack) }
+                retired.withLock { $0.append(old) }
+                entries.withLock { $0[pack.id] = .open(made.container) }
+                return made.container
+            } catch {
+                entries.withLock { $0[pack.id] = .open(old) }
+                throw error
+            }
         case .mine:
             defer { entries.wake() }
             do throws(CacheError) {
-                let container = try Container(pack: pack, origin: origin, context: context)
+                let container = try make(pack, origin).container
                 entries.withLock { $0[pack.id] = .open(container) }
                 return container
             } catch {
@@ -122,5 +135,34 @@ final class ContainerRegistry: Sendable {
                 throw error
             }
         }
+    }
+
+    /// Opens a container, over the files of another description of the pack only once the pack's own footer has confirmed
+    /// this one: until then it does without files. May read the footer from the store.
+    private func make(
+        _ pack: PackReference, _ origin: (any ObjectStore)?
+    ) throws(CacheError) -> Made {
+        guard context.hasDisk, ContainerOpening(context: context, pack: pack).isForAnother() else {
+            return Made(container: try Container(pack: pack, origin: origin, context: context))
+        }
+        let candidate = try Container(pack: pack, origin: origin, context: context, files: .none)
+        do throws(CacheError) { _ = try candidate.footer() } catch {
+            return Made(container: candidate, doubt: error)
+        }
+        let container = try Container(pack: pack, origin: origin, context: context, files: .replace)
+        return Made(container: container, isConfirmed: true)
+    }
+
+    private struct Made {
+        var container: Container
+        /// Whether the pack's footer spoke for it; why it did not when it was asked.
+        var isConfirmed = false
+        var doubt: CacheError?
+    }
+
+    private func contradiction(_ pack: PackReference) -> CacheError {
+        CacheError(
+            .damaged, "two snapshots describe the pack differently", object: pack.key.text,
+            remedy: "Run `kaml check` on both")
     }
 }

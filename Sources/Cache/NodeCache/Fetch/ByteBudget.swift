@@ -1,4 +1,5 @@
-/// The bytes that all fetches together may hold in memory. No waiting in it: FetchQueue keeps the order.
+/// The bytes that queued fetches together may hold in memory, as they are charged before they run (FetchCharge). A single
+/// one may exceed it when it is alone. No waiting in it: FetchQueue keeps the order.
 struct ByteBudget {
     let limit: Int
     /// What may be held for reading ahead: some is always left for readers.

@@ -35,34 +35,52 @@ struct FetchQueue<Item, Key: Hashable> {
     private var fillings: [Entry] = []
     private var runningAhead = 0
     private var runningByKey: [Key: Int] = [:]
+    private var waitingByKey: [Key: Int] = [:]
 
     init(budget: ByteBudget, limits: Limits) {
         self.budget = budget
         self.limits = limits
     }
 
-    var waitingReaders: Int { readers.count }
     var waiting: Int { readers.count + aheads.count + fillings.count }
     var isRunning: Bool { !runningByKey.isEmpty }
 
     mutating func add(_ entry: Entry) {
         switch entry.kind {
         case .reader: readers.append(entry)
-        case .ahead: if aheads.count < limits.waiting { aheads.append(entry) }
-        case .filling: if fillings.count < limits.waiting { fillings.append(entry) }
+        case .ahead:
+            guard aheads.count < limits.waiting else { return }
+            aheads.append(entry)
+        case .filling:
+            guard fillings.count < limits.waiting else { return }
+            fillings.append(entry)
         }
+        waitingByKey[entry.key, default: 0] += 1
     }
 
     /// Forgets what nobody waits for.
     mutating func dropAhead() {
+        for entry in aheads { leave(entry) }
+        for entry in fillings { leave(entry) }
         aheads = []
         fillings = []
     }
 
-    /// How many threads may find something to do now, at least; one of them learns whether its bytes are to be had.
+    private mutating func leave(_ entry: Entry) {
+        let left = waitingByKey[entry.key, default: 1] - 1
+        waitingByKey[entry.key] = left > 0 ? left : nil
+    }
+
+    /// How many threads may find something to do now, as far as kinds and shares go; one of them learns whether its bytes
+    /// are to be had.
     var ready: Int {
         if budget.used >= budget.limit { return 0 }
-        return readers.count + max(0, min(aheads.count + fillings.count, limits.ahead - runningAhead))
+        let byKind = readers.count + max(0, min(aheads.count + fillings.count, limits.ahead - runningAhead))
+        if byKind == 0 { return 0 }
+        let byKey = waitingByKey.reduce(0) { sum, waiting in
+            sum + max(0, min(waiting.value, limits.perKey - runningByKey[waiting.key, default: 0]))
+        }
+        return min(byKind, byKey)
     }
 
     /// What to run now: it then holds its bytes and owes a `finished`. Nil when nothing may run.
@@ -71,6 +89,7 @@ struct FetchQueue<Item, Key: Hashable> {
             let entry = readers[index]
             guard start(entry) else { return nil }
             readers.remove(at: index)
+            leave(entry)
             return entry
         }
         guard runningAhead < limits.ahead else { return nil }
@@ -78,12 +97,14 @@ struct FetchQueue<Item, Key: Hashable> {
             let entry = aheads[index]
             guard start(entry) else { return nil }
             aheads.remove(at: index)
+            leave(entry)
             return entry
         }
         if let index = fillings.firstIndex(where: isBelowShare) {
             let entry = fillings[index]
             guard start(entry) else { return nil }
             fillings.remove(at: index)
+            leave(entry)
             return entry
         }
         return nil

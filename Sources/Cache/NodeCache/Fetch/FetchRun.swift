@@ -163,7 +163,8 @@ struct FetchRun {
             throw scheduler.isStopping
                 ? CacheError(.closed, "the cache was closed")
                 : CacheError(
-                    .damaged, "the store gave less than it was asked for", object: container.pack.key.text)
+                    .damaged, "the store gave less than it was asked for", object: container.pack.key.text,
+                    remedy: "Read again; if it stays so, run `kaml check --read-data`")
         }
     }
 
@@ -173,7 +174,7 @@ struct FetchRun {
     ) throws(CacheError) {
         if let object { return try unsafe readObject(object, range, body) }
         guard let origin else {
-            throw CacheError(.notFound, "the pack's store is not known", object: container.pack.key.text)
+            throw CacheError.noStore(container.pack)
         }
         let outcome = Result { () throws(ObjectStoreError) in
             try SlowWait.during { () throws(ObjectStoreError) in
@@ -210,7 +211,8 @@ struct FetchRun {
         context.counters.fetchedBytes.count(filled)
         guard filled == buffer.count else {
             throw CacheError(
-                .damaged, "the store gave less than it was asked for", object: container.pack.key.text)
+                .damaged, "the store gave less than it was asked for", object: container.pack.key.text,
+                remedy: "Read again; if it stays so, run `kaml check --read-data`")
         }
     }
 }

@@ -32,6 +32,8 @@ struct PrefixBase {
         entry = footer[chunk]
         // Depth one is a rule of the format: without it a read could need any number of packs.
         guard entry.codec != .zstdPrefix else { throw damaged("needs a base itself") }
+        // Somebody else's object may go at any time.
+        guard entry.codec != .reference else { throw damaged("is an imported object") }
         self.chunk = chunk
     }
 

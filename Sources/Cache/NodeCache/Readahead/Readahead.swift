@@ -42,7 +42,7 @@ struct Readahead {
 
     /// Notes an access. `presentInWord` tells how many of 64 chunks are there or on their way.
     mutating func access(
-        _ chunks: Range<Int>, isMiss: Bool, sizes: (any ChunkSizes)?, window: Int? = nil,
+        _ chunks: Range<Int>, isMiss: Bool, sizes: (some ChunkSizes)?, window: Int? = nil,
         presentInWord: (Int) -> Int
     ) -> Advice {
         let run = runs.access(chunks, isMiss: isMiss, sizes: sizes, window: window)

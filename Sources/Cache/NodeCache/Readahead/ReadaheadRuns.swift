@@ -19,10 +19,14 @@ struct ReadaheadRuns {
         /// Stored bytes to be ahead of the reader.
         var window: Int
         var lastUse: UInt64
+        /// When it was last asked for more than before.
+        var lastGrowth: UInt64
     }
 
     /// Enough for threads at several places of one file, and for those of their reads that come out of order.
     private static let capacity = 16
+    /// After so many accesses that did not make it grow a run is over: its reader has gone elsewhere.
+    private static let patience: UInt64 = 256
     private var runs: [Run] = []
     private var uses: UInt64 = 0
     private let limits: Limits
@@ -42,12 +46,13 @@ struct ReadaheadRuns {
     /// Notes that a reader asks for `chunks`. A hit moves the run that it belongs to and begins none. Without `sizes`
     /// nothing is read ahead yet. `window` is what a reader brings along that comes from the end of another pack.
     mutating func access(
-        _ chunks: Range<Int>, isMiss: Bool, sizes: (any ChunkSizes)?, window: Int? = nil
+        _ chunks: Range<Int>, isMiss: Bool, sizes: (some ChunkSizes)?, window: Int? = nil
     ) -> Advice {
         uses &+= 1
         guard let index = join(chunks) else {
             if isMiss {
-                insert(Run(asked: chunks, issued: chunks, window: window ?? 0, lastUse: uses))
+                insert(
+                    Run(asked: chunks, issued: chunks, window: window ?? 0, lastUse: uses, lastGrowth: uses))
                 if window != nil, let last = runs.indices.last { return advance(last, up: true, sizes) }
             }
             return Advice()
@@ -61,12 +66,13 @@ struct ReadaheadRuns {
                 runs[index].issued.lowerBound, chunks.lowerBound)..<max(
                 runs[index].issued.upperBound, chunks.upperBound)
         runs[index].lastUse = uses
+        if up || down { runs[index].lastGrowth = uses }
         guard up != down else { return Advice(continues: true) }
         return advance(index, up: up, sizes)
     }
 
     /// Whether anything is being read ahead, so that hits should be told.
-    var isActive: Bool { runs.contains { $0.window > 0 } }
+    var isActive: Bool { runs.contains { $0.window > 0 && uses &- $0.lastGrowth < Self.patience } }
 
     /// The run that the chunks touch; others that they join it with are taken in.
     private mutating func join(_ chunks: Range<Int>) -> Int? {
@@ -83,7 +89,8 @@ struct ReadaheadRuns {
                 issued: min(
                     one.issued.lowerBound, two.issued.lowerBound)..<max(
                         one.issued.upperBound, two.issued.upperBound),
-                window: max(one.window, two.window), lastUse: uses)
+                window: max(one.window, two.window), lastUse: uses,
+                lastGrowth: max(one.lastGrowth, two.lastGrowth))
             runs.remove(at: other)
             if other < first { return first - 1 }
         }
@@ -99,7 +106,7 @@ struct ReadaheadRuns {
         runs.append(run)
     }
 
-    private mutating func advance(_ index: Int, up: Bool, _ sizes: (any ChunkSizes)?) -> Advice {
+    private mutating func advance(_ index: Int, up: Bool, _ sizes: (some ChunkSizes)?) -> Advice {
         var advice = Advice(continues: true)
         guard let sizes else { return advice }
         var run = runs[index]

@@ -10,6 +10,10 @@ struct StrideDetector {
     /// Steps that are fetched already beyond the last access, and how many to keep there.
     private var issued = 0
     private var depth = 2
+    /// Hits in a row that were out of step.
+    private var misfits = 0
+    /// After so many of them the reader has gone elsewhere.
+    private static let patience = 256
 
     /// Whether steps are being fetched, so that hits should be told.
     var isActive: Bool { issued > 0 }
@@ -20,7 +24,12 @@ struct StrideDetector {
             if isMiss { self.last = chunks }
             return []
         }
-        if !isMiss && (matches < 1 || chunks.lowerBound != last.lowerBound + step) { return [] }
+        if !isMiss && (matches < 1 || chunks.lowerBound != last.lowerBound + step) {
+            misfits += 1
+            if misfits >= Self.patience { (matches, issued, misfits) = (0, 0, 0) }
+            return []
+        }
+        misfits = 0
         let found = chunks.lowerBound - last.lowerBound
         self.last = chunks
         guard found == step, found != 0, abs(found) > chunks.count else {

@@ -44,7 +44,9 @@ extension CacheError {
     ) -> CacheError {
         CacheError(
             .changed, "the imported object \(what)", object: "\(object.key) in \(location)", chunk: chunk,
-            remedy: "Find out who changes objects in place, then run `kaml import` again")
+            remedy:
+                "Find out who changes objects in place, then run `kaml import` again; if the first read was "
+                + "the wrong one, `kaml warm DATASET --evict --forget` drops what it found out")
     }
 }
 

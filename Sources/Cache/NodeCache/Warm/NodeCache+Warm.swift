@@ -69,11 +69,14 @@ extension NodeCache {
 
     /// Removes a snapshot's containers. The cache does not know who else would read them: a pack that other snapshots
     /// share goes too, and is fetched again when they need it. What is in use stays.
-    package func evict(_ packs: [PackReference]) throws(CacheError) -> EvictReport {
+    /// When `forgetting`, what first reads of imported objects found out goes with them.
+    package func evict(
+        _ packs: [PackReference], forgetting: Bool = false
+    ) throws(CacheError) -> EvictReport {
         var report = EvictReport()
         for pack in packs {
             do throws(CacheError) {
-                let freed = try evict(pack.id)
+                let freed = try evict(pack.id, forgetting: forgetting)
                 if freed > 0 { report.packs += 1 }
                 report.bytes &+= freed
             } catch {

@@ -33,6 +33,7 @@ struct ImportCommand: AnsweringCommand {
               directoryWithBytes   a key that ends in a slash and has bytes; without bytes it makes the directory
               shadowedByDirectory  dir beside dir/x: the directory wins
               listedTwice          the source listed the key more than once
+              tooLarge             listed with more than 5 TiB, which no object has
               unidentified         no ETag or version to tell a change by
             Control characters in names are kept, and told. Of a directory tree symlinks and special files are left out.
             """)
@@ -49,6 +50,8 @@ struct ImportCommand: AnsweringCommand {
     var tag: String?
     @Flag(help: "Read all objects and store them, instead of referring to them.")
     var copy = false
+    @Flag(help: "Also when nothing is listed and the branch has files: make the empty snapshot.")
+    var allowEmpty = false
     @Option(help: .init("Permissions of files.", valueName: "octal"))
     var fileMode = "644"
     @Option(help: .init("Permissions of directories.", valueName: "octal"))
@@ -81,6 +84,7 @@ struct ImportCommand: AnsweringCommand {
         options.tag = tag
         options.message = message
         options.copies = copy
+        options.allowsEmpty = allowEmpty
         options.fileMode = try Self.mode(fileMode, "--file-mode")
         options.directoryMode = try Self.mode(dirMode, "--dir-mode")
         options.userID = uid

@@ -33,6 +33,8 @@ struct WarmCommand: AnsweringCommand {
     var check = false
     @Flag(help: "Drop the snapshot's packs from the cache. Those that it shares with others go too.")
     var evict = false
+    @Flag(help: "With --evict: also forget the hashes that first reads of imported objects found out.")
+    var forget = false
     @Option(help: "The cache's directory; as for `kaml mount` if not given.", completion: .directory)
     var cacheDir: String?
     @Option(help: "Ranges of 8 MiB that are fetched side by side.")
@@ -42,6 +44,7 @@ struct WarmCommand: AnsweringCommand {
 
     func validate() throws {
         guard !(check && evict) else { throw ValidationError("--check and --evict exclude each other") }
+        guard evict || !forget else { throw ValidationError("--forget goes with --evict") }
         guard !evict || paths.isEmpty else {
             throw ValidationError("--evict drops a whole snapshot: packs hold many files each")
         }
@@ -121,7 +124,7 @@ struct WarmCommand: AnsweringCommand {
     private func evict(
         _ snapshot: Snapshot, _ name: String, from cache: NodeCache, _ directory: ByteString
     ) throws -> Done {
-        let report = try cache.evict(snapshot.packs)
+        let report = try cache.evict(snapshot.packs, forgetting: forget)
         var object = OutputObject([
             "name": .string(name), "snapshot": .string(snapshot.id.hex), "evictedPacks": .count(report.packs),
             "freedBytes": .unsigned(report.bytes), "keptPacks": .count(report.kept),

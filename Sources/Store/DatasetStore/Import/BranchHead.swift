@@ -28,7 +28,9 @@ struct BranchHead {
 
     private func check(_ change: LogChange) throws(StoreError) {
         do throws(LogConflict) { try state.check(change) } catch {
-            throw StoreError(.conflict, error.description)
+            throw StoreError(
+                .conflict, error.description, remedy: "Look at `kaml log \(dataset)`, and give another branch"
+            )
         }
     }
 

@@ -18,6 +18,8 @@ package struct ImportOptions: Sendable {
     package var groupID: UInt32 = 0
     /// Reads all objects and stores them, instead of referring to them.
     package var copies = false
+    /// Makes an empty snapshot after one that has files.
+    package var allowsEmpty = false
     /// Threads that read objects when copying.
     package var threads: Int?
     /// zstd's level for copied data, 1 to 19.

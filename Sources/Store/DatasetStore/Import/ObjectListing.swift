@@ -43,6 +43,9 @@ struct ObjectListing {
     private(set) var listedObjects: UInt64 = 0
     private(set) var listedBytes: UInt64 = 0
 
+    /// Amazon's limit for an object is 5 TiB; packs are made for each 16 GiB of what a listing claims.
+    private static let maximumSize: UInt64 = 5 << 40
+
     private var byPath: [ByteString: UInt32] = ["": 0]
     /// The directory of the last object, whose neighbours mostly share it.
     private var lastPath: [UInt8] = []
@@ -71,6 +74,7 @@ struct ObjectListing {
     }
 
     private mutating func addFile(_ object: SourceObject, nameStart: Int) {
+        guard object.size <= Self.maximumSize else { return skipped.add(.tooLarge, object.key) }
         // Without bytes there is nothing that could change.
         guard object.size == 0 || ReferencedObject(object).isWithinLimits else {
             return skipped.add(.unidentified, object.key)

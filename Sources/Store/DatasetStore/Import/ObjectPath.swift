@@ -8,7 +8,7 @@ package enum KeyProblem: String, Sendable, Hashable, CaseIterable {
     case zeroByte
     /// A part of more than 255 bytes.
     case nameTooLong
-    /// More than 4096 bytes in all.
+    /// More than 4095 bytes in all.
     case pathTooLong
     /// A key that ends in a slash and yet has bytes: the directory is there, the bytes are not.
     case directoryWithBytes
@@ -16,6 +16,8 @@ package enum KeyProblem: String, Sendable, Hashable, CaseIterable {
     case shadowedByDirectory
     /// The source listed a key twice; the first one counts.
     case listedTwice
+    /// Of more bytes than any store has in one object: the listing is wrong.
+    case tooLarge
     /// The source tells no tag for it, so that a change could not be noticed; or a key, tag or version id too long.
     case unidentified
 
@@ -26,10 +28,11 @@ package enum KeyProblem: String, Sendable, Hashable, CaseIterable {
         case .dotSegment: "has a part that is . or .."
         case .zeroByte: "has a zero byte"
         case .nameTooLong: "has a part of more than \(ManifestFormat.maximumNameLength) bytes"
-        case .pathTooLong: "is longer than \(ManifestFormat.maximumPathLength) bytes"
+        case .pathTooLong: "is longer than \(ManifestFormat.maximumPathLength - 1) bytes"
         case .directoryWithBytes: "ends in a slash and has bytes"
         case .shadowedByDirectory: "is also a directory of other objects"
         case .listedTwice: "was listed twice"
+        case .tooLarge: "is listed with more than 5 TiB, which no object has"
         case .unidentified: "has no version that can be recorded"
         }
     }

@@ -31,7 +31,7 @@ struct ReferenceAssembly {
     private var numbers: [PackID: UInt32] = [:]
     private var places: [Place] = []
     private var large: [[ManifestEntry.Extent]] = []
-    /// The pack that small objects go to, which is `packs.count` as long as it is open.
+    /// The pack that small objects go to; `openNumber` is its place in `packs`.
     private var open: ReferencePackBuilder?
     private(set) var newObjects: UInt64 = 0
     private(set) var newBytes: UInt64 = 0
@@ -65,7 +65,7 @@ struct ReferenceAssembly {
                 return
             }
             newObjects += 1
-            newBytes += object.size
+            newBytes &+= object.size
             places.append(try object.size <= smallLimit ? addSmall(referenced) : addLarge(referenced))
         }
         try endPack()

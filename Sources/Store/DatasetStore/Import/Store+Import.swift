@@ -34,6 +34,9 @@ private struct ImportRun {
         var head = try BranchHead(options.dataset, options.branch, in: store)
         if let tag = options.tag { try head.checkTag(tag) }
         let tree = ObjectTree(try list())
+        if let parent = head.parent, tree.objectCount == 0, !options.allowsEmpty {
+            try checkEmpties(parent.snapshot)
+        }
         var result = ImportResult(snapshot: .zero, statistics: SnapshotStatistics())
         result.parent = head.parent?.snapshot
         result.listedObjects = tree.listing.listedObjects
@@ -58,6 +61,16 @@ private struct ImportRun {
         if let tag = options.tag { try head.makeTag(tag) }
         result.seconds = Double(options.clock.monotonicNanoseconds() &- started) / 1e9
         return result
+    }
+
+    /// A prefix with a slip in it lists nothing: that must not empty a branch.
+    private func checkEmpties(_ parent: ContentHash) throws(StoreError) {
+        let files = try store.snapshot(parent).root.statistics.files
+        guard files > 0 else { return }
+        throw StoreError(
+            .invalidInput,
+            "\(options.source.location) lists no objects that could be files, and the branch has \(files) files",
+            remedy: "Check the source's name, or give --allow-empty if the dataset is meant to be empty now")
     }
 
     private func list() throws(StoreError) -> ObjectListing {

@@ -18,7 +18,13 @@ enum SourceTableFormat {
     /// Objects in the table, at least one.
     package let count: Int
     /// `ObjectSource.location` of the source that has the objects.
-    package let location: String
+    /// Made at each call: a footer is copied on hot paths, where a string of its own would be counted.
+    package var location: String {
+        let start = unsafe base + Format.headerLength + count * Format.recordLength
+        return unsafe String(
+            decoding: UnsafeRawBufferPointer(start: start, count: locationLength), as: UTF8.self)
+    }
+    private let locationLength: Int
 
     private typealias Format = SourceTableFormat
 
@@ -31,11 +37,11 @@ enum SourceTableFormat {
         let blob = Format.headerLength + counts.0 * Format.recordLength
         guard counts.0 > 0, blob + counts.1 == bytes.count, counts.2 > 0, counts.2 <= counts.1,
             counts.2 <= Format.maximumLocationLength,
-            let location = unsafe Self.text(bytes, at: blob, count: counts.2)
+            unsafe Self.text(bytes, at: blob, count: counts.2) != nil
         else { return nil }
         unsafe base = unsafe start
         count = counts.0
-        self.location = location
+        locationLength = counts.2
         for index in 0..<count where unsafe !isValid(index, in: bytes, blob: blob) { return nil }
     }
 

@@ -90,28 +90,31 @@ import System
             hole = 0
             var done: UInt64 = 0
             let (end, overflow) = source.firstChunk.addingReportingOverflow(source.chunkCount)
-            guard !overflow else { throw StoreError(.damaged, "an extent of the file is out of range") }
+            guard !overflow else { throw Self.damaged("an extent of the file is out of range", source.pack) }
             try unsafe chunks.readRun(source.pack, source.firstChunk..<end) {
                 entry, bytes throws(StoreError) in
                 guard entry.containerOffset == source.containerOffset + done else {
-                    throw StoreError(
-                        .damaged, "an extent of the file is not contiguous", object: source.pack.key.text)
+                    throw Self.damaged("an extent of the file is not contiguous", source.pack)
                 }
                 hasher.addChunk(entry.hash, UInt64(entry.plainLength))
                 done += UInt64(entry.plainLength)
                 try unsafe sink(.bytes(bytes))
             }
             guard done == extent.length else {
-                throw StoreError(
-                    .damaged, "an extent of the file has \(done) bytes instead of \(extent.length)",
-                    object: source.pack.key.text)
+                throw Self.damaged(
+                    "an extent of the file has \(done) bytes instead of \(extent.length)", source.pack)
             }
         }
         if hole > 0 { hasher.addHole(hole) }
         // What a reference records is which object it is, not what is in it.
         if extents.first?.source?.pack.holdsReferences == true { return }
         guard hasher.finish() == expected else {
-            throw StoreError(.damaged, "the file's chunks are not those its hash names")
+            throw Self.damaged("the file's chunks are not those its hash names", nil)
         }
+    }
+
+    private static func damaged(_ what: String, _ pack: PackReference?) -> StoreError {
+        StoreError(
+            .damaged, what, object: pack?.key.text, remedy: "Run `kaml check` to see what else it hurts")
     }
 }

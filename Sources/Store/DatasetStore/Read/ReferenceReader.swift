@@ -41,7 +41,8 @@ struct ReferenceReader {
         do throws(ObjectStoreError) { source = try footers.sources.source(sources.location) } catch {
             throw StoreError(error)
         }
-        var collector = ChunkCollector()
+        let longest = chunks.reduce(0) { max($0, Int(footer[Int($1)].plainLength)) }
+        var collector = ChunkCollector(longest: longest)
         var next = Int(chunks.lowerBound)
         while next < Int(chunks.upperBound) {
             let run = run(from: next, below: Int(chunks.upperBound), in: footer)
@@ -105,8 +106,9 @@ struct ReferenceReader {
     private var chunks = 0..<0
     private var filled = 0
 
-    init() {
-        unsafe buffer = .allocate(byteCount: Int(PackFormat.limits.plainLength), alignment: 64)
+    /// `longest`: of the chunks that will come, in bytes.
+    init(longest: Int) {
+        unsafe buffer = .allocate(byteCount: longest, alignment: 64)
     }
 
     deinit { unsafe buffer.deallocate() }
@@ -126,7 +128,9 @@ struct ReferenceReader {
         var taken = 0
         while taken < piece.count {
             guard let chunk = chunks.first else {
-                throw StoreError(.damaged, "a source gave more bytes than were asked for")
+                throw StoreError(
+                    .damaged, "a source gave more bytes than were asked for", object: footer.pack.key.text,
+                    remedy: "Look at the server that has the source, and read again")
             }
             let entry = footer[chunk]
             let count = min(piece.count - taken, Int(entry.plainLength) - filled)
@@ -138,7 +142,8 @@ struct ReferenceReader {
             let plain = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<filled])
             guard unsafe entry.hash == .zero || hasher.hash(.chunk, plain) == entry.hash else {
                 throw StoreError(
-                    .damaged, "chunk \(chunk) does not match its hash", object: footer.pack.key.text)
+                    .damaged, "chunk \(chunk) does not match its hash", object: footer.pack.key.text,
+                    remedy: "Read again; if it stays so, run `kaml import` again")
             }
             try unsafe body(entry, plain)
             chunks = chunks.dropFirst()
