@@ -26,8 +26,10 @@ struct BranchCommand: AnsweringCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        try NameChange(kind: .branch, dataset: try NameArgument.dataset(dataset), store: store.openForWriting())
-            .run(name, at: at, delete: delete, answer: { answer($0) }, done: { answer($0) })
+        try NameChange(
+            kind: .branch, dataset: try NameArgument.dataset(dataset), store: store.openForWriting()
+        )
+        .run(name, at: at, delete: delete, answer: { answer($0) }, done: { answer($0) })
     }
 }
 
