@@ -51,19 +51,19 @@ private struct Reader {
 }
 
 @Suite struct ReadaheadTests {
-    @Test("a reader that runs forward misses twice, and has 64 MiB in flight soon, in pieces of 16")
+    @Test("a reader that runs forward misses twice, and has 64 MiB in flight soon, in pieces of 8")
     func forward() {
         var reader = Reader(.file, chunks: 4096)
         var ahead = 0
         for chunk in 0..<4096 {
             for piece in reader.read(chunk) {
-                #expect(piece.count <= 16)
+                #expect(piece.count <= 8)
                 ahead = max(ahead, piece.upperBound - chunk)
             }
         }
         #expect(reader.misses == 2)
-        #expect((64...80).contains(ahead))
-        #expect(reader.requests < 4096 / 16 + 20)
+        #expect((64...72).contains(ahead))
+        #expect(reader.requests < 4096 / 8 + 20)
         #expect(reader.waste == 1)
     }
 
@@ -196,7 +196,7 @@ private struct Reader {
         #expect((window ?? 0) >= 32 << 20)
         var next = ReadaheadRuns(.init())
         let advice = next.access(0..<1, isMiss: true, sizes: sizes, window: window)
-        #expect(advice.ahead.count >= 2)
+        #expect(advice.ahead.count >= 4)
         #expect(advice.ahead.first?.lowerBound == 1)
     }
 }

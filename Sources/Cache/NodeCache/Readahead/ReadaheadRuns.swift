@@ -8,8 +8,8 @@ struct ReadaheadRuns {
     struct Limits: Hashable {
         var first = 1 << 20
         var window = 64 << 20
-        /// With the headers of sixteen plain mebibytes.
-        var piece = (16 << 20) + 8192
+        /// With the headers of eight plain mebibytes.
+        var piece = (8 << 20) + 4096
     }
 
     private struct Run {
