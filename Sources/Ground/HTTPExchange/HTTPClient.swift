@@ -6,7 +6,7 @@ import Synchronization
 /// never followed: they are answers like others.
 package protocol HTTPClient: Sendable {
     /// Tells `receiver` the head, then the body in pieces. A failure may come after a part of the body. Returns what the
-    /// receiver was told of the head.
+    /// receiver was told of the head. Nothing holds the receiver any more then: what it refers to may be the caller's stack.
     @discardableResult
     func exchange(
         _ request: HTTPRequest, _ receiver: any HTTPReceiver, deadlines: HTTPDeadlines,

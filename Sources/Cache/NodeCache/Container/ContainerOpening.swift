@@ -73,8 +73,8 @@ struct ContainerOpening {
         let header = ContainerMap(pack: pack, bootID: context.bootID, isClean: false, hasFooter: false)
         let pairs = PresenceBitmap.pairCount(chunks: Int(pack.chunkCount)) * 16
         // The words first: a map is one from its header on.
-        try write([UInt8](repeating: 0, count: pairs), to: file, at: ContainerMap.headerLength)
-        try write(header.encoded(), to: file, at: 0)
+        try context.files.write(file, [UInt8](repeating: 0, count: pairs), at: ContainerMap.headerLength)
+        try context.files.write(file, header.encoded(), at: 0)
         return file
     }
 
@@ -118,7 +118,7 @@ struct ContainerOpening {
         if old.isClean {
             // Still under the old boot id: until the words below are written nothing may be trusted.
             dirty.bootID = BootID([])
-            try write(dirty.encoded(), to: file, at: 0)
+            try context.files.write(file, dirty.encoded(), at: 0)
         }
         var pairs: [UInt8] = []
         for index in 0..<bitmap.pairCount {
@@ -126,21 +126,11 @@ struct ContainerOpening {
             pairs.appendLittleEndian(pair.present)
             pairs.appendLittleEndian(pair.trusted)
         }
-        try write(pairs, to: file, at: ContainerMap.headerLength)
+        try context.files.write(file, pairs, at: ContainerMap.headerLength)
         dirty.bootID = context.bootID
-        try write(dirty.encoded(), to: file, at: 0)
+        try context.files.write(file, dirty.encoded(), at: 0)
         // A power cut must not leave the clean mark over words that are about to change.
         if old.isClean { try context.files.sync(file) }
-    }
-
-    private func write(
-        _ bytes: [UInt8], to file: borrowing FileDescriptor, at offset: Int
-    ) throws(Errno) {
-        // A noncopyable parameter cannot be captured, so the array's pointer comes out here.
-        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
-        defer { unsafe copy.deallocate() }
-        unsafe copy.copyBytes(from: bytes)
-        try unsafe context.files.write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
     }
 
     /// Nil when there is nothing at the path, or something that is no file of ours.

@@ -82,6 +82,7 @@ final class FetchBufferPool: Sendable {
     let meter = MemoryMeter()
 
     func with<Value>(_ body: (FetchBuffers) -> Value) -> Value {
+        // Both locals stay on this thread: only the closure that takes the lock makes them look shared.
         nonisolated(unsafe) var taken: FetchBuffers?
         idle.withLock { unsafe taken = unsafe $0.buffers.popLast() }
         nonisolated(unsafe) let buffers = unsafe taken ?? FetchBuffers(meter)

@@ -51,7 +51,7 @@ final class ReferenceHashes: Sendable {
                 let file: OpenHashes
                 if let known = state.file { file = known } else { file = OpenHashes(try open()) }
                 state.file = file
-                try write(Self.record(chunk, hash), to: file.descriptor, at: Self.offset(chunk))
+                try context.files.write(file.descriptor, Self.record(chunk, hash), at: Self.offset(chunk))
                 state.hashes[chunk] = hash
                 state.isChanged = true
                 return true
@@ -128,18 +128,8 @@ final class ReferenceHashes: Sendable {
         }
         do throws(Errno) { try context.files.unlink(path) } catch .noEntry {}
         let file = try context.files.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        try write(Self.header(pack), to: file, at: 0)
+        try context.files.write(file, Self.header(pack), at: 0)
         return file
-    }
-
-    private func write(
-        _ bytes: [UInt8], to file: borrowing FileDescriptor, at offset: Int
-    ) throws(Errno) {
-        // A noncopyable parameter cannot be captured, so the array's pointer comes out here.
-        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
-        defer { unsafe copy.deallocate() }
-        unsafe copy.copyBytes(from: bytes)
-        try unsafe context.files.write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
     }
 }
 

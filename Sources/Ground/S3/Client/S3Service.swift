@@ -38,8 +38,6 @@ package final class S3Service: Sendable {
         while true {
             let used = try currentCredentials()
             let receiver = S3Receiver(sink, read)
-            // The loser of a hedge may hold the receiver for a while yet; the sink is the caller's.
-            defer { receiver.detach() }
             let head: HTTPResponseHead
             do throws(HTTPError) {
                 head = try client.exchange(
@@ -107,7 +105,7 @@ package final class SigningHTTPClient: HTTPClient {
 private final class S3Receiver: HTTPReceiver {
     private static let maximumRefusalBytes = 64 << 10
 
-    private var sink: BodySink?
+    private let sink: BodySink
     private(set) var read: PartialRead
     private var isGood = false
     private var isWanted = false
@@ -118,9 +116,6 @@ private final class S3Receiver: HTTPReceiver {
         self.read = read
     }
 
-    /// The exchange has returned: nobody tells this receiver anything any more.
-    func detach() { sink = nil }
-
     func receive(_ head: HTTPResponseHead) throws(HTTPError) {
         isGood = (200..<300).contains(head.status)
         refusalBody = []
@@ -129,12 +124,12 @@ private final class S3Receiver: HTTPReceiver {
             isWanted = true
             return
         }
-        isWanted = sink?.begin(head) ?? false
+        isWanted = sink.begin(head)
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
         if isGood {
-            guard isWanted, let sink else { return false }
+            guard isWanted else { return false }
             read.received += UInt64(bytes.count)
             return unsafe sink.take(bytes)
         }

@@ -1,5 +1,5 @@
 import Chunking
-package import ObjectStore
+import ObjectStore
 
 /// Makes a reference pack: a pack without frames whose chunks' bytes lie in objects of somebody else's.
 ///
@@ -68,14 +68,5 @@ package struct ReferencePackBuilder: Sendable {
                 object: pack.key.text, remedy: "Give the source by a shorter URL, or import a part of it")
         }
         return (header + footer, pack)
-    }
-
-    /// Makes the pack durable in a store.
-    package func publish(in store: any ObjectStore) throws(StoreError) -> PackReference {
-        let (bytes, pack) = try finish()
-        do throws(ObjectStoreError) { _ = try store.createIfAbsent(pack.key, bytes) } catch {
-            throw StoreError(error)
-        }
-        return pack
     }
 }
