@@ -15,6 +15,10 @@ let checked: [SwiftSetting] = [
 let strict: [SwiftSetting] = checked + [.strictMemorySafety()]
 
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
+let instrumentation: Target.Dependency = .product(name: "Instrumentation", package: "swift-distributed-tracing")
+let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func swiftTarget(
@@ -74,6 +78,11 @@ let node: [Target] = [
 
 let wiring: [Target] = [
     swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
+    swiftTarget(
+        "Observability", in: "Wiring",
+        [
+            "System", "Telemetry", "HTTPExchange", "KamlProtos", "CKamlSys", protobuf, logging, coreMetrics, instrumentation, tracing,
+        ]),
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
@@ -187,6 +196,9 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
     ],
     targets: c + ground + store + cache + node + wiring + executables + testTargets + fuzzTargets
 )

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import KamlProtos
 import SwiftProtobuf
 import Telemetry
@@ -26,9 +27,9 @@ enum SpanMessages {
 
     private static func span(_ span: FinishedSpan) -> Opentelemetry_Proto_Trace_V1_Span {
         var message = Opentelemetry_Proto_Trace_V1_Span()
-        message.traceID = SwiftProtobufBytes(span.context.traceID.bytes)
-        message.spanID = SwiftProtobufBytes(span.context.spanID.bytes)
-        if let parent = span.parent { message.parentSpanID = SwiftProtobufBytes(parent.bytes) }
+        message.traceID = Data(span.context.traceID.bytes)
+        message.spanID = Data(span.context.spanID.bytes)
+        if let parent = span.parent { message.parentSpanID = Data(parent.bytes) }
         message.name = span.name
         message.kind = .init(rawValue: Int(span.kind.rawValue)) ?? .internal
         message.startTimeUnixNano = span.start
@@ -45,8 +46,8 @@ enum SpanMessages {
         message.droppedEventsCount = span.droppedEvents
         message.links = span.links.map { link in
             var message = Opentelemetry_Proto_Trace_V1_Span.Link()
-            message.traceID = SwiftProtobufBytes(link.traceID.bytes)
-            message.spanID = SwiftProtobufBytes(link.spanID.bytes)
+            message.traceID = Data(link.traceID.bytes)
+            message.spanID = Data(link.spanID.bytes)
             return message
         }
         message.droppedLinksCount = span.droppedLinks

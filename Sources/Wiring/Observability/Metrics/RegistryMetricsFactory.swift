@@ -55,9 +55,9 @@ package final class RegistryMetricsFactory: MetricsFactory {
 }
 
 private final class LibraryCounter: CounterHandler {
-    private let counter: Counter<NoLabels>
+    private let counter: Telemetry.Counter<NoLabels>
 
-    init(_ counter: Counter<NoLabels>) { self.counter = counter }
+    init(_ counter: Telemetry.Counter<NoLabels>) { self.counter = counter }
 
     func increment(by amount: Int64) { counter.add(UInt64(clamping: amount)) }
 

@@ -1,5 +1,5 @@
 package import Instrumentation
-package import Telemetry
+import Telemetry
 package import Tracing
 
 /// A recorder's span as swift-distributed-tracing sees it.
