@@ -125,6 +125,12 @@ let testTargets: [Target] = [
     tests(
         "HTTPExchangeTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("TransportTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
+    tests(
+        "ObservabilityTests",
+        [
+            "System", "Telemetry", "HTTPExchange", "Transport", "KamlProtos", "Observability", "CKamlSys",
+            "KamlTestSupport", "HTTPTestSupport", protobuf, logging, coreMetrics, instrumentation, tracing,
+        ]),
     tests("KamlProtosTests", ["System", "Chunking", "CCrypto"]),
     tests("ObjectStoreTests", ["System", "ObjectStore", "KamlTestSupport"]),
     // Vectors are read by path, as in ChunkingTests.

@@ -8,7 +8,9 @@ packages=(
   strace attr zstd xz-utils shellcheck python3
   # Real S3 servers for the integration tests (Tests/Servers).
   ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object
-  python3-venv
+  python3-venv python3-yaml
+  # What reads metrics and logs in the tests of Observability.
+  prometheus rsyslog
 )
 
 missing=()
