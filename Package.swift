@@ -17,7 +17,8 @@ let strict: [SwiftSetting] = checked + [.strictMemorySafety()]
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
-let instrumentation: Target.Dependency = .product(name: "Instrumentation", package: "swift-distributed-tracing")
+let instrumentation: Target.Dependency = .product(
+    name: "Instrumentation", package: "swift-distributed-tracing")
 let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -81,7 +82,8 @@ let wiring: [Target] = [
     swiftTarget(
         "Observability", in: "Wiring",
         [
-            "System", "Telemetry", "HTTPExchange", "KamlProtos", "CKamlSys", protobuf, logging, coreMetrics, instrumentation, tracing,
+            "System", "Telemetry", "HTTPExchange", "KamlProtos", "CKamlSys", protobuf, logging, coreMetrics,
+            instrumentation, tracing,
         ]),
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(

@@ -181,14 +181,23 @@ struct ExportTests {
         #expect((dropped("queue_full") ?? 0) > 0)
     }
 
-    @Test(arguments: [
-        [ScriptedServer.Step.text("garbage\r\n\r\n"), .close], [.reset],
-        [.answer(200, [UInt8](repeating: 0x41, count: 1 << 20))],
-        [.text("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"), .close],
-        [.answer(302, [], fields: ["Location: http://127.0.0.1:1/"])],
-    ])
-    func aHostileCollectorCostsSpansAndNothingElse(steps: [ScriptedServer.Step]) throws {
-        let server = try ScriptedServer { _ in steps }
+    enum Hostility: String, CaseIterable {
+        case garbage, reset, endless, broken, redirect
+
+        var steps: [ScriptedServer.Step] {
+            switch self {
+            case .garbage: [.text("garbage\r\n\r\n"), .close]
+            case .reset: [.reset]
+            case .endless: [.answer(200, [UInt8](repeating: 0x41, count: 1 << 20))]
+            case .broken: [.text("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"), .close]
+            case .redirect: [.answer(302, [], fields: ["Location: http://127.0.0.1:1/"])]
+            }
+        }
+    }
+
+    @Test(arguments: Hostility.allCases)
+    func aHostileCollectorCostsSpansAndNothingElse(hostility: Hostility) throws {
+        let server = try ScriptedServer { _ in hostility.steps }
         defer { server.stop() }
         recorder.startRoot("read").end()
         try exporter(HTTPSpanTransport(CurlHTTPClient(), settings(server, timeout: 2_000_000_000))).stop()
@@ -259,7 +268,8 @@ struct ExportSettingsTests {
     }
 
     @Test func theEndpointsPathIsTheCollectors() throws {
-        let base = try #require(try read(["OTEL_EXPORTER_OTLP_ENDPOINT": "https://Jaeger.example:4318/otlp/"]))
+        let base = try #require(
+            try read(["OTEL_EXPORTER_OTLP_ENDPOINT": "https://Jaeger.example:4318/otlp/"]))
         #expect(base.origin == HTTPOrigin(isSecure: true, host: "jaeger.example", port: 4318))
         #expect(base.target == "/otlp/v1/traces")
         #expect(base.sampler == ExportSettings.standardSampler)
@@ -289,7 +299,9 @@ struct ExportSettingsTests {
         #expect(settings.timeout == 1_500_000_000)
         var dumped = ""
         dump(settings, to: &dumped)
-        for text in ["\(settings)", String(reflecting: settings), dumped] { #expect(!text.contains("canary")) }
+        for text in ["\(settings)", String(reflecting: settings), dumped] {
+            #expect(!text.contains("canary"))
+        }
     }
 
     @Test func allThatIsWrongIsToldAtOnceWithoutItsValues() {
@@ -306,7 +318,8 @@ struct ExportSettingsTests {
 
     @Test(arguments: [
         "127.0.0.1:4318", "ftp://host", "http://", "http://host:0", "http://host:99999", "http://host:4318x",
-        "http://ho st", "http://host/a?b", "http://host/#a", "http://user@host", "http://[::1", "http://[::1]x",
+        "http://ho st", "http://host/a?b", "http://host/#a", "http://user@host", "http://[::1",
+        "http://[::1]x",
         "http://host\r\nx: y", "http://höst",
     ])
     func whatIsNoEndpointIsRefused(url: String) { #expect(ExportEndpoint(url) == nil) }

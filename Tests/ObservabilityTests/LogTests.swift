@@ -59,7 +59,9 @@ struct LogTests {
         let text = try logged { logger, _ in
             logger.warning("the store is away", metadata: ["dataset": "imagenet", "retry.after": "5"])
         }
-        #expect(text.hasPrefix("{\"@timestamp\":\"2023-11-14T22:13:20.000Z\",\"log.level\":\"warning\",\"message\":"))
+        #expect(
+            text.hasPrefix(
+                "{\"@timestamp\":\"2023-11-14T22:13:20.000Z\",\"log.level\":\"warning\",\"message\":"))
         let line = try #require(try lines(text).first)
         #expect(line["message"] == "the store is away")
         #expect(line["ecs.version"] != nil)
@@ -80,9 +82,13 @@ struct LogTests {
     @Test func anyTextStaysOneLineAndComesBack() throws {
         let seed = SeededRandom.explorationSeed()
         var random = SplitMix64(seed: seed)
-        var texts = ["\n\r\t\u{0}\u{1b}[31m", "\"\\\"", "\u{2028}日本語\u{1F600}", "{\"log.level\":\"x\"}\n{", "\u{7f}"]
+        var texts = [
+            "\n\r\t\u{0}\u{1b}[31m", "\"\\\"", "\u{2028}日本語\u{1F600}", "{\"log.level\":\"x\"}\n{", "\u{7f}",
+        ]
         for _ in 0..<100 {
-            let scalars = (0..<20).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0...0x2FFF, using: &random)) }
+            let scalars = (0..<20).compactMap { _ in
+                Unicode.Scalar(UInt32.random(in: 0...0x2FFF, using: &random))
+            }
             texts.append(String(String.UnicodeScalarView(scalars)))
         }
         let written = try logged { logger, _ in
@@ -127,8 +133,11 @@ struct LogTests {
             logger.error("cannot read", metadata: ["path": "/last"])
         }
         let read = try lines(text)
-        #expect(read.filter { $0["message"] == "cannot read" }.count == RepeatLimit.burst + 1)
-        #expect(read.last?["kaml.repeated"] == "995")
+        let repeated = read.filter { $0["message"] == "cannot read" }
+        // The number comes with the next of its kind, or in a line of its own, whichever is first.
+        #expect(repeated.count <= RepeatLimit.burst + 2)
+        let leftOut = repeated.compactMap { $0["kaml.repeated"].flatMap { Int($0) } }
+        #expect(repeated.count + leftOut.reduce(0, +) == 1001)
         #expect(read.contains { $0["message"] == "something else" })
         let counted = String(decoding: registry.exposition(.prometheusText), as: UTF8.self)
         #expect(counted.contains("kaml_log_messages_total{level=\"error\"} 1002\n"))

@@ -72,7 +72,8 @@ final class ReadPipe: Sendable {
 }
 
 /// Runs a program to its end and gives its output, standard error with it.
-func output(of arguments: [String], input path: String = "/dev/null") throws -> (status: Int32, text: String) {
+func output(of arguments: [String], input path: String = "/dev/null") throws -> (status: Int32, text: String)
+{
     let pipe = try ReadPipe()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)

@@ -37,7 +37,8 @@ struct ExpositionTests {
     @Test func onlyOpenMetricsCarriesExemplars() throws {
         let histogram = registry.histogram(MetricCatalogue.readDurationSeconds)
         let trace = try #require(TraceID(high: 1, low: 2))
-        histogram.record(30_000_000, .store, trace: trace, at: Timestamp(seconds: 1700, nanoseconds: 5_000_000))
+        histogram.record(
+            30_000_000, .store, trace: trace, at: Timestamp(seconds: 1700, nanoseconds: 5_000_000))
         let line =
             "kaml_read_duration_seconds_bucket{tier=\"store\",le=\"0.05\"} 1"
             + " # {trace_id=\"00000000000000010000000000000002\"} 0.03 1700.005\n"

@@ -61,7 +61,8 @@ struct Sample: Hashable {
             }
             rest.removeFirst()
         }
-        guard !name.isEmpty, rest.first == " ", let value = rest.dropFirst().split(separator: " ").first else {
+        guard !name.isEmpty, rest.first == " ", let value = rest.dropFirst().split(separator: " ").first
+        else {
             return nil
         }
         self.value = String(value)

@@ -50,7 +50,8 @@ package struct MetricCollection {
     }
 
     /// `values` are those of the metric's labels, in the catalogue's order.
-    package mutating func add(_ metric: CappedCounterMetric, _ values: [String], _ amount: some BinaryInteger) {
+    package mutating func add(_ metric: CappedCounterMetric, _ values: [String], _ amount: some BinaryInteger)
+    {
         addCapped(metric.descriptor, values, Double(UInt64(clamping: amount)))
     }
 

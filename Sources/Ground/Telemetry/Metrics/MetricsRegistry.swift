@@ -29,12 +29,20 @@ package final class MetricsRegistry: Sendable {
 
     /// The counter of this metric: the same one for all that ask.
     package func counter<Labels>(_ metric: CounterMetric<Labels>) -> Counter<Labels> {
-        instrument(metric.descriptor) { Counter(metric) } collect: { $0.collect(into: &$1) }
+        instrument(metric.descriptor) {
+            Counter(metric)
+        } collect: {
+            $0.collect(into: &$1)
+        }
     }
 
     /// The histogram of this metric: the same one for all that ask.
     package func histogram<Labels>(_ metric: HistogramMetric<Labels>) -> Histogram<Labels> {
-        instrument(metric.descriptor) { Histogram(metric) } collect: { $0.collect(into: &$1) }
+        instrument(metric.descriptor) {
+            Histogram(metric)
+        } collect: {
+            $0.collect(into: &$1)
+        }
     }
 
     private func instrument<Instrument: AnyObject & Sendable>(

@@ -27,7 +27,8 @@ package final class TraceSpan: Sendable {
     private let state: Mutex<State>
 
     init(
-        _ recorder: SpanRecorder, _ local: LocalTrace, _ name: String, _ kind: SpanKind, _ context: SpanContext,
+        _ recorder: SpanRecorder, _ local: LocalTrace, _ name: String, _ kind: SpanKind,
+        _ context: SpanContext,
         parent: SpanID?, isLocalRoot: Bool, start: UInt64, startTick: UInt64
     ) {
         self.recorder = recorder
@@ -65,7 +66,9 @@ package final class TraceSpan: Sendable {
 
     package func set(_ key: String, _ value: String) { set(key, .text(value)) }
 
-    package func set(_ key: String, _ value: some BinaryInteger) { set(key, .integer(Int64(clamping: value))) }
+    package func set(_ key: String, _ value: some BinaryInteger) {
+        set(key, .integer(Int64(clamping: value)))
+    }
 
     package func set(_ key: String, _ value: Bool) { set(key, .truth(value)) }
 

@@ -30,6 +30,7 @@ struct ExportPace {
         // From half of it to all: collectors come back to everybody at once.
         let delay = most / 2 + random % (most / 2 + 1)
         let wait = min(max(delay, askedFor ?? 0), Self.longest)
-        return attempts < Self.attempts && failures <= Self.attempts ? .retry(after: wait) : .giveUp(pause: wait)
+        return attempts < Self.attempts && failures <= Self.attempts
+            ? .retry(after: wait) : .giveUp(pause: wait)
     }
 }

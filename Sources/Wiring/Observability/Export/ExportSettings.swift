@@ -34,7 +34,8 @@ package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflecta
         let variable = own == nil ? "OTEL_EXPORTER_OTLP_ENDPOINT" : "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
         let endpoint = ExportEndpoint(url)
         if endpoint == nil {
-            problems.append("\(variable): give http://HOST:PORT or https://HOST:PORT, without a user or a query")
+            problems.append(
+                "\(variable): give http://HOST:PORT or https://HOST:PORT, without a user or a query")
         }
         for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
             if let text = value(name), text != "http/protobuf" {
@@ -147,7 +148,8 @@ struct ExportEndpoint: Hashable {
         } else {
             return nil
         }
-        guard rest.utf8.allSatisfy({ 0x21...0x7E ~= $0 }), !rest.contains(where: { "?#@\\".contains($0) }) else {
+        guard rest.utf8.allSatisfy({ 0x21...0x7E ~= $0 }), !rest.contains(where: { "?#@\\".contains($0) })
+        else {
             return nil
         }
         let authority = rest.prefix { $0 != "/" }

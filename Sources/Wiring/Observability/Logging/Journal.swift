@@ -126,8 +126,9 @@ import Telemetry
                         unsafe message.msg_control = control.isEmpty ? nil : control.baseAddress
                         unsafe message.msg_controllen = control.count
                         var result: Int
-                        repeat { result = unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL)) } while
-                            result < 0 && errno == EINTR
+                        repeat {
+                            result = unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL))
+                        } while result < 0 && errno == EINTR
                         return result
                     }
                 }

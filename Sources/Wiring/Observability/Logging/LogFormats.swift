@@ -44,7 +44,8 @@ struct JSONLines {
 /// For people at a terminal.
 struct HumanLines {
     func line(_ record: LogRecord) -> [UInt8] {
-        var line = "\(TimeText.utc(record.time)) \(Self.name(record.level)) \(record.logger): \(record.message)"
+        var line =
+            "\(TimeText.utc(record.time)) \(Self.name(record.level)) \(record.logger): \(record.message)"
         if let error = record.error { line += ": \(error.message)" }
         for label in record.labels { line += " \(label.key)=\(label.value)" }
         if let span = record.span { line += " trace=\(span.traceID)" }

@@ -17,7 +17,9 @@ package enum LogDestination: Hashable, Sendable {
     package static func standard(
         environment: (String) -> String? = ServiceIdentity.environment
     ) -> LogDestination {
-        if Journal.isConnected(2, environment("JOURNAL_STREAM")) { return .journal(path: Journal.standardPath) }
+        if Journal.isConnected(2, environment("JOURNAL_STREAM")) {
+            return .journal(path: Journal.standardPath)
+        }
         return isatty(2) == 1 ? .human(2) : .json(2)
     }
 }
@@ -167,7 +169,9 @@ private struct LogWriter {
     private static func write(_ line: [UInt8], to descriptor: Int32) -> Bool {
         var done = 0
         while done < line.count {
-            let count = unsafe line[done...].withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            let count = unsafe line[done...].withUnsafeBytes {
+                unsafe Glibc.write(descriptor, $0.baseAddress, $0.count)
+            }
             if count < 0, errno == EAGAIN {
                 // Somebody shares the descriptor and made it non-blocking.
                 var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)

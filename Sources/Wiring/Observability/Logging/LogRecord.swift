@@ -42,7 +42,8 @@ extension LogRecord {
     }
 
     /// `dictionary.key` for what is nested.
-    static func flat(_ metadata: Logger.Metadata, below prefix: String = "") -> [(key: String, value: String)] {
+    static func flat(_ metadata: Logger.Metadata, below prefix: String = "") -> [(key: String, value: String)]
+    {
         var labels: [(key: String, value: String)] = []
         for (key, value) in metadata {
             let name = prefix.isEmpty ? key : "\(prefix).\(key)"

@@ -43,7 +43,8 @@ enum SecretWords {
 
     /// `user:password` of `://user:password@`.
     private static func userInformation(_ bytes: [UInt8], after colon: Int) -> Range<Int>? {
-        guard colon + 3 < bytes.count, bytes[colon + 1] == UInt8(ascii: "/"), bytes[colon + 2] == UInt8(ascii: "/")
+        guard colon + 3 < bytes.count, bytes[colon + 1] == UInt8(ascii: "/"),
+            bytes[colon + 2] == UInt8(ascii: "/")
         else { return nil }
         var end = colon + 3
         while end < bytes.count, !isEnd(bytes[end]), bytes[end] != UInt8(ascii: "/") {
@@ -55,8 +56,9 @@ enum SecretWords {
 
     private static func value(_ bytes: [UInt8], at position: Int) -> Range<Int>? {
         let first = bytes[position] | 0x20
-        guard first == UInt8(ascii: "x") || first == UInt8(ascii: "s") || first == UInt8(ascii: "a")
-            || first == UInt8(ascii: "b")
+        guard
+            first == UInt8(ascii: "x") || first == UInt8(ascii: "s") || first == UInt8(ascii: "a")
+                || first == UInt8(ascii: "b")
         else { return nil }
         for parameter in parameters where bytes.count - position > parameter.utf8.count {
             let matches = zip(parameter.utf8, bytes[position...]).allSatisfy { word, byte in

@@ -45,7 +45,9 @@ package struct RecordedSpan: Tracing.Span {
     package var attributes: SpanAttributes {
         get {
             var attributes = SpanAttributes([:])
-            for attribute in span.attributes { attributes.set(attribute.key, value: Self.value(attribute.value)) }
+            for attribute in span.attributes {
+                attributes.set(attribute.key, value: Self.value(attribute.value))
+            }
             return attributes
         }
         nonmutating set { for attribute in Self.list(newValue) { span.set(attribute.key, attribute.value) } }
