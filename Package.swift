@@ -15,6 +15,10 @@ let checked: [SwiftSetting] = [
 let strict: [SwiftSetting] = checked + [.strictMemorySafety()]
 
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcProtobuf: Target.Dependency = .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func swiftTarget(
@@ -44,6 +48,11 @@ let c: [Target] = [
         name: "CCurl", path: "Sources/C/CCurl", pkgConfig: "libcurl",
         providers: [.apt(["libcurl4-openssl-dev"])]
     ),
+    // Not Yams, which brings all of Foundation and gives up at the first error.
+    .systemLibrary(
+        name: "CLibYAML", path: "Sources/C/CLibYAML", pkgConfig: "yaml-0.1",
+        providers: [.apt(["libyaml-dev"])]
+    ),
     .target(name: "CKamlSys", path: "Sources/C/CKamlSys"),
 ]
 
@@ -56,6 +65,10 @@ let ground: [Target] = [
     .target(
         name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
         exclude: ["Generated/CURRENT"], swiftSettings: checked),
+    // The stubs of the services in proto/: apart, so that what reads a store's log needs no gRPC.
+    .target(
+        name: "KamlRPC", dependencies: ["KamlProtos", protobuf, grpcCore, grpcProtobuf],
+        path: "Sources/Ground/KamlRPC", exclude: ["Generated/CURRENT"], swiftSettings: checked),
 ]
 
 let store: [Target] = [
@@ -72,7 +85,16 @@ let node: [Target] = [
 ]
 
 let wiring: [Target] = [
-    swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
+    // The only importer of curl, NIO and the gRPC transports.
+    swiftTarget(
+        "Transport", in: "Wiring",
+        [
+            "System", "HTTPExchange", "CCurl", grpcCore,
+            .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]),
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
@@ -185,6 +207,12 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: c + ground + store + cache + node + wiring + executables + testTargets + fuzzTargets
 )
