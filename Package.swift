@@ -81,7 +81,8 @@ let cache: [Target] = [
 
 let node: [Target] = [
     swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
-    swiftTarget("FuseSession", in: "Node", ["System", "DatasetFS", "CFuse3", "CKamlSys"]),
+    swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
+    swiftTarget("FuseSession", in: "Node", ["System", "FuseMount", "DatasetFS", "CFuse3"]),
 ]
 
 let wiring: [Target] = [
@@ -98,21 +99,24 @@ let wiring: [Target] = [
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"]),
+        [
+            "System", "Chunking", "ObjectStore", "KamlProtos", "DatasetStore", "NodeCache", "DatasetFS",
+            "FuseMount", "FuseSession", protobuf,
+        ]),
 ]
 
 let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
             "CKamlSys", "CFuse3", "CZstd", "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
-            "Agent", "KamlCommand", argumentParser,
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
+            "FuseSession", "Agent", "KamlCommand", argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(
@@ -164,14 +168,15 @@ let testTargets: [Target] = [
         path: "Tests/FuseTestSupport", swiftSettings: checked),
     // A serving process that tests can kill, or run as another user.
     .executableTarget(
-        name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
+        name: "fuse-test-server",
+        dependencies: ["System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport"],
         path: "Tests/FuseTestServer", swiftSettings: checked),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(
         "KamlCommandTests",
         [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "KamlCommand",
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseMount", "KamlCommand",
             "KamlTestSupport",
         ]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
@@ -183,7 +188,7 @@ let testTargets: [Target] = [
         ]),
     tests(
         "FuseSessionTests",
-        ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
+        ["CXattr", "System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
 // Built only for fuzzing, with libFuzzer's own flags: `.ci/fuzz.sh`.

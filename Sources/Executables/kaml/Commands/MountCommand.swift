@@ -2,6 +2,7 @@ import Agent
 import ArgumentParser
 import Chunking
 import DatasetStore
+import FuseMount
 import FuseSession
 import Glibc
 import KamlCommand
@@ -9,7 +10,7 @@ import NodeCache
 import ObjectStore
 import System
 
-extension SnapshotMountOptions.Profile: ExpressibleByArgument {}
+extension ProfileChoice: ExpressibleByArgument {}
 
 /// `kaml mount`.
 struct MountCommand: AnsweringCommand {
@@ -37,7 +38,7 @@ struct MountCommand: AnsweringCommand {
     @Option(
         help: "Tuned for large files (the kernel reads them itself) or small ones (no message for each open)."
     )
-    var profile: SnapshotMountOptions.Profile = .auto
+    var profile: ProfileChoice = .auto
     @Flag(help: "Serve here instead of in the background.")
     var foreground = false
     @Option(help: "Threads that serve the kernel.")
@@ -115,23 +116,22 @@ struct MountCommand: AnsweringCommand {
 
     // MARK: - Serving
 
+    private static func notice(_ text: String) { StandardError.write("kaml: \(text)\n") }
+
     /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
-    private static func mount(_ options: SnapshotMountOptions, _ store: Store) throws -> SnapshotMount {
-        func attempt() throws -> SnapshotMount {
-            try SnapshotMount(options, objects: store.objects, sources: store.sources) {
-                StandardError.write("kaml: \($0)\n")
-            }
-        }
+    private static func openCache(_ directory: ByteString, _ store: Store) throws -> NodeCache {
         let pauseMicroseconds: UInt32 = 50_000
-        let attempts = 40
-        for _ in 1..<attempts {
-            do {
-                return try attempt()
-            } catch let error as CacheError where error.code == .inUse {
-                usleep(pauseMicroseconds)
+        var attemptsLeft = 40
+        while true {
+            let attempt = Result { () throws(CacheError) in
+                try NodeCache(directory: directory, sources: store.sources, notice: notice)
             }
+            attemptsLeft -= 1
+            guard case .failure(let error) = attempt, error.code == .inUse, attemptsLeft > 0 else {
+                return try attempt.get()
+            }
+            usleep(pauseMicroseconds)
         }
-        return try attempt()
     }
 
     /// Mounts, says so, and serves until the mount is gone.
@@ -143,25 +143,28 @@ struct MountCommand: AnsweringCommand {
         }
         let store = try store.open()
         let found = try store.find(place.reference, in: try store.state())
-        var options = SnapshotMountOptions(
-            snapshot: found.snapshot, name: "\(place.reference)",
+        var description = MountDescription(
+            name: "\(place.reference)", snapshot: found.snapshot, store: self.store.url ?? "",
             mountPoint: try CanonicalPath.of(CachePlace.absolute(RawArguments.bytes(of: mountPoint))),
-            cacheDirectory: try CachePlace.directory(cacheDir), allowOther: allowOther ?? (geteuid() == 0))
-        options.profile = profile
-        options.workers = threads
-        options.readAheadKiB = readAhead
-        options.allowNonEmpty = allowNonEmpty
-        try CacheDirectoryCheck.prepare(options.cacheDirectory)
+            allowOther: allowOther ?? (geteuid() == 0))
+        description.readAheadKiB = readAhead
+        description.allowNonEmpty = allowNonEmpty
+        let cacheDirectory = try CachePlace.directory(cacheDir)
+        try CacheDirectoryCheck.prepare(cacheDirectory)
         // Named by the path as it was given, so before the working directory changes.
-        let log = readyDescriptor == nil ? nil : log(in: options.cacheDirectory)
+        let log = readyDescriptor == nil ? nil : log(in: cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         unsafe chdir("/")
-        let mount = try Self.mount(options, store)
+        let cache = try Self.openCache(cacheDirectory, store)
+        defer { cache.close() }
+        let mount = try SnapshotMount(
+            mounting: description, as: profile,
+            .init(objects: store.objects, cache: cache, workers: threads, notice: Self.notice))
         let ending = MountEnding(mount)
         try EndSignals.handle { signal, count in ending.asked(by: signal, count) }
         let report = MountReport(
-            name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: options.mountPoint,
-            process: getpid(), cacheDirectory: options.cacheDirectory,
+            name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: description.mountPoint,
+            process: getpid(), cacheDirectory: cacheDirectory,
             log: log, profile: mount.profile == .passthrough ? "large" : "small",
             passesThrough: mount.passesThrough)
         // In the background this is the first line of the mount in its log.
