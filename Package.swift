@@ -58,6 +58,7 @@ let c: [Target] = [
 
 let ground: [Target] = [
     swiftTarget("System", in: "Ground", ["CKamlSys"]),
+    swiftTarget("Telemetry", in: "Ground", ["System"], exclude: ["metrics.yaml", "alerts.yaml"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
     swiftTarget("HTTPExchange", in: "Ground", ["System"]),
@@ -132,6 +133,7 @@ let testTargets: [Target] = [
         name: "KamlTestSupport", dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore"],
         path: "Tests/KamlTestSupport", swiftSettings: checked),
     tests("SystemTests", ["System", "KamlTestSupport"]),
+    tests("TelemetryTests", ["System", "Telemetry", "KamlTestSupport"]),
     // Vectors are read by path: Bundle.module would bring Foundation.
     tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
     .target(
