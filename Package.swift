@@ -101,8 +101,9 @@ let wiring: [Target] = [
     swiftTarget(
         "Agent", in: "Wiring",
         [
-            "System", "Chunking", "ObjectStore", "KamlProtos", "DatasetStore", "NodeCache", "DatasetFS",
-            "FuseMount", "FuseSession", protobuf,
+            "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
+            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport", "Stores",
+            "CLibYAML", protobuf, grpcCore, logging, lifecycle,
         ]),
 ]
 
@@ -120,6 +121,13 @@ let executables: [Target] = [
             "FuseSession", "Agent", "KamlCommand", argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
+    .executableTarget(
+        name: "kamld",
+        dependencies: [
+            "System", "KamlCommand", "KamlRPC", "Agent", argumentParser, logging, lifecycle,
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        ],
+        path: "Sources/Executables/kamld", swiftSettings: strict),
     .executableTarget(
         name: "kaml-bench",
         dependencies: [
@@ -210,7 +218,9 @@ let fuzzTargets: [Target] =
 let package = Package(
     name: "kaml",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "kaml", targets: ["kaml"])],
+    products: [
+        .executable(name: "kaml", targets: ["kaml"]), .executable(name: "kamld", targets: ["kamld"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),

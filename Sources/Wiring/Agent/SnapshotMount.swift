@@ -1,6 +1,6 @@
 import Chunking
 import DatasetFS
-import DatasetStore
+package import DatasetStore
 package import FuseMount
 package import FuseSession
 package import NodeCache
@@ -17,6 +17,7 @@ package final class SnapshotMount: Sendable {
     /// As it is kept for the next agent: with the profile that was decided.
     package let description: MountDescription
     package let profile: MountProfile
+    package let statistics: SnapshotStatistics
     private let session: FuseSession
     private let control: any MountControl
 
@@ -48,6 +49,7 @@ package final class SnapshotMount: Sendable {
         holding: any MountHolding = OwnMounts()
     ) throws {
         let snapshot = try Self.snapshot(wanted, parts)
+        statistics = snapshot.statistics
         let operations = try Self.operations(wanted, snapshot, parts)
         profile = wanted.profile ?? Self.profile(choice, snapshot.statistics)
         var description = wanted
@@ -78,6 +80,7 @@ package final class SnapshotMount: Sendable {
         goingOnWith mount: consuming AttachedMount, _ description: MountDescription, _ parts: Parts
     ) throws {
         let snapshot = try Self.snapshot(description, parts)
+        statistics = snapshot.statistics
         let operations = try Self.operations(description, snapshot, parts)
         profile = description.profile ?? Self.profile(.auto, snapshot.statistics)
         self.description = description

@@ -1,6 +1,6 @@
 import FuseSession
 import Glibc
-package import ObjectStore
+import ObjectStore
 package import System
 
 /// Everything about an agent that its operator chooses. `Setting.all` has the keys, their forms and what they mean.

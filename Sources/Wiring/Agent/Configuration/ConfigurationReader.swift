@@ -1,4 +1,4 @@
-import System
+package import System
 
 /// Puts a configuration together: defaults, over them the file, the environment, and the flags. Collects everything
 /// that is wrong instead of ending at the first thing.

@@ -13,7 +13,7 @@ struct Setting<Root>: Sendable {
     let text: @Sendable (Root) -> String
 
     init<Value: Sendable>(
-        _ path: String, _ field: WritableKeyPath<Root, Value> & Sendable, _ form: ValueForm<Value>,
+        _ path: String, _ field: any WritableKeyPath<Root, Value> & Sendable, _ form: ValueForm<Value>,
         reloadable: Bool = false, _ help: String
     ) {
         self.path = path.split(separator: ".").map(String.init)

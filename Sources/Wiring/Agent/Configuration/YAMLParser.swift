@@ -84,7 +84,7 @@ import CLibYAML
 
     private mutating func next() throws(YAMLError) -> (Event, TextPlace) {
         var event = unsafe yaml_event_t()
-        guard unsafe yaml_parser_parse(parser, &event) == 1 else { throw unsafe failure() }
+        guard unsafe yaml_parser_parse(parser, &event) == 1 else { throw failure() }
         defer { unsafe yaml_event_delete(&event) }
         let place = unsafe Self.place(event.start_mark)
         switch unsafe event.type {
@@ -115,7 +115,7 @@ import CLibYAML
     private func failure() -> YAMLError {
         let mark = unsafe parser.pointee.problem_mark
         let problem = unsafe parser.pointee.problem.map { unsafe String(cString: $0) } ?? "this is no YAML"
-        return unsafe YAMLError(place: Self.place(mark), message: problem)
+        return YAMLError(place: Self.place(mark), message: problem)
     }
 
     private static func anchor(_ place: TextPlace) -> YAMLError {

@@ -9,7 +9,7 @@ package struct MountRequest: Hashable, Sendable {
     package var store: String
     /// Absolute, without `.`, `..` or empty segments.
     package var mountPoint: ByteString
-    package var profile: SnapshotMountOptions.Profile = .auto
+    package var profile: ProfileChoice = .auto
     /// Nil: as configured.
     package var readAheadKiB: Int?
     package var allowOther: Bool?

@@ -1,4 +1,4 @@
-package import System
+import System
 
 /// Runs what blocks on threads of its own, and lets a task wait for it. The cooperative pool has one thread a core: two
 /// calls that hang in a store would be the end of every service.

@@ -79,7 +79,7 @@ package struct UnixSocketListener: ~Copyable {
     package consuming func remove() { unlink(path) }
 
     /// Keeps the place until the process ends.
-    consuming func keep() {
+    package consuming func keep() {
         _ = lock.release()
         _ = descriptor.release()
     }
