@@ -118,7 +118,8 @@ let executables: [Target] = [
         name: "kaml",
         dependencies: [
             "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
-            "FuseSession", "Agent", "KamlCommand", argumentParser,
+            "FuseSession", "Agent", "KamlCommand", "KamlProtos", "KamlRPC", "Transport", grpcCore, protobuf,
+            argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
     .executableTarget(

@@ -84,7 +84,8 @@ struct AgentCommand: AsyncParsableCommand {
             logger.log(level: level, "\(event.kind): \(event.message)")
         }
         let (agent, services) = try await AgentServices.open(
-            configuration, version: Versions.kaml, configurationFile: ByteString(config ?? ""), events: events,
+            configuration, version: Versions.kaml, configurationFile: ByteString(config ?? ""),
+            events: events,
             describe: { AgentFailures.failure($0).wireForm })
         let command = self
         let reload = ReloadService(agent: agent) { try command.read() }

@@ -2,10 +2,13 @@ import Agent
 import ArgumentParser
 import Chunking
 import DatasetStore
+import FoundationEssentials
 import FuseMount
 import FuseSession
 import Glibc
 import KamlCommand
+import KamlProtos
+import KamlRPC
 import NodeCache
 import ObjectStore
 import System
@@ -44,13 +47,15 @@ struct MountCommand: AnsweringCommand {
     @Option(help: "Threads that serve the kernel.")
     var threads: Int = FuseSession.defaultWorkers
     @Option(help: .init("How far the kernel reads ahead, in KiB (root only).", valueName: "KiB"))
-    var readAhead: Int = 4096
+    var readAhead: Int = defaultReadAhead
+    private static let defaultReadAhead = 4096
     @Flag(help: "Mount over a directory that has entries, which hides them.")
     var allowNonEmpty = false
     @Flag(inversion: .prefixedNo, help: "Let other users in (default for root).")
     var allowOther: Bool?
     @Option(name: .customLong("ready-descriptor"), help: .private)
     var readyDescriptor: Int32?
+    @OptionGroup var agent: AgentUse
     @OptionGroup var store: StoreOptions
     @OptionGroup var output: OutputOptions
 
@@ -61,6 +66,7 @@ struct MountCommand: AnsweringCommand {
 
     func run() throws {
         guard let readyDescriptor else {
+            if try !foreground && agent.isWanted { return try askAgent() }
             guard foreground else { return try startInBackground() }
             // A person at a terminal reads along; a program gets its answer on stdout.
             return try serve { report in
@@ -80,6 +86,29 @@ struct MountCommand: AnsweringCommand {
             .send(to: readyDescriptor)
             throw ArgumentParser.ExitCode(failure.status.rawValue)
         }
+    }
+
+    // MARK: - By the agent
+
+    private func askAgent() throws {
+        guard cacheDir == nil else {
+            throw Failure(.usage, "an agent has one cache", hint: "leave out --cache-dir, or give --no-agent")
+        }
+        var request = Kaml_Agent_V1_MountRequest()
+        request.target = try store.target(reference)
+        let path = try CanonicalPath.of(CachePlace.absolute(RawArguments.bytes(of: mountPoint)))
+        request.mountPoint = Data(path.bytes)
+        request.profile =
+            switch profile {
+            case .auto: .unspecified
+            case .large: .large
+            case .small: .small
+            }
+        if readAhead != Self.defaultReadAhead { request.readAheadKib = UInt32(clamping: readAhead) }
+        if let allowOther { request.allowOther = allowOther }
+        request.allowNonEmpty = allowNonEmpty
+        let asked = request
+        answer(AgentMountReport(try agent.agent.call { try await $0.mount(asked) }))
     }
 
     // MARK: - In the background
@@ -247,15 +276,33 @@ struct UmountCommand: AnsweringCommand {
     var mountPoint: String
     @Flag(help: "Also when something still uses it, or its process is gone.")
     var lazy = false
+    @OptionGroup var agent: AgentUse
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         let path = try CachePlace.absolute(RawArguments.bytes(of: mountPoint))
-        try Mounter.unmount(path, lazily: lazy)
+        if try !(agent.isWanted && isAgents(path)) { try Mounter.unmount(path, lazily: lazy) }
         // Like umount(8) it says nothing to a person when all is well.
         guard output.format != .table else { return }
         var object = OutputObject()
         object.set("mountPoint", CanonicalPath.of(path))
         answer(Done("", object.value))
+    }
+
+    /// Has the agent unmount what it mounted; false for a mount that another process serves.
+    private func isAgents(_ path: ByteString) throws -> Bool {
+        var request = Kaml_Agent_V1_UnmountRequest()
+        // As the agent was told it: a mount that hangs is not to be looked at.
+        let parts = path.bytes.lastIndex(of: UInt8(ascii: "/")).map { path.bytes.prefix($0) } ?? []
+        let parent = parts.isEmpty ? ByteString("/") : CanonicalPath.of(ByteString(Array(parts)))
+        request.mountPoint = Data(
+            parent.appending(ByteString(Array(path.bytes.dropFirst(parts.count + 1)))).bytes)
+        request.lazy = lazy
+        let asked = request
+        do { _ = try agent.agent.call { try await $0.unmount(asked) } } catch let failure as Failure {
+            guard failure.status == .notFound else { throw failure }
+            return false
+        }
+        return true
     }
 }

@@ -79,7 +79,8 @@ package struct AgentService: Kaml_Agent_V1_Agent.SimpleServiceProtocol {
     // MARK: - The cache
 
     package func warm(
-        request: Kaml_Agent_V1_WarmRequest, response: RPCWriter<Kaml_Agent_V1_WarmUpdate>, context: ServerContext
+        request: Kaml_Agent_V1_WarmRequest, response: RPCWriter<Kaml_Agent_V1_WarmUpdate>,
+        context: ServerContext
     ) async throws {
         let work = WarmWork(request)
         do {

@@ -30,7 +30,9 @@ enum DebugFiles {
         }
         files.append(DebugFile("proc/fd", descriptors()))
         for name in ["version", "meminfo", "loadavg", "uptime", "filesystems"] {
-            if let bytes = read(ByteString("/proc/\(name)")) { files.append(DebugFile("proc/host/\(name)", bytes)) }
+            if let bytes = read(ByteString("/proc/\(name)")) {
+                files.append(DebugFile("proc/host/\(name)", bytes))
+            }
         }
         return files
     }
@@ -38,7 +40,8 @@ enum DebugFiles {
     private static func read(_ path: ByteString) -> [UInt8]? {
         guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return nil }
         var bytes = [UInt8](repeating: 0, count: largest)
-        let count = unsafe bytes.withUnsafeMutableBytes { buffer in try? unsafe file.read(into: buffer, at: 0) }
+        let count = unsafe bytes.withUnsafeMutableBytes { buffer in try? unsafe file.read(into: buffer, at: 0)
+        }
         return count.map { Array(bytes.prefix($0)) }
     }
 

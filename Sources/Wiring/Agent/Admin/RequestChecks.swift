@@ -34,13 +34,16 @@ enum MountPointText {
     /// An absolute path without empty and `.` segments. `..` is refused: what it means depends on symlinks.
     static func checked(_ bytes: [UInt8]) throws(AgentError) -> ByteString {
         guard bytes.first == UInt8(ascii: "/"), !bytes.contains(0), bytes.count < RequestText.longest else {
-            throw .invalid("a mount point is an absolute path", hint: "give one of at most \(RequestText.longest) bytes")
+            throw .invalid(
+                "a mount point is an absolute path", hint: "give one of at most \(RequestText.longest) bytes")
         }
         let segments = bytes.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual(".".utf8) }
         guard !segments.contains(where: { $0.elementsEqual("..".utf8) }) else {
             throw .invalid("a mount point has no ..", hint: "give the path that it means")
         }
-        guard !segments.isEmpty else { throw .invalid("/ is no mount point", hint: "choose an empty directory") }
+        guard !segments.isEmpty else {
+            throw .invalid("/ is no mount point", hint: "choose an empty directory")
+        }
         return ByteString([UInt8(ascii: "/")] + Array(segments.joined(separator: [UInt8(ascii: "/")])))
     }
 }
@@ -56,7 +59,8 @@ extension MountRequest {
         case .large: profile = .large
         case .small: profile = .small
         case .UNRECOGNIZED:
-            throw .invalid("this agent does not know the mount profile", hint: "large or small, or leave it out")
+            throw .invalid(
+                "this agent does not know the mount profile", hint: "large or small, or leave it out")
         }
         if message.hasReadAheadKib {
             guard message.readAheadKib <= 1 << 20 else {

@@ -55,7 +55,9 @@ final class WarmWork: Sendable {
             report = agent.cache.residency(of: plan)
         } else {
             let threads = request.threads == 0 ? Self.defaultThreads : Int(request.threads)
-            report = try agent.cache.warm(plan, origin: found.store.objects, threads: threads, progress: counter) {
+            report = try agent.cache.warm(
+                plan, origin: found.store.objects, threads: threads, progress: counter
+            ) {
                 self.isCancelled.load(ordering: .relaxed)
             }
         }

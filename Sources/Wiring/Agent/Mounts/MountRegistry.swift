@@ -74,7 +74,8 @@ package final class MountRegistry: Sendable {
                 state.withLock { $0.book.didFail(id) }
                 state.wake()
                 parts.events.add(
-                    "mountFailed", "\(request.reference) at \(request.mountPoint): \(error)", severity: .error,
+                    "mountFailed", "\(request.reference) at \(request.mountPoint): \(error)",
+                    severity: .error,
                     mount: id)
                 throw error
             }
@@ -111,7 +112,9 @@ package final class MountRegistry: Sendable {
 
     private func mountParts(_ store: Store, _ id: String) -> SnapshotMount.Parts {
         let events = parts.events
-        return SnapshotMount.Parts(objects: store.objects, cache: parts.cache, workers: parts.settings.threads) {
+        return SnapshotMount.Parts(
+            objects: store.objects, cache: parts.cache, workers: parts.settings.threads
+        ) {
             events.add("mountNotice", $0, severity: .warning, mount: id)
         }
     }
@@ -132,16 +135,18 @@ package final class MountRegistry: Sendable {
             .detach()
         } catch {
             parts.events.add(
-                "mountNotice", "the end of this mount will not be seen: \(error)", severity: .warning, mount: id)
+                "mountNotice", "the end of this mount will not be seen: \(error)", severity: .warning,
+                mount: id)
         }
         if let record {
             parts.events.add(
                 isTakenOver ? "takenOver" : "mounted", "\(record.name) at \(record.mountPoint)", mount: id)
         }
         // It cannot be missing: nobody ends it before the thread above runs.
-        return record ?? MountRecord(
-            id: id, mountPoint: mount.description.mountPoint, name: mount.description.name,
-            store: mount.description.store, since: parts.clock.now())
+        return record
+            ?? MountRecord(
+                id: id, mountPoint: mount.description.mountPoint, name: mount.description.name,
+                store: mount.description.store, since: parts.clock.now())
     }
 
     private func didEnd(_ id: String) {
@@ -220,7 +225,8 @@ package final class MountRegistry: Sendable {
             let (mount, record) = state.withLock { ($0.mounts[id], $0.book[id]) }
             guard let mount, let record else { continue }
             parts.events.add(
-                "takenAway", "\(record.name) at \(record.mountPoint) was still in use", severity: .warning, mount: id)
+                "takenAway", "\(record.name) at \(record.mountPoint) was still in use", severity: .warning,
+                mount: id)
             mount.takeAway()
         }
     }
@@ -233,7 +239,8 @@ package final class MountRegistry: Sendable {
         }
         for mount in mounts where !mount.letGo(withinMilliseconds: limit) {
             parts.events.add(
-                "notAnswered", "\(mount.description.name) at \(mount.description.mountPoint) had requests in hand",
+                "notAnswered",
+                "\(mount.description.name) at \(mount.description.mountPoint) had requests in hand",
                 severity: .warning)
         }
     }

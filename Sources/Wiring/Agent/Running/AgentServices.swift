@@ -50,14 +50,16 @@ package struct AgentServices {
         if let name = configuration.admin.owner {
             guard let user = UserAccount.id(of: name) else {
                 throw ListenError(
-                    "admin.owner", "there is no user \(ByteString(name))", remedy: "name one, or give a number")
+                    "admin.owner", "there is no user \(ByteString(name))",
+                    remedy: "name one, or give a number")
             }
             owner = user
         }
         let directory = ByteString(Array(path.bytes.prefix(path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)))
         if !directory.isEmpty {
             do throws(Errno) { try HostFileSystem().makeDirectories(directory) } catch {
-                throw ListenError("\(directory)", "cannot be made: \(error)", remedy: "name another admin.socket")
+                throw ListenError(
+                    "\(directory)", "cannot be made: \(error)", remedy: "name another admin.socket")
             }
         }
         return try UnixSocketListener.open(path, owner: owner)
@@ -81,7 +83,8 @@ package struct AgentServices {
             case "/readyz": return agent.isReady ? HTTPAnswer(200, "ok\n") : HTTPAnswer(503, "not ready\n")
             case "/metrics":
                 let format = ExpositionFormat(accept: question.accept)
-                guard let body = try? await agent.work.run({ MetricsRegistry.process.exposition(format) }) else {
+                guard let body = try? await agent.work.run({ MetricsRegistry.process.exposition(format) })
+                else {
                     return HTTPAnswer(503, "overloaded\n")
                 }
                 return HTTPAnswer(200, contentType: format.contentType, body: body)
@@ -124,10 +127,11 @@ extension HealthService {
         let health: HealthWatch
 
         func run() async throws {
-            try await cancelWhenGracefulShutdown {
-                while true {
+            await cancelWhenGracefulShutdown {
+                while !Task.isCancelled {
                     health.look()
-                    try await Task.sleep(for: Self.interval)
+                    // Cut short by the shutdown, which is no failure.
+                    try? await Task.sleep(for: Self.interval)
                 }
             }
         }

@@ -29,7 +29,8 @@ package final class NodeAgent: Sendable {
         current = Mutex(configuration)
         stores = StoreDirectory(configuration.stores, default: configuration.defaultStore)
         cache = try NodeCache(
-            directory: configuration.cache.directory, options: CacheOptions(configuration.cache), sources: stores
+            directory: configuration.cache.directory, options: CacheOptions(configuration.cache),
+            sources: stores
         ) {
             events.add("cacheNotice", $0, severity: .warning)
         }
@@ -59,11 +60,13 @@ package final class NodeAgent: Sendable {
         let changes = configuration.changes(to: wanted)
         current.withLock { $0 = $0.reloaded(from: wanted) }
         if changes.restart.isEmpty {
-            let what = changes.reloadable.isEmpty ? "nothing changed" : changes.reloadable.joined(separator: ", ")
+            let what =
+                changes.reloadable.isEmpty ? "nothing changed" : changes.reloadable.joined(separator: ", ")
             events.add("reloaded", "the configuration was read again: \(what)")
         } else {
             events.add(
-                "reloaded", "these take effect when the agent is restarted: \(changes.restart.joined(separator: ", "))",
+                "reloaded",
+                "these take effect when the agent is restarted: \(changes.restart.joined(separator: ", "))",
                 severity: .warning)
         }
     }
