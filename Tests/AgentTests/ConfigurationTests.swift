@@ -147,7 +147,7 @@ struct ConfigurationTests {
                 return []
             } catch { return error.list.map(\.place) }
         }()
-        #expect(problems == ["f:2:41", "f:1:24"])
+        #expect(problems == ["f:2:40", "f:1:24"])
     }
 
     @Test("renders a commented file that reads back as what it is")

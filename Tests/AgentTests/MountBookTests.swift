@@ -81,7 +81,8 @@ struct MountBookTests {
         book.didServe("2", Self.facts)
         // The end of the old one takes nothing from the new one.
         book.didEnd("1")
-        #expect(book.askUnmount(at: "/mnt") == .detach(try #require(book["2"])))
+        let new = try #require(book["2"])
+        #expect(book.askUnmount(at: "/mnt") == .detach(new))
     }
 
     @Test("knows nothing of a place where nothing is")

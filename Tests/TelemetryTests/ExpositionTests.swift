@@ -86,7 +86,7 @@ struct ExpositionTests {
             let name = String(String.UnicodeScalarView(scalars))
             if !names.contains(name) { names.insert(name) }
         }
-        registry.collect { collection in
+        registry.collect { [names] collection in
             for name in names { collection.add(MetricCatalogue.mountReadBytes, [name], 1) }
         }
         let read = samples(registry.text()).compactMap { $0 }.filter {

@@ -80,6 +80,24 @@ int kaml_receive_descriptor(int socket) {
     return descriptor;
 }
 
+int kaml_make_sealed_file(const char *name, const void *bytes, size_t length) {
+    int file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (file < 0) return -1;
+    size_t done = 0;
+    while (done < length) {
+        ssize_t written = write(file, (const char *)bytes + done, length - done);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) break;
+        done += (size_t)written;
+    }
+    if (done == length && fcntl(file, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0)
+        return file;
+    int error = errno;
+    close(file);
+    errno = error;
+    return -1;
+}
+
 // Debian 12's headers stop at protocol 7.38, so the two requests are spelled out.
 struct kaml_backing_map {
     int32_t fd;

@@ -32,6 +32,9 @@ int kaml_rename_exclusively(const char *from, const char *to);
 // Receives one descriptor over a Unix socket (SCM_RIGHTS, unix(7); close-on-exec); -1 with errno EPROTO when the message carried none.
 int kaml_receive_descriptor(int socket);
 
+// A file in memory with these bytes, that nobody can change any more (memfd_create(2), all seals of fcntl(2)).
+int kaml_make_sealed_file(const char *name, const void *bytes, size_t length);
+
 // FUSE passthrough (kernel 6.9, include/uapi/linux/fuse.h 7.40): registers `backing_fd` with the
 // connection `fuse_fd`; returns the backing id. Needs CAP_SYS_ADMIN.
 int kaml_fuse_backing_open(int fuse_fd, int backing_fd);

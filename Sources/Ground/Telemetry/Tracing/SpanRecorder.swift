@@ -54,7 +54,10 @@ package final class SpanRecorder: Sendable {
             isLocalRoot: true, start: start ?? now(), startTick: tick())
     }
 
-    func start(_ name: String, _ kind: SpanKind, under parent: TraceSpan, start: UInt64? = nil) -> TraceSpan {
+    /// Starts a span of work that `parent` causes.
+    package func startChild(
+        _ name: String, _ kind: SpanKind = .internal, of parent: TraceSpan, start: UInt64? = nil
+    ) -> TraceSpan {
         let context = SpanContext(
             traceID: parent.context.traceID, spanID: newSpanID(), isSampled: parent.context.isSampled)
         return TraceSpan(

@@ -130,7 +130,7 @@ package final class TraceSpan: Sendable {
 
     /// A span of work that this one causes.
     package func child(_ name: String, _ kind: SpanKind = .internal) -> TraceSpan {
-        recorder.start(name, kind, under: self)
+        recorder.startChild(name, kind, of: self)
     }
 }
 
