@@ -15,7 +15,10 @@ let checked: [SwiftSetting] = [
 let strict: [SwiftSetting] = checked + [.strictMemorySafety()]
 
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcProtobuf: Target.Dependency = .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let instrumentation: Target.Dependency = .product(
     name: "Instrumentation", package: "swift-distributed-tracing")
@@ -49,6 +52,11 @@ let c: [Target] = [
         name: "CCurl", path: "Sources/C/CCurl", pkgConfig: "libcurl",
         providers: [.apt(["libcurl4-openssl-dev"])]
     ),
+    // Not Yams, which brings all of Foundation and gives up at the first error.
+    .systemLibrary(
+        name: "CLibYAML", path: "Sources/C/CLibYAML", pkgConfig: "yaml-0.1",
+        providers: [.apt(["libyaml-dev"])]
+    ),
     .target(name: "CKamlSys", path: "Sources/C/CKamlSys"),
 ]
 
@@ -62,6 +70,10 @@ let ground: [Target] = [
     .target(
         name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
         exclude: ["Generated/CURRENT"], swiftSettings: checked),
+    // The stubs of the services in proto/: apart, so that what reads a store's log needs no gRPC.
+    .target(
+        name: "KamlRPC", dependencies: ["KamlProtos", protobuf, grpcCore, grpcProtobuf],
+        path: "Sources/Ground/KamlRPC", exclude: ["Generated/CURRENT"], swiftSettings: checked),
 ]
 
 let store: [Target] = [
@@ -74,11 +86,21 @@ let cache: [Target] = [
 
 let node: [Target] = [
     swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
-    swiftTarget("FuseSession", in: "Node", ["System", "DatasetFS", "CFuse3", "CKamlSys"]),
+    swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
+    swiftTarget("FuseSession", in: "Node", ["System", "FuseMount", "DatasetFS", "CFuse3"]),
 ]
 
 let wiring: [Target] = [
-    swiftTarget("Transport", in: "Wiring", ["System", "HTTPExchange", "CCurl"]),
+    // The only importer of curl, NIO and the gRPC transports.
+    swiftTarget(
+        "Transport", in: "Wiring",
+        [
+            "System", "HTTPExchange", "CCurl", grpcCore,
+            .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]),
     swiftTarget(
         "Observability", in: "Wiring",
         [
@@ -88,23 +110,35 @@ let wiring: [Target] = [
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "FuseSession"]),
+        [
+            "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
+            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport", "Stores",
+            "CLibYAML", protobuf, grpcCore, logging, lifecycle,
+        ]),
 ]
 
 let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
             "CKamlSys", "CFuse3", "CZstd", "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseSession",
-            "Agent", "KamlCommand", argumentParser,
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
+            "FuseSession", "Agent", "KamlCommand", "KamlProtos", "KamlRPC", "Transport", grpcCore, protobuf,
+            argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
+    .executableTarget(
+        name: "kamld",
+        dependencies: [
+            "System", "KamlCommand", "KamlRPC", "Agent", argumentParser, logging, lifecycle,
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        ],
+        path: "Sources/Executables/kamld", swiftSettings: strict),
     .executableTarget(
         name: "kaml-bench",
         dependencies: [
@@ -161,16 +195,18 @@ let testTargets: [Target] = [
         path: "Tests/FuseTestSupport", swiftSettings: checked),
     // A serving process that tests can kill, or run as another user.
     .executableTarget(
-        name: "fuse-test-server", dependencies: ["System", "DatasetFS", "FuseSession", "FuseTestSupport"],
+        name: "fuse-test-server",
+        dependencies: ["System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport"],
         path: "Tests/FuseTestServer", swiftSettings: checked),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(
         "KamlCommandTests",
         [
-            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseSession", "KamlCommand",
+            "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseMount", "KamlCommand",
             "KamlTestSupport",
         ]),
+    tests("AgentTests", ["System", "FuseSession", "Agent"]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
     tests(
         "IntegrationTests",
@@ -180,7 +216,7 @@ let testTargets: [Target] = [
         ]),
     tests(
         "FuseSessionTests",
-        ["CXattr", "System", "DatasetFS", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
+        ["CXattr", "System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport", "fuse-test-server"]),
 ]
 
 // Built only for fuzzing, with libFuzzer's own flags: `.ci/fuzz.sh`.
@@ -200,11 +236,18 @@ let fuzzTargets: [Target] =
 let package = Package(
     name: "kaml",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "kaml", targets: ["kaml"])],
+    products: [
+        .executable(name: "kaml", targets: ["kaml"]), .executable(name: "kamld", targets: ["kamld"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
     ],

@@ -1,3 +1,4 @@
+@testable import FuseMount
 @testable import FuseSession
 import FuseTestSupport
 import Glibc
@@ -95,7 +96,7 @@ extension Mounts {
             try await onThread {
                 let mounter = Self.mounter(directory.mountPoint)
                 let session = try FuseSession(
-                    device: mounter.attach(), operations: tree,
+                    mounter.attach(), operations: tree,
                     configuration: .init(profile: .zeroMessageOpen))
                 try session.start()
                 try session.waitUntilServing()
@@ -132,7 +133,7 @@ extension Mounts {
                 defer { directory.remove() }
                 do {
                     let session = try FuseSession(
-                        device: Self.mounter(directory.mountPoint).attach(), operations: MemoryTree(),
+                        Self.mounter(directory.mountPoint).attach(), operations: MemoryTree(),
                         configuration: .init(profile: .passthrough))
                     #expect(session.negotiated == nil)
                 }
@@ -145,8 +146,11 @@ extension Mounts {
         @Test func `a session on something that is no connection fails to start serving`() async throws {
             try await onThread {
                 let device = try openFile("/dev/null", O_RDWR)
+                let mount = try AttachedMount(
+                    device: device, openFiles: OpenFilesMemory.make(), handshake: nil,
+                    control: NoControl())
                 let session = try FuseSession(
-                    device: device, operations: MemoryTree(), configuration: .init(profile: .passthrough))
+                    mount, operations: MemoryTree(), configuration: .init(profile: .passthrough))
                 try session.start()
                 #expect(throws: FuseSessionError.self) { try session.waitUntilServing() }
                 session.stop()
@@ -297,3 +301,15 @@ func startServer(
 }
 
 struct ServerDidNotStart: Error { let log: String }
+
+/// For a connection that is none.
+final class NoControl: MountControl {
+    let mountPoint: ByteString = "/nowhere"
+    func note(_ handshake: Handshake) {}
+    func registerBacking(_ descriptor: Int32, device: Int32) throws(Errno) -> Int32 { throw .notPermitted }
+    func dropBacking(_ id: Int32, device: Int32) {}
+    func keepBackings(_ ids: Set<Int32>, device: Int32) {}
+    func raiseReadAhead(toKiB kibibytes: Int) {}
+    func detach(lazily: Bool) {}
+    func ended() {}
+}

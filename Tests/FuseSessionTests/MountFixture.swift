@@ -1,3 +1,4 @@
+import FuseMount
 import FuseSession
 import FuseTestSupport
 import Glibc
@@ -80,7 +81,7 @@ func withMount<Value: Sendable>(
         let notices = Notices()
         let configuration = FuseSession.Configuration(profile: profile, notice: { notices.add($0) })
         let session = try FuseSession(
-            device: mounter.attach(), operations: tree, configuration: configuration)
+            mounter.attach(), operations: tree, configuration: configuration)
         defer {
             do {
                 try mounter.detach()

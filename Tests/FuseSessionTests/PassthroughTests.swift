@@ -1,4 +1,5 @@
 import DatasetFS
+import FuseMount
 import FuseSession
 import FuseTestSupport
 import Glibc
@@ -181,7 +182,7 @@ func serve(_ tree: MemoryTree, _ profile: MountProfile = .passthrough) throws ->
         MountOptions(mountPoint: directory.mountPoint, source: "kaml:second@main", allowOther: true))
     let notices = Notices()
     let session = try FuseSession(
-        device: mounter.attach(), operations: tree,
+        mounter.attach(), operations: tree,
         configuration: .init(profile: profile, notice: { notices.add($0) }))
     try session.start()
     try session.waitUntilServing()

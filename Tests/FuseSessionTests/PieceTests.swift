@@ -1,4 +1,5 @@
 import DatasetFS
+import FuseMount
 @testable import FuseSession
 import System
 import Testing

@@ -1,3 +1,4 @@
+import FuseMount
 import FuseSession
 import FuseTestSupport
 import Glibc

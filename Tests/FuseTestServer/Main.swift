@@ -1,4 +1,5 @@
 import DatasetFS
+import FuseMount
 import FuseSession
 import FuseTestSupport
 import Glibc
@@ -24,7 +25,7 @@ enum Server {
                 workers: number(3, FuseSession.defaultWorkers), notice: { print("notice:", $0) })
             let mounter = Mounter(options)
             let session = try FuseSession(
-                device: mounter.attach(), operations: tree, configuration: configuration)
+                mounter.attach(), operations: tree, configuration: configuration)
             try session.start()
             try session.waitUntilServing()
             do { try mounter.raiseReadAhead() } catch { print("notice:", error) }

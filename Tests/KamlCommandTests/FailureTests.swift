@@ -1,5 +1,5 @@
 import DatasetStore
-import FuseSession
+import FuseMount
 import KamlCommand
 import NodeCache
 import ObjectStore

@@ -117,6 +117,23 @@ int kaml_fuse_backing_close(int fuse_fd, int backing_id) {
     return ioctl(fuse_fd, KAML_FUSE_BACKING_CLOSE, &id);
 }
 
+int kaml_sealed_memory(const char *name, uint64_t bytes) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -1;
+    if (ftruncate(fd, (off_t)bytes) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+int kaml_has_size_seals(int fd) {
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) && (seals & F_SEAL_GROW);
+}
+
 int kaml_file_system_of(const char *path, struct kaml_file_system *answer) {
     struct statfs found;
     if (statfs(path, &found) < 0) return -1;

@@ -1,4 +1,5 @@
 import CFuse3
+import FuseMount
 import DatasetFS
 import Glibc
 import System

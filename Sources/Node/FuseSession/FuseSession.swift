@@ -1,4 +1,5 @@
 package import DatasetFS
+package import FuseMount
 import Glibc
 import Synchronization
 package import System
@@ -24,12 +25,20 @@ package enum FuseSessionError: Error, Sendable, CustomStringConvertible {
     case system(String, Errno)
     /// The session ended before the kernel's INIT was answered.
     case endedEarly(SessionEnd)
+    /// What an earlier process agreed with the kernel is not what was saved.
+    case damagedHandshake
+    /// The table of files that an earlier process left open.
+    case openFilesUnreadable(String)
 
     package var description: String {
         switch self {
         case .libraryRefused: "libfuse refused to make a session"
         case .system(let name, let error): "\(name) failed: \(error)"
         case .endedEarly(let end): "the FUSE session ended before it served: \(end)"
+        case .damagedHandshake:
+            "the kept agreement with the kernel is damaged, so the mount cannot be gone on with; unmount it lazily"
+        case .openFilesUnreadable(let why):
+            "the kept table of open files cannot be used (\(why)), so the mount cannot be gone on with; unmount it lazily"
         }
     }
 }
@@ -60,12 +69,12 @@ package final class FuseSession: Sendable {
 
     private let core: SessionCore
 
-    /// Takes the connection over. Nothing is served before `start`.
+    /// Takes the connection, a new one or one that an earlier process served. Nothing is served before `start`.
     package init(
-        device: consuming FileDescriptor, operations: any InodeOperations, configuration: Configuration
+        _ mount: consuming AttachedMount, operations: any InodeOperations, configuration: Configuration
     ) throws(FuseSessionError) {
         Interruption.install()
-        core = try SessionCore(device: device, operations: operations, configuration: configuration)
+        core = try SessionCore(mount, operations: operations, configuration: configuration)
     }
 
     /// Starts the worker threads. Call once. They serve until unmounted or stopped, also when nobody holds the
@@ -101,28 +110,51 @@ package final class FuseSession: Sendable {
     /// What was agreed with the kernel, for the process that keeps the connection; `nil` before INIT.
     package var negotiated: Handshake? { core.phases.withLock { $0.handshake } }
 
-    /// Waits until every worker has left and every read that was begun is answered.
+    /// Waits until every worker has left and every read that was begun is answered, though not for long after the
+    /// end for those that a store keeps waiting.
     @discardableResult
     package func waitUntilEnded() -> SessionEnd {
-        core.phases.wait { $0.hasEnded ? $0.end ?? .stopped : nil }
+        let end = core.phases.wait { $0.hasEnded ? $0.end ?? .stopped : $0.end }
+        _ = waitForWorkers(milliseconds: SessionCore.patienceSeconds * 1000 * 2) { $0.hasEnded }
+        return end
     }
 
-    /// Makes the workers leave after the request each has in hand; the mount stays. Returns when they have.
-    package func stop() {
+    /// Makes the workers leave after the request each has in hand; the mount stays. Whether all had left within the
+    /// time; those that had not wait for a store, and leave when it answers.
+    @discardableResult
+    package func stop(withinMilliseconds limit: Int = SessionCore.patienceSeconds * 1000) -> Bool {
         core.requestStop()
-        while true {
-            let hasEnded = core.phases.withLock { $0.running == 0 }
-            if hasEnded { return }
+        return waitForWorkers(milliseconds: limit) { phases in
+            if phases.running == 0 { return true }
             // Again and again: a signal that comes just before the read does not interrupt it.
             for worker in core.workers { worker.interrupt() }
+            return false
+        }
+    }
+
+    /// Stops serving and leaves the connection, with whatever is open and asked, to the process that takes it over.
+    /// What this process has in hand is answered if that takes no longer than the time given; the rest the kernel sends
+    /// again, where it can (`Handshake.offersResend`).
+    @discardableResult
+    package func letGo(withinMilliseconds limit: Int = SessionCore.patienceSeconds * 1000) -> Bool {
+        defer { core.openFiles.withLock { $0.close() } }
+        guard negotiated?.offersResend == false else { return stop(withinMilliseconds: limit) }
+        guard stop(withinMilliseconds: limit) else { return false }
+        return waitForWorkers(milliseconds: limit) { $0.hasEnded }
+    }
+
+    private func waitForWorkers(milliseconds: Int, _ condition: (SessionCore.Phases) -> Bool) -> Bool {
+        for _ in 0..<max(1, milliseconds * 2) {
+            if core.phases.withLock({ condition($0) }) { return true }
             usleep(500)
         }
+        return false
     }
 
     package func statistics() -> SessionStatistics { core.statistics() }
 
     /// Open inodes in the passthrough profile.
-    package var openInodes: Int { core.openModes.withLock { $0.openInodes } }
+    package var openInodes: Int { core.openFiles.withLock { $0.openInodes } }
 
     /// Starts a spare worker beside those that wait.
     static func startSpare(_ core: SessionCore, _ index: Int) {
@@ -150,7 +182,7 @@ package final class FuseSession: Sendable {
         // INIT is answered by the first worker alone: everything else waits for it anyway.
         var end: SessionEnd?
         if index == 0 {
-            end = worker.negotiate(core)
+            end = core.inherited.map { worker.takeOver(core, $0) } ?? worker.negotiate(core)
             core.phases.withLock { if let end { $0.end = $0.end ?? end } }
             core.phases.wake()
         } else {
@@ -171,8 +203,10 @@ package final class FuseSession: Sendable {
             phases.running -= 1
             return phases.running == 0
         }
+        core.phases.wake()
         if !isLast { return }
         core.drain()
+        if outcome == .unmounted { core.control.ended() }
         core.phases.withLock { $0.hasEnded = true }
         core.phases.wake()
     }

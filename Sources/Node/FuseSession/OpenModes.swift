@@ -52,4 +52,9 @@ struct OpenModes: ~Copyable {
     }
 
     var openInodes: Int { modes.count }
+
+    /// Every backing id in use.
+    var backings: Set<Int32> {
+        Set(modes.values.compactMap { if case .passthrough(let backing, _) = $0 { backing } else { nil } })
+    }
 }

@@ -1,22 +1,20 @@
 import CFuse3
-import CKamlSys
 import DatasetFS
+import FuseMount
 import Glibc
 import Synchronization
 import System
 
 /// open and release, in the passthrough profile.
 extension SessionCore {
-    /// What an open leaves in the kernel's file handle for its release: no state per open file here.
-    private struct Handle: OptionSet {
-        let rawValue: UInt64
-        /// `operations` decided for passthrough, and is told of the release in the same words.
-        static let decidedPassthrough = Handle(rawValue: 1)
-    }
-
     func open(_ request: fuse_req_t, _ inode: Inode, flags: Int32) {
         guard flags & O_ACCMODE == O_RDONLY else {
             unsafe fuse_reply_err(request, EROFS)
+            return
+        }
+        let unique = requestNumber
+        if let opened = openFiles.withLock({ $0.recorded(unique: unique) }) {
+            if unsafe sendOpen(request, opened) != 0 { takeBack(opened.handle, of: inode) }
             return
         }
         let decision: OpenDecision
@@ -26,47 +24,61 @@ extension SessionCore {
             unsafe fuse_reply_err(request, error.rawValue)
             return
         }
-        var handle: Handle = []
-        if case .passthrough = decision { handle = .decidedPassthrough }
-        // The ioctl is under the lock: two first opens of an inode must end up with one backing id.
-        let mode = openModes.withLock { modes in
-            let mode = modes.prescribed(for: inode) ?? choose(decision)
-            modes.opened(inode, as: mode)
-            return mode
+        var isPassthrough = false
+        if case .passthrough = decision { isPassthrough = true }
+        // Registered outside the lock: it may be another process that does it.
+        let prescribed = openFiles.withLock { $0.prescribed(for: inode) }
+        let wanted = prescribed ?? choose(decision)
+        let outcome = openFiles.withLock {
+            $0.open(inode, wanted: wanted, unique: unique, decidedPassthrough: isPassthrough)
         }
-        if unsafe sendOpen(request, mode, handle) == 0 { return }
-        // The caller was killed meanwhile: the kernel knows nothing of this open and will not release it.
-        undo(inode, handle)
+        var kept: OpenModes.Prescribed?
+        if case .opened(let opened) = outcome { kept = opened.mode }
+        if prescribed == nil, kept != wanted, case .passthrough(let surplus) = wanted {
+            control.dropBacking(surplus, device: device)
+        }
+        switch outcome {
+        case .opened(let opened):
+            // Not sent: the caller was killed meanwhile. The kernel knows nothing of this open.
+            if unsafe sendOpen(request, opened) != 0 { takeBack(opened.handle, of: inode) }
+        case .full:
+            operations.release(inode, passthrough: isPassthrough)
+            noticeOnce("so many files of this mount are open that further opens fail: close some")
+            unsafe fuse_reply_err(request, ENFILE)
+        case .letGo:
+            // Unanswered: the kernel sends it again to the process that goes on.
+            operations.release(inode, passthrough: isPassthrough)
+        }
     }
 
     func release(_ request: fuse_req_t, _ inode: Inode, handle: UInt64) {
-        undo(inode, Handle(rawValue: handle))
+        takeBack(handle, of: inode)
         unsafe fuse_reply_err(request, 0)
     }
 
-    private func undo(_ inode: Inode, _ handle: Handle) {
-        openModes.withLock { modes in
-            if let backing = modes.released(inode) { kaml_fuse_backing_close(device, backing) }
-        }
-        operations.release(inode, passthrough: handle.contains(.decidedPassthrough))
+    private func takeBack(_ handle: UInt64, of inode: Inode) {
+        guard let release = openFiles.withLock({ $0.release(handle) }) else { return }
+        if let backing = release.backing { control.dropBacking(backing, device: device) }
+        if let decided = release.decidedPassthrough { operations.release(inode, passthrough: decided) }
     }
 
     private func choose(_ decision: OpenDecision) -> OpenModes.Prescribed {
         guard case .passthrough(let descriptor) = decision, mayPassThrough.load(ordering: .relaxed) else {
             return .cached
         }
-        let backing = kaml_fuse_backing_open(device, descriptor)
-        if backing > 0 { return .passthrough(backing: backing) }
-        let error = Errno.last
-        switch error.rawValue {
-        case EPERM, EOPNOTSUPP, ENOTTY, ENOSYS, ELOOP:
-            // It will be the same for every other file: of privileges, kernel or cache directory.
-            mayPassThrough.store(false, ordering: .relaxed)
-            noticeOnce("passthrough is off, reads go through the agent: \(Self.reason(error))")
-        default:
-            noticeOnce("a file could not be passed through, its reads go through the agent: \(error)")
+        do throws(Errno) {
+            return .passthrough(backing: try control.registerBacking(descriptor, device: device))
+        } catch {
+            switch error.rawValue {
+            case EPERM, EOPNOTSUPP, ENOTTY, ENOSYS, ELOOP:
+                // It will be the same for every other file: of privileges, kernel or cache directory.
+                mayPassThrough.store(false, ordering: .relaxed)
+                noticeOnce("passthrough is off, reads go through the agent: \(Self.reason(error))")
+            default:
+                noticeOnce("a file could not be passed through, its reads go through the agent: \(error)")
+            }
+            return .cached
         }
-        return .cached
     }
 
     private static func reason(_ error: Errno) -> String {
@@ -82,19 +94,27 @@ extension SessionCore {
     }
 
     /// struct fuse_open_out, by hand: libfuse 3.14 sends zero where the kernel now looks for the backing id.
-    private func sendOpen(_ request: fuse_req_t, _ mode: OpenModes.Prescribed, _ handle: Handle) -> Int32 {
+    private func sendOpen(_ request: fuse_req_t, _ opened: OpenFiles.Opened) -> Int32 {
         let keepCache: UInt32 = 1 << 1
         let passthrough: UInt32 = 1 << 7
         var reply: (handle: UInt64, flags: UInt32, backing: Int32)
-        switch mode {
-        case .cached: reply = (handle.rawValue, keepCache, 0)
+        switch opened.mode {
+        case .cached: reply = (opened.handle, keepCache, 0)
         case .passthrough(let backing):
-            reply = (handle.rawValue, passthrough, backing)
+            reply = (opened.handle, passthrough, backing)
             count(.passthroughOpens)
         }
         return unsafe withUnsafeBytes(of: &reply) { bytes in
             unsafe fuse_reply_buf(
                 request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+        }
+    }
+
+    /// The `unique` of the request that the calling worker has in hand, which libfuse does not hand out.
+    private var requestNumber: UInt64 {
+        withWorker { worker in
+            guard let worker else { return 0 }
+            return unsafe worker.request.loadUnaligned(fromByteOffset: Init.uniqueOffset, as: UInt64.self)
         }
     }
 }

@@ -1,5 +1,6 @@
 import CFuse3
 import DatasetFS
+import FuseMount
 import Glibc
 import Synchronization
 import System
@@ -11,6 +12,9 @@ import System
     let operations: any InodeOperations
     let profile: MountProfile
     let device: Int32
+    let control: any MountControl
+    /// What a process that died agreed with the kernel.
+    let inherited: Handshake?
     let notice: @Sendable (String) -> Void
     let workerKey: pthread_key_t
     /// Those that serve from the start, and spares, whose memory nobody has touched yet.
@@ -20,7 +24,7 @@ import System
     /// What threads that are no workers count: deferred replies.
     let elsewhere = CounterBlock()
     let phases = Monitor(Phases())
-    let openModes = Mutex(OpenModes())
+    let openFiles: Monitor<OpenFiles>
     /// Cleared by the first refusal for good: asking again would cost every open a failing ioctl.
     let mayPassThrough = Atomic<Bool>(false)
     let hasNoticedBacking = Atomic<Bool>(false)
@@ -42,10 +46,14 @@ import System
     }
 
     init(
-        device: consuming FileDescriptor, operations: any InodeOperations,
+        _ mount: consuming AttachedMount, operations: any InodeOperations,
         configuration: FuseSession.Configuration
     ) throws(FuseSessionError) {
         self.operations = operations
+        control = mount.control
+        inherited = mount.handshake
+        if let inherited, !inherited.isComplete { throw .damagedHandshake }
+        openFiles = Monitor(try Self.openFiles(mount.openFiles))
         profile = configuration.profile
         notice = configuration.notice
         let workerCount = max(1, configuration.workers)
@@ -54,7 +62,7 @@ import System
         var key = pthread_key_t()
         let status = unsafe pthread_key_create(&key, nil)
         workerKey = key
-        self.device = device.rawValue
+        device = mount.device.rawValue
         if status != 0 { throw .system("pthread_key_create", Errno(rawValue: status)) }
 
         let session = unsafe Self.newSession(userdata: Unmanaged.passUnretained(self).toOpaque())
@@ -62,9 +70,18 @@ import System
         unsafe self.session = unsafe session
         var io = Self.customIO()
         // libfuse closes the descriptor with the session.
-        let status2 = unsafe fuse_session_custom_io(session, &io, self.device)
+        let status2 = unsafe fuse_session_custom_io(session, &io, device)
         if status2 != 0 { throw .system("fuse_session_custom_io", Errno(rawValue: -status2)) }
-        _ = device.release()
+        // The table is mapped; its descriptor is kept by whoever keeps the mount.
+        Glibc.close(mount.release().openFiles)
+    }
+
+    private static func openFiles(_ file: borrowing FileDescriptor) throws(FuseSessionError) -> OpenFiles {
+        do throws(OpenFileTableError) {
+            return try OpenFiles(OpenFileTable(file))
+        } catch {
+            throw .openFilesUnreadable("\(error)")
+        }
     }
 
     deinit {
@@ -117,14 +134,17 @@ import System
     func requestStop() { stopping.store(true, ordering: .sequentiallyConsistent) }
     var end: SessionEnd? { phases.withLock { $0.end } }
 
+    /// How long the end of a session waits for a store that does not answer.
+    static let patienceSeconds = 5
+
     /// Waits for the reads that other threads still have to answer: their requests live in the session.
     func drain() {
-        for _ in 0..<60_000 {
+        for _ in 0..<(Self.patienceSeconds * 1000) {
             let statistics = statistics()
             if statistics.readsAnswered >= statistics.reads { return }
             usleep(1000)
         }
-        notice("reads are unanswered a minute after the session's end: its memory is left to them")
+        notice("reads are unanswered after the session's end: its memory is left to them")
         _ = unsafe Unmanaged.passRetained(self)
     }
 
@@ -162,7 +182,9 @@ import System
 
     @inline(__always)
     private func send(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
-        if isNegotiating.load(ordering: .relaxed) { unsafe amendInitReply(pieces) }
+        if isNegotiating.load(ordering: .relaxed), unsafe answerInit(pieces) {
+            return unsafe pieces.reduce(0) { unsafe $0 &+ $1.iov_len }
+        }
         if let header = unsafe pieces[0].iov_base, unsafe pieces[0].iov_len >= Init.replyHeader,
             unsafe header.loadUnaligned(fromByteOffset: 4, as: Int32.self) != 0
         {
@@ -178,12 +200,21 @@ import System
         return sent
     }
 
-    /// Adds what libfuse 3.14 does not know to the reply to INIT, and notes the agreement.
-    private func amendInitReply(_ pieces: UnsafeMutableBufferPointer<iovec>) {
-        let request = initRequest.withLock { $0 }
-        guard !request.isEmpty, pieces.count == 2, unsafe pieces[1].iov_len == Init.replyLength,
+    /// Adds what libfuse 3.14 does not know to the reply to INIT, and notes the agreement. Whether the reply is not to
+    /// be sent, since the kernel had its answer from an earlier process.
+    private func answerInit(_ pieces: UnsafeMutableBufferPointer<iovec>) -> Bool {
+        guard pieces.count == 2, unsafe pieces[1].iov_len == Init.replyLength,
             let header = unsafe pieces[0].iov_base, let body = unsafe pieces[1].iov_base
-        else { return }
+        else { return inherited != nil }
+        if let inherited {
+            let goesOn = inherited.hasPassthrough && profile == .passthrough
+            mayPassThrough.store(goesOn, ordering: .relaxed)
+            isNegotiating.store(false, ordering: .relaxed)
+            phases.withLock { $0.handshake = inherited }
+            return true
+        }
+        let request = initRequest.withLock { $0 }
+        if request.isEmpty { return false }
         let reply = unsafe UnsafeMutableRawBufferPointer(start: body, count: Init.replyLength)
         let offered = Handshake(request: request, reply: []).offered
         if profile == .passthrough {
@@ -196,7 +227,15 @@ import System
         let bytes =
             unsafe Array(UnsafeRawBufferPointer(start: header, count: Init.replyHeader))
             + Array(UnsafeRawBufferPointer(reply))
+        let handshake = Handshake(request: request, reply: bytes)
+        // Before the kernel has its answer: a process that dies between the two leaves an INIT that is sent again.
+        do throws(MountError) { try control.note(handshake) } catch {
+            notice(
+                "what was agreed with the kernel is kept nowhere, so the mount ends with this process: \(error)"
+            )
+        }
         isNegotiating.store(false, ordering: .relaxed)
-        phases.withLock { $0.handshake = Handshake(request: request, reply: bytes) }
+        phases.withLock { $0.handshake = handshake }
+        return false
     }
 }

@@ -1,4 +1,5 @@
 import CFuse3
+import FuseMount
 import Glibc
 import Synchronization
 import System
@@ -54,9 +55,31 @@ import System
 
     /// Serves until INIT is answered. `nil` when it was, else how the session ended before.
     func negotiate(_ core: SessionCore) -> SessionEnd? {
+        // INIT may have been read by a process that died. Where the kernel has no such request, INIT waits as ever.
+        try? FuseConnection.requestResend(core.device)
         while core.phases.withLock({ $0.handshake == nil }) {
             if core.isStopping { return .stopped }
             if case .end(let end) = serveOne(core) { return end }
+        }
+        return nil
+    }
+
+    /// Goes on with a connection that a process left: tells libfuse what that one agreed with the kernel, and asks the
+    /// kernel for what it had in hand. `nil` when that went well.
+    func takeOver(_ core: SessionCore, _ handshake: Handshake) -> SessionEnd? {
+        var buffer = unsafe fuse_buf()
+        unsafe buffer.mem = unsafe request.baseAddress
+        unsafe handshake.request.withUnsafeBytes { unsafe request.copyMemory(from: $0) }
+        unsafe buffer.size = handshake.request.count
+        unsafe fuse_session_process_buf(core.session, &buffer)
+        guard core.phases.withLock({ $0.handshake != nil }) else { return .failed(Errno(rawValue: EPROTO)) }
+        core.control.keepBackings(core.openFiles.withLock { $0.backings }, device: core.device)
+        guard handshake.offersResend else {
+            core.notice("this kernel does not send again what the process before had in hand (6.9 does)")
+            return nil
+        }
+        do throws(Errno) { try FuseConnection.requestResend(core.device) } catch {
+            return error == .noDevice || error == .notPermitted ? .unmounted : .failed(error)
         }
         return nil
     }
@@ -72,6 +95,17 @@ import System
         return .stopped
     }
 
+    /// The process before agreed on an answer and died before it gave it.
+    private func answerInit(_ core: SessionCore, _ handshake: Handshake) -> Step {
+        var reply = handshake.reply
+        let number = unsafe request.loadUnaligned(fromByteOffset: Init.uniqueOffset, as: UInt64.self)
+        let written = unsafe reply.withUnsafeMutableBytes { bytes in
+            unsafe bytes.storeBytes(of: number, toByteOffset: Init.replyUniqueOffset, as: UInt64.self)
+            return unsafe write(core.device, bytes.baseAddress, bytes.count)
+        }
+        return written == reply.count ? .again : .end(.failed(.last))
+    }
+
     enum Step { case again, end(SessionEnd) }
 
     func serveOne(_ core: SessionCore) -> Step {
@@ -80,8 +114,11 @@ import System
         let received = unsafe fuse_session_receive_buf(core.session, &buffer)
         if received > 0 {
             if received >= Init.requestHeader {
-                unsafe counters.addAlone(
-                    Counter(opcode: request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+                let opcode = unsafe request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
+                counters.addAlone(Counter(opcode: opcode))
+                if opcode == Init.opcode, let inherited = core.inherited {
+                    return answerInit(core, inherited)
+                }
             }
             unsafe fuse_session_process_buf(core.session, &buffer)
             return .again

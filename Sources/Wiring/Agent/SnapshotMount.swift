@@ -1,107 +1,137 @@
-package import Chunking
+import Chunking
 import DatasetFS
-import DatasetStore
+package import DatasetStore
+package import FuseMount
 package import FuseSession
 package import NodeCache
 package import ObjectStore
-import Synchronization
-package import System
+import System
 
-/// What to mount, where, and how.
-package struct SnapshotMountOptions: Sendable {
-    /// How the mount profile is chosen.
-    package enum Profile: String, Sendable, CaseIterable { case auto, large, small }
+/// How the mount profile is chosen.
+package enum ProfileChoice: String, Sendable, CaseIterable { case auto, large, small }
 
-    package var snapshot: ContentHash
-    /// `dataset@ref`, as people call it: shown by mount(8), in messages and in `user.kaml.dataset`.
-    package var name: String
-    package var mountPoint: ByteString
-    package var cacheDirectory: ByteString
-    package var profile: Profile = .auto
-    package var workers: Int = FuseSession.defaultWorkers
-    package var readAheadKiB: Int = 4096
-    package var allowOther: Bool
-    package var allowNonEmpty = false
-    package var cache = CacheOptions()
-
-    package init(
-        snapshot: ContentHash, name: String, mountPoint: ByteString, cacheDirectory: ByteString,
-        allowOther: Bool
-    ) {
-        self.snapshot = snapshot
-        self.name = name
-        self.mountPoint = mountPoint
-        self.cacheDirectory = cacheDirectory
-        self.allowOther = allowOther
-    }
-}
-
-/// One mounted snapshot, from store to mount point: cache, file system and FUSE session put together.
+/// One mounted snapshot, from store to mount point: file system and FUSE session put together over the node's cache.
 ///
 /// Blocks its caller's thread; `unmount` may be called from any other, also from a signal's thread.
 package final class SnapshotMount: Sendable {
+    /// As it is kept for the next agent: with the profile that was decided.
+    package let description: MountDescription
     package let profile: MountProfile
-    private let options: SnapshotMountOptions
-    private let cache: NodeCache
+    package let statistics: SnapshotStatistics
     private let session: FuseSession
-    private let mounter: Mounter
+    private let control: any MountControl
 
-    /// Opens cache and snapshot, mounts, and serves. When it returns the mount answers. `sources` finds the objects that
-    /// an import refers to.
+    /// What a mount is made of, beside its description.
+    package struct Parts: Sendable {
+        package var objects: any ObjectStore
+        /// Shared by every mount of the node; closed by its owner, after the mounts have ended.
+        package var cache: NodeCache
+        package var workers: Int
+        /// Takes one line for the log; called from any thread.
+        package var notice: @Sendable (String) -> Void
+
+        package init(
+            objects: any ObjectStore, cache: NodeCache, workers: Int = FuseSession.defaultWorkers,
+            notice: @escaping @Sendable (String) -> Void
+        ) {
+            self.objects = objects
+            self.cache = cache
+            self.workers = workers
+            self.notice = notice
+        }
+    }
+
+    /// Opens the snapshot, has it mounted, and serves. When it returns the mount answers.
     ///
-    /// - Throws: `CacheError`, `StoreError`, `MountError`, `FuseSessionError` or `Errno`; nothing is left
-    ///   mounted then.
+    /// - Throws: `StoreError`, `MountError`, `FuseSessionError` or `Errno`; nothing is left mounted then.
     package init(
-        _ options: SnapshotMountOptions, objects: any ObjectStore,
-        sources: any ObjectSources = NoObjectSources(), notice: @escaping @Sendable (String) -> Void
+        mounting wanted: MountDescription, as choice: ProfileChoice = .auto, _ parts: Parts,
+        holding: any MountHolding = OwnMounts()
     ) throws {
-        self.options = options
-        cache = try NodeCache(
-            directory: options.cacheDirectory, options: options.cache, fileSystem: HostFileSystem(),
-            clock: HostClock(), sources: sources, notice: notice)
-        let source = cache.manifests(origin: ManifestObjects(store: objects))
-        let snapshot = try Snapshot(options.snapshot, from: source)
-        let operations = try DatasetFS(
-            snapshot, name: options.name, cache: cache, origin: objects, notice: notice)
-        profile = Self.profile(options.profile, snapshot.statistics)
-        var mount = MountOptions(
-            mountPoint: options.mountPoint, source: ByteString("kaml:\(options.name)"),
-            allowOther: options.allowOther)
-        mount.allowNonEmpty = options.allowNonEmpty
-        mounter = Mounter(mount)
-        let device = try mounter.attach()
+        let snapshot = try Self.snapshot(wanted, parts)
+        statistics = snapshot.statistics
+        let operations = try Self.operations(wanted, snapshot, parts)
+        profile = wanted.profile ?? Self.profile(choice, snapshot.statistics)
+        var description = wanted
+        description.profile = profile
+        self.description = description
+        var options = MountOptions(
+            mountPoint: wanted.mountPoint, source: ByteString("kaml:\(wanted.name)"),
+            allowOther: wanted.allowOther)
+        options.allowNonEmpty = wanted.allowNonEmpty
+        let mount = try holding.attach(options, description: description.serialized())
+        control = mount.control
         do {
-            session = try FuseSession(
-                device: device, operations: operations,
-                configuration: .init(profile: profile, workers: options.workers, notice: notice))
-            try session.start()
-            try session.waitUntilServing()
+            session = try Self.serve(mount, operations, profile, parts)
         } catch {
-            try? mounter.detach(lazily: true)
+            try? control.detach(lazily: true)
             throw error
         }
-        do throws(MountError) { try mounter.raiseReadAhead(toKiB: options.readAheadKiB) } catch {
-            notice("reading ahead stays at the kernel's default: \(error)")
+        do throws(MountError) { try control.raiseReadAhead(toKiB: wanted.readAheadKiB) } catch {
+            parts.notice("reading ahead stays at the kernel's default: \(error)")
         }
     }
 
-    /// Serves until somebody unmounts, then closes the cache in order.
-    @discardableResult
-    package func waitUntilEnded() -> SessionEnd {
-        let end = session.waitUntilEnded()
-        cache.close()
-        return end
+    /// Goes on with a mount that an agent before this one served. Its users notice nothing but the pause. When this
+    /// throws the mount is as it was: it can be tried again, or unmounted lazily with its `MountControl`.
+    ///
+    /// - Throws: `StoreError`, `FuseSessionError` or `Errno`.
+    package init(
+        goingOnWith mount: consuming AttachedMount, _ description: MountDescription, _ parts: Parts
+    ) throws {
+        let snapshot = try Self.snapshot(description, parts)
+        statistics = snapshot.statistics
+        let operations = try Self.operations(description, snapshot, parts)
+        profile = description.profile ?? Self.profile(.auto, snapshot.statistics)
+        self.description = description
+        control = mount.control
+        session = try Self.serve(mount, operations, profile, parts)
     }
 
+    private static func snapshot(_ description: MountDescription, _ parts: Parts) throws -> Snapshot {
+        let source = parts.cache.manifests(origin: ManifestObjects(store: parts.objects))
+        return try Snapshot(description.snapshot, from: source)
+    }
+
+    private static func operations(
+        _ description: MountDescription, _ snapshot: Snapshot, _ parts: Parts
+    ) throws -> DatasetFS {
+        try DatasetFS(
+            snapshot, name: description.name, cache: parts.cache, origin: parts.objects, notice: parts.notice)
+    }
+
+    private static func serve(
+        _ mount: consuming AttachedMount, _ operations: DatasetFS, _ profile: MountProfile, _ parts: Parts
+    ) throws -> FuseSession {
+        let session = try FuseSession(
+            mount, operations: operations,
+            configuration: .init(profile: profile, workers: parts.workers, notice: parts.notice))
+        try session.start()
+        try session.waitUntilServing()
+        return session
+    }
+
+    /// Serves until somebody unmounts, or until `letGo` or `takeAway`. Does not wait for a store that does not answer.
+    @discardableResult
+    package func waitUntilEnded() -> SessionEnd { session.waitUntilEnded() }
+
     /// Takes the mount out of the tree; `waitUntilEnded` returns when the last open file is closed.
-    package func unmount(lazily: Bool = false) throws(MountError) { try mounter.detach(lazily: lazily) }
+    package func unmount(lazily: Bool = false) throws(MountError) { try control.detach(lazily: lazily) }
 
     /// Takes the mount away from its users: out of the tree, and out of service, so that `waitUntilEnded` returns
     /// although files are open. Those fail once the process has ended and the connection is closed.
     package func takeAway() {
         // It may be out of the tree already; the session still has to end.
-        try? mounter.detach(lazily: true)
+        try? control.detach(lazily: true)
         session.stop()
+        control.ended()
+    }
+
+    /// Stops serving and leaves the mount to the next agent, where something holds it. Whether what was in hand is
+    /// answered; if not, the kernel sends it again to the next agent.
+    @discardableResult
+    package func letGo(withinMilliseconds limit: Int) -> Bool {
+        session.letGo(withinMilliseconds: limit)
     }
 
     /// Whether the kernel reads large files itself.
@@ -109,12 +139,11 @@ package final class SnapshotMount: Sendable {
         profile == .passthrough && session.negotiated?.hasPassthrough == true
     }
 
-    package func cacheStatistics() -> CacheStatistics { cache.statistics() }
     package func sessionStatistics() -> SessionStatistics { session.statistics() }
 
     /// Passthrough pays where few files hold most bytes; elsewhere opens cost more than reads, and the
     /// zero-message open wins. 16 MiB is where one open is lost in the time of reading the file.
-    static func profile(_ wanted: SnapshotMountOptions.Profile, _ statistics: SnapshotStatistics)
+    static func profile(_ wanted: ProfileChoice, _ statistics: SnapshotStatistics)
         -> MountProfile
     {
         switch wanted {

@@ -40,6 +40,12 @@ int kaml_make_sealed_file(const char *name, const void *bytes, size_t length);
 int kaml_fuse_backing_open(int fuse_fd, int backing_fd);
 int kaml_fuse_backing_close(int fuse_fd, int backing_id);
 
+// memfd_create(2) of `bytes` zeros, sealed against shrinking and growing.
+int kaml_sealed_memory(const char *name, uint64_t bytes);
+
+// Whether a descriptor is a memfd sealed against shrinking and growing: 1 or 0.
+int kaml_has_size_seals(int fd);
+
 // What statfs(2) tells of the file system that holds `path`, with the type that statvfs(3) leaves out.
 struct kaml_file_system {
     uint64_t type;

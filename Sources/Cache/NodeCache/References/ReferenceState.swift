@@ -63,7 +63,14 @@ extension FetchRun {
         if let error = state.recentChange(index) { throw error }
         let object = table[Int(index)]
         let source: any ObjectSource
-        do throws(ObjectStoreError) { source = try context.sources.source(table.location) } catch {
+        do throws(ObjectStoreError) {
+            source =
+                if let origin = container.origin {
+                    try context.sources.source(table.location, namedIn: origin)
+                } else {
+                    try context.sources.source(table.location)
+                }
+        } catch {
             throw CacheError(error)
         }
         let outcome = Result { () throws(ObjectStoreError) in

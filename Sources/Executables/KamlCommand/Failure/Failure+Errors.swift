@@ -1,5 +1,5 @@
 package import DatasetStore
-package import FuseSession
+package import FuseMount
 package import NodeCache
 package import ObjectStore
 import Stores

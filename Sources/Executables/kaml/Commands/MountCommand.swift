@@ -2,14 +2,18 @@ import Agent
 import ArgumentParser
 import Chunking
 import DatasetStore
+import FoundationEssentials
+import FuseMount
 import FuseSession
 import Glibc
 import KamlCommand
+import KamlProtos
+import KamlRPC
 import NodeCache
 import ObjectStore
 import System
 
-extension SnapshotMountOptions.Profile: ExpressibleByArgument {}
+extension ProfileChoice: ExpressibleByArgument {}
 
 /// `kaml mount`.
 struct MountCommand: AnsweringCommand {
@@ -37,19 +41,21 @@ struct MountCommand: AnsweringCommand {
     @Option(
         help: "Tuned for large files (the kernel reads them itself) or small ones (no message for each open)."
     )
-    var profile: SnapshotMountOptions.Profile = .auto
+    var profile: ProfileChoice = .auto
     @Flag(help: "Serve here instead of in the background.")
     var foreground = false
     @Option(help: "Threads that serve the kernel.")
     var threads: Int = FuseSession.defaultWorkers
     @Option(help: .init("How far the kernel reads ahead, in KiB (root only).", valueName: "KiB"))
-    var readAhead: Int = 4096
+    var readAhead: Int = defaultReadAhead
+    private static let defaultReadAhead = 4096
     @Flag(help: "Mount over a directory that has entries, which hides them.")
     var allowNonEmpty = false
     @Flag(inversion: .prefixedNo, help: "Let other users in (default for root).")
     var allowOther: Bool?
     @Option(name: .customLong("ready-descriptor"), help: .private)
     var readyDescriptor: Int32?
+    @OptionGroup var agent: AgentUse
     @OptionGroup var store: StoreOptions
     @OptionGroup var output: OutputOptions
 
@@ -60,6 +66,7 @@ struct MountCommand: AnsweringCommand {
 
     func run() throws {
         guard let readyDescriptor else {
+            if try !foreground && agent.isWanted { return try askAgent() }
             guard foreground else { return try startInBackground() }
             // A person at a terminal reads along; a program gets its answer on stdout.
             return try serve { report in
@@ -79,6 +86,29 @@ struct MountCommand: AnsweringCommand {
             .send(to: readyDescriptor)
             throw ArgumentParser.ExitCode(failure.status.rawValue)
         }
+    }
+
+    // MARK: - By the agent
+
+    private func askAgent() throws {
+        guard cacheDir == nil else {
+            throw Failure(.usage, "an agent has one cache", hint: "leave out --cache-dir, or give --no-agent")
+        }
+        var request = Kaml_Agent_V1_MountRequest()
+        request.target = try store.target(reference)
+        let path = try CanonicalPath.of(CachePlace.absolute(RawArguments.bytes(of: mountPoint)))
+        request.mountPoint = Data(path.bytes)
+        request.profile =
+            switch profile {
+            case .auto: .unspecified
+            case .large: .large
+            case .small: .small
+            }
+        if readAhead != Self.defaultReadAhead { request.readAheadKib = UInt32(clamping: readAhead) }
+        if let allowOther { request.allowOther = allowOther }
+        request.allowNonEmpty = allowNonEmpty
+        let asked = request
+        answer(AgentMountReport(try agent.agent.call { try await $0.mount(asked) }))
     }
 
     // MARK: - In the background
@@ -115,23 +145,22 @@ struct MountCommand: AnsweringCommand {
 
     // MARK: - Serving
 
+    private static func notice(_ text: String) { StandardError.write("kaml: \(text)\n") }
+
     /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
-    private static func mount(_ options: SnapshotMountOptions, _ store: Store) throws -> SnapshotMount {
-        func attempt() throws -> SnapshotMount {
-            try SnapshotMount(options, objects: store.objects, sources: store.sources) {
-                StandardError.write("kaml: \($0)\n")
-            }
-        }
+    private static func openCache(_ directory: ByteString, _ store: Store) throws -> NodeCache {
         let pauseMicroseconds: UInt32 = 50_000
-        let attempts = 40
-        for _ in 1..<attempts {
-            do {
-                return try attempt()
-            } catch let error as CacheError where error.code == .inUse {
-                usleep(pauseMicroseconds)
+        var attemptsLeft = 40
+        while true {
+            let attempt = Result { () throws(CacheError) in
+                try NodeCache(directory: directory, sources: store.sources, notice: notice)
             }
+            attemptsLeft -= 1
+            guard case .failure(let error) = attempt, error.code == .inUse, attemptsLeft > 0 else {
+                return try attempt.get()
+            }
+            usleep(pauseMicroseconds)
         }
-        return try attempt()
     }
 
     /// Mounts, says so, and serves until the mount is gone.
@@ -143,25 +172,28 @@ struct MountCommand: AnsweringCommand {
         }
         let store = try store.open()
         let found = try store.find(place.reference, in: try store.state())
-        var options = SnapshotMountOptions(
-            snapshot: found.snapshot, name: "\(place.reference)",
+        var description = MountDescription(
+            name: "\(place.reference)", snapshot: found.snapshot, store: self.store.url ?? "",
             mountPoint: try CanonicalPath.of(CachePlace.absolute(RawArguments.bytes(of: mountPoint))),
-            cacheDirectory: try CachePlace.directory(cacheDir), allowOther: allowOther ?? (geteuid() == 0))
-        options.profile = profile
-        options.workers = threads
-        options.readAheadKiB = readAhead
-        options.allowNonEmpty = allowNonEmpty
-        try CacheDirectoryCheck.prepare(options.cacheDirectory)
+            allowOther: allowOther ?? (geteuid() == 0))
+        description.readAheadKiB = readAhead
+        description.allowNonEmpty = allowNonEmpty
+        let cacheDirectory = try CachePlace.directory(cacheDir)
+        try CacheDirectoryCheck.prepare(cacheDirectory)
         // Named by the path as it was given, so before the working directory changes.
-        let log = readyDescriptor == nil ? nil : log(in: options.cacheDirectory)
+        let log = readyDescriptor == nil ? nil : log(in: cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         unsafe chdir("/")
-        let mount = try Self.mount(options, store)
+        let cache = try Self.openCache(cacheDirectory, store)
+        defer { cache.close() }
+        let mount = try SnapshotMount(
+            mounting: description, as: profile,
+            .init(objects: store.objects, cache: cache, workers: threads, notice: Self.notice))
         let ending = MountEnding(mount)
         try EndSignals.handle { signal, count in ending.asked(by: signal, count) }
         let report = MountReport(
-            name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: options.mountPoint,
-            process: getpid(), cacheDirectory: options.cacheDirectory,
+            name: "\(place.reference)", snapshot: found.snapshot.hex, mountPoint: description.mountPoint,
+            process: getpid(), cacheDirectory: cacheDirectory,
             log: log, profile: mount.profile == .passthrough ? "large" : "small",
             passesThrough: mount.passesThrough)
         // In the background this is the first line of the mount in its log.
@@ -244,15 +276,33 @@ struct UmountCommand: AnsweringCommand {
     var mountPoint: String
     @Flag(help: "Also when something still uses it, or its process is gone.")
     var lazy = false
+    @OptionGroup var agent: AgentUse
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         let path = try CachePlace.absolute(RawArguments.bytes(of: mountPoint))
-        try Mounter.unmount(path, lazily: lazy)
+        if try !(agent.isWanted && isAgents(path)) { try Mounter.unmount(path, lazily: lazy) }
         // Like umount(8) it says nothing to a person when all is well.
         guard output.format != .table else { return }
         var object = OutputObject()
         object.set("mountPoint", CanonicalPath.of(path))
         answer(Done("", object.value))
+    }
+
+    /// Has the agent unmount what it mounted; false for a mount that another process serves.
+    private func isAgents(_ path: ByteString) throws -> Bool {
+        var request = Kaml_Agent_V1_UnmountRequest()
+        // As the agent was told it: a mount that hangs is not to be looked at.
+        let parts = path.bytes.lastIndex(of: UInt8(ascii: "/")).map { path.bytes.prefix($0) } ?? []
+        let parent = parts.isEmpty ? ByteString("/") : CanonicalPath.of(ByteString(Array(parts)))
+        request.mountPoint = Data(
+            parent.appending(ByteString(Array(path.bytes.dropFirst(parts.count + 1)))).bytes)
+        request.lazy = lazy
+        let asked = request
+        do { _ = try agent.agent.call { try await $0.unmount(asked) } } catch let failure as Failure {
+            guard failure.status == .notFound else { throw failure }
+            return false
+        }
+        return true
     }
 }

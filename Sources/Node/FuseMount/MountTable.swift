@@ -1,30 +1,30 @@
 import Glibc
-import System
+package import System
 
 /// One line of /proc/self/mountinfo, the parts that matter here.
-struct MountTableEntry: Equatable {
+package struct MountTableEntry: Sendable, Equatable {
     /// `major:minor`, which is also the name of the backing device information in sysfs.
-    var device: ByteString
-    var mountPoint: ByteString
-    var type: ByteString
-    var source: ByteString
+    package var device: ByteString
+    package var mountPoint: ByteString
+    package var type: ByteString
+    package var source: ByteString
 
-    var isFuse: Bool { type == "fuse" || type.bytes.starts(with: Array("fuse.".utf8)) }
+    package var isFuse: Bool { type == "fuse" || type.bytes.starts(with: Array("fuse.".utf8)) }
 }
 
 /// The mounts this process sees. Reading it touches no mounted file system, so it cannot hang on a stuck one.
-enum MountTable {
-    static func read() throws(Errno) -> [MountTableEntry] {
+package enum MountTable {
+    package static func read() throws(Errno) -> [MountTableEntry] {
         parse(try readSmallFile("/proc/self/mountinfo"))
     }
 
     /// The topmost mount at exactly this path.
-    static func entry(at mountPoint: ByteString) throws(Errno) -> MountTableEntry? {
+    package static func entry(at mountPoint: ByteString) throws(Errno) -> MountTableEntry? {
         try read().last { $0.mountPoint == mountPoint }
     }
 
     /// `36 35 98:0 /root /mount/point options [optional fields] - type source super-options` (proc(5)).
-    static func parse(_ text: [UInt8]) -> [MountTableEntry] {
+    package static func parse(_ text: [UInt8]) -> [MountTableEntry] {
         text.split(separator: UInt8(ascii: "\n")).compactMap { line in
             let fields = line.split(separator: UInt8(ascii: " "))
             guard fields.count >= 10,
@@ -59,7 +59,7 @@ enum MountTable {
     ///
     /// The last component is resolved with readlink(2) only, which asks a mounted file system nothing:
     /// realpath(3) of a dead mount would fail, and of a stuck one hang.
-    static func canonical(_ path: ByteString) throws(Errno) -> ByteString {
+    package static func canonical(_ path: ByteString) throws(Errno) -> ByteString {
         var path = path
         var linksLeft = 40
         while true {

@@ -6,6 +6,11 @@ package struct Handshake: Sendable, Equatable {
     package var request: [UInt8]
     package var reply: [UInt8]
 
+    package init(request: [UInt8], reply: [UInt8]) {
+        self.request = request
+        self.reply = reply
+    }
+
     private func field<Value: FixedWidthInteger>(_ bytes: [UInt8], _ offset: Int, _: Value.Type) -> Value {
         unsafe bytes.withUnsafeBytes { raw in
             guard offset + MemoryLayout<Value>.size <= raw.count else { return 0 }
@@ -23,6 +28,14 @@ package struct Handshake: Sendable, Equatable {
         flags(reply, Init.replyHeader + Init.replyFlags, Init.replyHeader + Init.replyFlags2)
     }
     package var hasPassthrough: Bool { agreed & Init.passthrough != 0 }
+    /// Whether the kernel sends again what a process that died had in hand (6.9 or later).
+    package var offersResend: Bool { offered & Init.resend != 0 }
+    /// Whether both messages are of the sizes that this code knows, from a kernel that agreed.
+    package var isComplete: Bool {
+        (Init.requestHeader + 16...Init.requestLimit).contains(request.count)
+            && field(request, 4, UInt32.self) == Init.opcode
+            && reply.count == Init.replyHeader + Init.replyLength && field(reply, 4, Int32.self) == 0
+    }
 
     private func flags(_ bytes: [UInt8], _ low: Int, _ high: Int) -> UInt64 {
         let lower = UInt64(field(bytes, low, UInt32.self))
@@ -33,28 +46,33 @@ package struct Handshake: Sendable, Equatable {
 
 /// Offsets and bits of FUSE_INIT (include/uapi/linux/fuse.h, protocol 7.40). Spelled out, since Debian 12's
 /// header and libfuse stop at 7.38, before passthrough.
-enum Init {
-    static let opcode: UInt32 = 26
+package enum Init {
+    package static let opcode: UInt32 = 26
     /// struct fuse_in_header, struct fuse_out_header.
-    static let requestHeader = 40
-    static let replyHeader = 16
+    package static let requestHeader = 40
+    package static let uniqueOffset = 8
+    package static let replyUniqueOffset = 8
+    package static let replyHeader = 16
     /// struct fuse_init_out.
-    static let replyLength = 64
-    static let replyMaxReadAhead = 8
-    static let replyFlags = 12
-    static let replyMaxWrite = 20
-    static let replyMaxPages = 28
-    static let replyFlags2 = 32
-    static let replyMaxStackDepth = 36
+    package static let replyLength = 64
+    package static let replyMaxReadAhead = 8
+    package static let replyFlags = 12
+    package static let replyMaxWrite = 20
+    package static let replyMaxPages = 28
+    package static let replyFlags2 = 32
+    package static let replyMaxStackDepth = 36
 
-    static let extended: UInt64 = 1 << 30
-    static let passthrough: UInt64 = 1 << 37
+    package static let extended: UInt64 = 1 << 30
+    package static let passthrough: UInt64 = 1 << 37
+    package static let resend: UInt64 = 1 << 39
+    /// Far above what any kernel sends (104 bytes).
+    package static let requestLimit = 4096
 
     /// Turns passthrough on in libfuse's reply. `false`, and nothing done, when the kernel did not offer it
     /// or the reply has another shape than this code knows.
     ///
     /// A stack depth of 1: backing files lie on a real file system, never on another stacked one.
-    static func enablePassthrough(offered: UInt64, reply: UnsafeMutableRawBufferPointer) -> Bool {
+    package static func enablePassthrough(offered: UInt64, reply: UnsafeMutableRawBufferPointer) -> Bool {
         let needed = extended | passthrough
         guard offered & needed == needed, reply.count == replyLength else { return false }
         let low = unsafe reply.loadUnaligned(fromByteOffset: replyFlags, as: UInt32.self)

@@ -38,7 +38,17 @@ package struct Mounter: Sendable {
 
     /// Mounts, and returns the connection to the kernel. The mount answers nothing before a `FuseSession`
     /// serves that descriptor.
-    package func attach() throws(MountError) -> FileDescriptor {
+    package func attach() throws(MountError) -> AttachedMount {
+        let openFiles: FileDescriptor
+        do throws(Errno) { openFiles = try OpenFilesMemory.make() } catch {
+            throw MountError(options.mountPoint, .systemCall(name: "memfd_create", error: error))
+        }
+        return AttachedMount(
+            device: try attachDevice(), openFiles: openFiles, handshake: nil, control: OwnMountControl(self))
+    }
+
+    /// Mounts, and returns the connection alone.
+    package func attachDevice() throws(MountError) -> FileDescriptor {
         let mountPoint = try checkedMountPoint()
         return isPrivileged ? try attachDirectly(at: mountPoint) : try attachThroughHelper(at: mountPoint)
     }

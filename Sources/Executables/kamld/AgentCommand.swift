@@ -1,0 +1,114 @@
+import Agent
+import ArgumentParser
+import Glibc
+import KamlCommand
+import KamlRPC
+import Logging
+import ServiceLifecycle
+import System
+import UnixSignals
+
+/// `kamld agent`.
+struct AgentCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "agent", abstract: "Serve this node's mounts from one cache.",
+        discussion: """
+              kamld agent --config /etc/kaml/kamld.yaml
+              kamld agent --config /etc/kaml/kamld.yaml --check-config
+
+            Every key of the file is also an environment variable and a flag; a flag goes before the environment, and that
+            before the file. SIGHUP reads all of it again. SIGTERM and SIGINT end the agent in order.
+
+            \(AgentConfiguration.help)
+            """)
+
+    @Option(help: "The configuration, in YAML.", completion: .file())
+    var config: String?
+    @Flag(help: "Say what is wrong with the configuration, and end.")
+    var checkConfig = false
+    @Flag(help: "Print the configuration as a commented file, and end.")
+    var printConfig = false
+    @Argument(parsing: .allUnrecognized, help: .init("Settings, as --key value.", visibility: .hidden))
+    var settings: [String] = []
+
+    func run() async throws {
+        let configuration: AgentConfiguration
+        do { configuration = try read() } catch let problems as ConfigurationProblems {
+            StandardError.write(problems.list.map { "error: \($0)\n" }.joined())
+            throw ArgumentParser.ExitCode(ExitStatus.usage.rawValue)
+        }
+        if printConfig { return Self.print(configuration.rendered()) }
+        if checkConfig { return Self.print("the configuration is good\n") }
+        do { try await serve(configuration) } catch {
+            let failure = AgentFailures.failure(error)
+            StandardError.write(failure.text)
+            throw ArgumentParser.ExitCode(failure.status.rawValue)
+        }
+    }
+
+    private static func print(_ text: String) {
+        let output = StandardOutput()
+        output.write(text)
+        output.flush()
+    }
+
+    private func read() throws -> AgentConfiguration {
+        var file: (name: String, bytes: [UInt8])?
+        if let config {
+            do throws(Errno) { file = (config, try Self.bytes(of: ByteString(config))) } catch {
+                throw ConfigurationProblems([ConfigurationProblem(config, "cannot be read: \(error)")])
+            }
+        }
+        return try ConfigurationReader.read(file: file, flags: settings, host: .current)
+    }
+
+    private static func bytes(of path: ByteString) throws(Errno) -> [UInt8] {
+        let file = try FileDescriptor.open(path, O_RDONLY)
+        // One more than is taken, so that a larger file is seen to be.
+        var bytes = [UInt8](repeating: 0, count: ConfigurationReader.largestFile + 1)
+        let outcome = unsafe bytes.withUnsafeMutableBytes { buffer in
+            Result { () throws(Errno) in try unsafe file.read(into: buffer, at: 0) }
+        }
+        return Array(bytes.prefix(try outcome.get()))
+    }
+
+    private func serve(_ configuration: AgentConfiguration) async throws {
+        let logger = Logger(label: "kamld") { StreamLogHandler.standardError(label: $0) }
+        let events = EventLog { event in
+            let level: Logger.Level =
+                switch event.severity {
+                case .info: .info
+                case .warning: .warning
+                case .error: .error
+                }
+            logger.log(level: level, "\(event.kind): \(event.message)")
+        }
+        let (agent, services) = try await AgentServices.open(
+            configuration, version: Versions.kaml, configurationFile: ByteString(config ?? ""),
+            events: events,
+            describe: { AgentFailures.failure($0).wireForm })
+        let command = self
+        let reload = ReloadService(agent: agent) { try command.read() }
+        let group = ServiceGroup(
+            configuration: .init(
+                services: services.services.map { .init(service: $0) } + [.init(service: reload)],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
+    }
+}
+
+/// Reads the configuration again on SIGHUP.
+struct ReloadService: Service {
+    let agent: NodeAgent
+    let read: @Sendable () throws -> AgentConfiguration
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            for await _ in await UnixSignalsSequence(trapping: .sighup) {
+                do { agent.reload(try read()) } catch {
+                    agent.events.add("reloadFailed", "nothing was changed: \(error)", severity: .error)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import FoundationEssentials
+import FuseMount
+import HTTPExchange
+package import KamlProtos
+import NodeCache
+package import System
+import SwiftProtobuf
+package import Telemetry
+
+/// Puts together what an agent tells of itself.
+package struct StatusReporter: Sendable {
+    private let agent: NodeAgent
+    private let version: String
+    private let configurationFile: ByteString
+    private let health: HealthWatch
+    private let registry: MetricsRegistry
+
+    package init(
+        _ agent: NodeAgent, version: String, configurationFile: ByteString, health: HealthWatch,
+        registry: MetricsRegistry = .process
+    ) {
+        self.agent = agent
+        self.version = version
+        self.configurationFile = configurationFile
+        self.health = health
+        self.registry = registry
+    }
+
+    package func mounts() -> [Kaml_Agent_V1_Mount] {
+        agent.mounts.records.map { Kaml_Agent_V1_Mount($0, agent.mounts.activity(of: $0.id)) }
+    }
+
+    /// Blocks: looks at the cache's files.
+    package func status() -> Kaml_Agent_V1_Status {
+        let configuration = agent.configuration
+        var status = Kaml_Agent_V1_Status()
+        status.version = version
+        status.node = configuration.node
+        status.process = ProcessFacts.processID
+        status.startedUnixNs = agent.started.unixNanoseconds
+        status.monotonicNs = HostClock().monotonicNanoseconds()
+        status.ready = agent.isReady
+        status.problems = health.problems
+        status.cache = cache(configuration)
+        status.mounts = mounts()
+        let traffic = agent.stores.traffic
+        status.stores = .with {
+            $0.requests = traffic.requests
+            $0.retries = traffic.retries
+            $0.hedges = traffic.hedges
+            $0.failures = traffic.failures
+        }
+        status.resources = ProcessFacts.resources()
+        status.mountHolding = configuration.holderSocket == nil ? "none" : "holder"
+        status.configurationFile = Data(configurationFile.bytes)
+        return status
+    }
+
+    private func cache(_ configuration: AgentConfiguration) -> Kaml_Agent_V1_CacheStatus {
+        let statistics = agent.cache.statistics()
+        return .with {
+            $0.directory = Data(configuration.cache.directory.bytes)
+            $0.allocatedBytes = statistics.allocatedBytes
+            $0.limitBytes = configuration.cache.maximumBytes
+            $0.containers = statistics.containers
+            $0.completeContainers = statistics.completeContainers
+            $0.fetchedBytes = statistics.fetchedBytes
+            $0.fetchRequests = statistics.fetchRequests
+            $0.manifestBytes = statistics.manifestBytes
+            $0.filledBytes = statistics.filledBytes
+            $0.verifiedChunks = statistics.verifiedChunks
+            $0.failedChunks = statistics.failedChunks
+            $0.readThroughs = statistics.readThroughs
+        }
+    }
+
+    /// Blocks.
+    package func debugFiles() -> [DebugFile] {
+        var files = DebugFiles.ofProcess()
+        files.append(DebugFile("kamld.yaml", agent.configuration.rendered(withComments: false)))
+        files.append(DebugFile("metrics.txt", registry.exposition(.prometheusText)))
+        let events = agent.events.remembered().map {
+            "\($0.time.unixNanoseconds) \($0.severity) \($0.kind) \($0.mount) \(ByteString($0.message))\n"
+        }
+        files.append(DebugFile("events.txt", events.joined()))
+        return files
+    }
+}

@@ -1,0 +1,101 @@
+package import DatasetStore
+import FuseMount
+package import NodeCache
+import ObjectStore
+import Synchronization
+package import System
+
+/// What a node's agent is made of, put together: cache, stores, mounts, events. Nothing here waits on the cooperative
+/// pool: callers bring a thread (`BlockingWork`).
+package final class NodeAgent: Sendable {
+    package let events: EventLog
+    package let stores: StoreDirectory
+    package let mounts: MountRegistry
+    package let cache: NodeCache
+    package let work = BlockingWork()
+    package let started: Timestamp
+    private let current: Mutex<AgentConfiguration>
+    private let ready = Atomic(false)
+
+    /// What the agent runs with now.
+    package var configuration: AgentConfiguration { current.withLock { $0 } }
+
+    /// Opens the cache; mounts nothing. Blocks.
+    ///
+    /// - Throws: `CacheError`.
+    package init(_ configuration: AgentConfiguration, events: EventLog) throws {
+        self.events = events
+        started = HostClock().now()
+        current = Mutex(configuration)
+        stores = StoreDirectory(configuration.stores, default: configuration.defaultStore)
+        cache = try NodeCache(
+            directory: configuration.cache.directory, options: CacheOptions(configuration.cache),
+            sources: stores
+        ) {
+            events.add("cacheNotice", $0, severity: .warning)
+        }
+        mounts = MountRegistry(
+            .init(
+                cache: cache, stores: stores, holding: OwnMounts(), settings: configuration.mounts,
+                events: events))
+    }
+
+    package var isReady: Bool { ready.load(ordering: .acquiring) }
+
+    /// From now on mounts are taken.
+    package func becomeReady() {
+        ready.store(true, ordering: .releasing)
+        events.add("ready", "the agent serves")
+    }
+
+    /// Ends the mounts and closes the cache. Blocks, for `graceSeconds` at most where nothing hangs in a disk.
+    package func close() {
+        ready.store(false, ordering: .releasing)
+        mounts.close(graceSeconds: configuration.graceSeconds)
+        cache.close()
+    }
+
+    /// Takes what can change while the agent runs; says what needs a restart.
+    package func reload(_ wanted: AgentConfiguration) {
+        let changes = configuration.changes(to: wanted)
+        current.withLock { $0 = $0.reloaded(from: wanted) }
+        if changes.restart.isEmpty {
+            let what =
+                changes.reloadable.isEmpty ? "nothing changed" : changes.reloadable.joined(separator: ", ")
+            events.add("reloaded", "the configuration was read again: \(what)")
+        } else {
+            events.add(
+                "reloaded",
+                "these take effect when the agent is restarted: \(changes.restart.joined(separator: ", "))",
+                severity: .warning)
+        }
+    }
+
+    // MARK: - Snapshots
+
+    /// A snapshot that a client named.
+    package struct NamedSnapshot {
+        package var name: String
+        package var snapshot: Snapshot
+        package var store: Store
+    }
+
+    /// Blocks.
+    ///
+    /// - Throws: `AgentError`, `StoreError`, `SnapshotReferenceError` and what opening a store throws.
+    package func open(_ reference: String, in store: String) throws -> NamedSnapshot {
+        let store = try stores.open(try stores.place(store))
+        let reference = try SnapshotReference(reference)
+        let found = try reference.resolve(in: try store.state())
+        let snapshot = try Snapshot(found.snapshot, from: cache.manifests(origin: store.manifests))
+        return NamedSnapshot(name: "\(reference)", snapshot: snapshot, store: store)
+    }
+}
+
+extension CacheOptions {
+    fileprivate init(_ settings: AgentConfiguration.Cache) {
+        self.init()
+        fetchThreads = settings.fetchThreads
+        maximumInFlightBytes = Int(clamping: settings.fetchMemory)
+    }
+}
