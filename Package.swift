@@ -69,6 +69,7 @@ let cache: [Target] = [
 let node: [Target] = [
     swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
+    swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", protobuf]),
     swiftTarget("FuseSession", in: "Node", ["System", "FuseMount", "DatasetFS", "CFuse3"]),
 ]
 
