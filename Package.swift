@@ -69,7 +69,7 @@ let cache: [Target] = [
 let node: [Target] = [
     swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
-    swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", protobuf]),
+    swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
     swiftTarget("FuseSession", in: "Node", ["System", "FuseMount", "DatasetFS", "CFuse3"]),
 ]
 
@@ -98,6 +98,9 @@ let executables: [Target] = [
             "FuseSession", "Agent", "KamlCommand", argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
+    .executableTarget(
+        name: "kamld-holder", dependencies: ["System", "MountHolder", argumentParser],
+        path: "Sources/Executables/kamld-holder", swiftSettings: strict),
     .executableTarget(
         name: "kaml-bench",
         dependencies: [
@@ -150,6 +153,16 @@ let testTargets: [Target] = [
         name: "fuse-test-server",
         dependencies: ["System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport"],
         path: "Tests/FuseTestServer", swiftSettings: checked),
+    // Serves, and loads, mounts that the holder keeps; killed again and again.
+    .executableTarget(
+        name: "holder-test-helper",
+        dependencies: [
+            "CXattr", "System", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "FuseTestSupport",
+        ],
+        path: "Tests/HolderTestHelper", swiftSettings: checked),
+    tests(
+        "MountHolderTests",
+        ["System", "FuseMount", "MountHolder", "FuseTestSupport", "holder-test-helper", "kamld-holder"]),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(
@@ -187,7 +200,10 @@ let fuzzTargets: [Target] =
 let package = Package(
     name: "kaml",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "kaml", targets: ["kaml"])],
+    products: [
+        .executable(name: "kaml", targets: ["kaml"]),
+        .executable(name: "kamld-holder", targets: ["kamld-holder"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),

@@ -56,10 +56,12 @@ package struct ServiceManager: Sendable {
     package func notify(_ states: State...) throws(Errno) { try send(states.map(\.line), []) }
 
     /// Gives a descriptor to the manager, who hands it to the service's next process under the name: up to 255 of
-    /// letters, digits, `-`, `_` and `.`. It drops by itself what has been hung up.
+    /// letters, digits, `-`, `_` and `.`. It keeps it until told otherwise.
+    ///
+    /// Never polled (`FDPOLL=0`): a poll of /dev/fuse would wake the manager for every request of the mount.
     package func store(_ descriptor: Int32, name: String) throws(Errno) {
         guard Self.isName(name) else { throw .invalid }
-        try send(["FDSTORE=1", "FDNAME=\(name)"], [descriptor])
+        try send(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(name)"], [descriptor])
     }
 
     /// Has every stored descriptor of the name closed.
