@@ -162,7 +162,10 @@ let testTargets: [Target] = [
         path: "Tests/HolderTestHelper", swiftSettings: checked),
     tests(
         "MountHolderTests",
-        ["System", "FuseMount", "MountHolder", "FuseTestSupport", "holder-test-helper", "kamld-holder"]),
+        [
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "holder-test-helper",
+            "kamld-holder",
+        ]),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(

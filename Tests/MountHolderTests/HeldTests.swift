@@ -1,2 +1,0 @@
-// filled next
-import Testing
