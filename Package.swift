@@ -87,6 +87,7 @@ let cache: [Target] = [
 let node: [Target] = [
     swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
+    swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
     swiftTarget("FuseSession", in: "Node", ["System", "FuseMount", "DatasetFS", "CFuse3"]),
 ]
 
@@ -139,6 +140,9 @@ let executables: [Target] = [
             .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         ],
         path: "Sources/Executables/kamld", swiftSettings: strict),
+    .executableTarget(
+        name: "kamld-holder", dependencies: ["System", "MountHolder", argumentParser],
+        path: "Sources/Executables/kamld-holder", swiftSettings: strict),
     .executableTarget(
         name: "kaml-bench",
         dependencies: [
@@ -198,6 +202,19 @@ let testTargets: [Target] = [
         name: "fuse-test-server",
         dependencies: ["System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport"],
         path: "Tests/FuseTestServer", swiftSettings: checked),
+    // Serves, and loads, mounts that the holder keeps; killed again and again.
+    .executableTarget(
+        name: "holder-test-helper",
+        dependencies: [
+            "CXattr", "System", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "FuseTestSupport",
+        ],
+        path: "Tests/HolderTestHelper", swiftSettings: checked),
+    tests(
+        "MountHolderTests",
+        [
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "holder-test-helper",
+            "kamld-holder",
+        ]),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
     tests(
@@ -238,6 +255,7 @@ let package = Package(
     platforms: [.macOS(.v15)],
     products: [
         .executable(name: "kaml", targets: ["kaml"]), .executable(name: "kamld", targets: ["kamld"]),
+        .executable(name: "kamld-holder", targets: ["kamld-holder"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -115,6 +118,110 @@ int kaml_fuse_backing_open(int fuse_fd, int backing_fd) {
 int kaml_fuse_backing_close(int fuse_fd, int backing_id) {
     uint32_t id = (uint32_t)backing_id;
     return ioctl(fuse_fd, KAML_FUSE_BACKING_CLOSE, &id);
+}
+
+int kaml_unix_socket(int type) { return socket(AF_UNIX, type | SOCK_CLOEXEC, 0); }
+
+int kaml_unix_accept(int socket) { return accept4(socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
+
+static int unix_address(const char *path, size_t length, struct sockaddr_un *address, socklen_t *size) {
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (length == 0 || length >= sizeof address->sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address->sun_path, path, length);
+    // An abstract name has no end but its length.
+    if (address->sun_path[0] == '@') address->sun_path[0] = '\0';
+    else length += 1;
+    *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    return 0;
+}
+
+int kaml_unix_bind(int socket, const char *path, size_t length) {
+    struct sockaddr_un address;
+    socklen_t size;
+    if (unix_address(path, length, &address, &size) < 0) return -1;
+    return bind(socket, (struct sockaddr *)&address, size);
+}
+
+int kaml_unix_connect(int socket, const char *path, size_t length) {
+    struct sockaddr_un address;
+    socklen_t size;
+    if (unix_address(path, length, &address, &size) < 0) return -1;
+    return connect(socket, (struct sockaddr *)&address, size);
+}
+
+int64_t kaml_unix_peer(int socket, int32_t *process) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -1;
+    *process = peer.pid;
+    return peer.uid;
+}
+
+int kaml_socket_timeout(int socket, uint32_t milliseconds) {
+    struct timeval time = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+    if (setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0) return -1;
+    return setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+}
+
+union control {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(KAML_MESSAGE_DESCRIPTORS * sizeof(int))];
+};
+
+ssize_t kaml_send_message(int socket, const void *bytes, size_t length, const int *descriptors, size_t count) {
+    struct iovec body = {.iov_base = (void *)bytes, .iov_len = length};
+    union control control = {0};
+    struct msghdr message = {.msg_iov = &body, .msg_iovlen = 1};
+    if (count > KAML_MESSAGE_DESCRIPTORS) {
+        errno = EMSGSIZE;
+        return -1;
+    }
+    if (count > 0) {
+        message.msg_control = control.space;
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(cmsg), descriptors, count * sizeof(int));
+    }
+    ssize_t sent;
+    do sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+ssize_t kaml_receive_message(int socket, void *bytes, size_t length, int *descriptors, size_t *count) {
+    struct iovec body = {.iov_base = bytes, .iov_len = length};
+    union control control = {0};
+    struct msghdr message = {
+        .msg_iov = &body, .msg_iovlen = 1,
+        .msg_control = control.space, .msg_controllen = sizeof control.space,
+    };
+    *count = 0;
+    ssize_t received;
+    do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    while (received < 0 && errno == EINTR);
+    if (received < 0) return -1;
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message); cmsg; cmsg = CMSG_NXTHDR(&message, cmsg)) {
+        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS) continue;
+        size_t here = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < here; i++) {
+            int descriptor;
+            memcpy(&descriptor, CMSG_DATA(cmsg) + i * sizeof(int), sizeof descriptor);
+            if (*count < KAML_MESSAGE_DESCRIPTORS) descriptors[(*count)++] = descriptor;
+            else close(descriptor);
+        }
+    }
+    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+        while (*count > 0) close(descriptors[--*count]);
+        errno = EMSGSIZE;
+        return -1;
+    }
+    return received;
 }
 
 int kaml_sealed_memory(const char *name, uint64_t bytes) {

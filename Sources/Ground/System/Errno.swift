@@ -11,6 +11,7 @@ package struct Errno: Error, Hashable, Sendable, RawRepresentable, CustomStringC
 
     package static let accessDenied = Errno(rawValue: EACCES)
     package static let alreadyExists = Errno(rawValue: EEXIST)
+    package static let connectionReset = Errno(rawValue: ECONNRESET)
     package static let badAddress = Errno(rawValue: EFAULT)
     package static let busy = Errno(rawValue: EBUSY)
     package static let interrupted = Errno(rawValue: EINTR)

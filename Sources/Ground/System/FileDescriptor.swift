@@ -34,6 +34,13 @@ package struct FileDescriptor: ~Copyable, Sendable {
         return FileDescriptor(owning: descriptor)
     }
 
+    /// Another descriptor of the same open file, with O_CLOEXEC.
+    package borrowing func duplicate() throws(Errno) -> FileDescriptor {
+        let copy = fcntl(rawValue, F_DUPFD_CLOEXEC, 3)
+        if copy < 0 { throw .last }
+        return FileDescriptor(owning: copy)
+    }
+
     package borrowing func status() throws(Errno) -> FileStatus {
         var raw = stat()
         if unsafe fstat(rawValue, &raw) < 0 { throw Errno.last }

@@ -22,6 +22,8 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case helperFailed(message: String)
         case otherUsersNotAllowed
         case systemCall(name: String, error: Errno)
+        /// Whoever makes the mounts could not be asked, or refused; in its words.
+        case holder(message: String)
     }
 
     package let mountPoint: ByteString
@@ -50,6 +52,7 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case .helperFailed(let message): "fusermount3 failed: \(message)"
         case .otherUsersNotAllowed: "other users may not be let in"
         case .systemCall(let name, let error): "\(name) failed: \(error)"
+        case .holder(let message): message
         }
     }
 
@@ -72,6 +75,7 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case .systemCall(_, .notPermitted): "run as root (CAP_SYS_ADMIN)"
         case .systemCall(_, .noDevice): "load the module (modprobe fuse)"
         case .systemCall: "see the kernel log"
+        case .holder: "its log says more"
         }
     }
 }

@@ -1,9 +1,34 @@
+import CKamlSys
 import Glibc
-import System
+package import System
 
 /// The two ways to mount.
 extension Mounter {
-    func attachDirectly(at mountPoint: ByteString) throws(MountError) -> FileDescriptor {
+    /// Mounts at a path that may be mounted over (`checkedMountPoint`), on the word of somebody without privileges:
+    /// a symlink that is put into the path meanwhile is not followed.
+    package func attachWithoutLinks(at mountPoint: ByteString) throws(MountError) -> FileDescriptor {
+        let directory: FileDescriptor
+        do throws(Errno) { directory = try Self.openWithoutLinks(mountPoint) } catch {
+            throw Self.error(mountPoint, "opening the mount point", error)
+        }
+        return try attachDirectly(at: mountPoint, target: ByteString("/proc/self/fd/\(directory.rawValue)"))
+    }
+
+    /// The directory itself, without asking its file system anything.
+    static func openWithoutLinks(_ path: ByteString) throws(Errno) -> FileDescriptor {
+        let pathOnly: Int32 = 0o10000000  // O_PATH, which Swift's Glibc lacks
+        let root = try FileDescriptor.open("/", pathOnly | O_DIRECTORY)
+        let relative = ByteString(Array(path.bytes.drop { $0 == UInt8(ascii: "/") }))
+        let opened = unsafe (relative.isEmpty ? "." : relative).withCString {
+            unsafe kaml_open_beneath(root.rawValue, $0, pathOnly | O_DIRECTORY, 0)
+        }
+        if opened < 0 { throw .last }
+        return FileDescriptor(owning: opened)
+    }
+
+    func attachDirectly(
+        at mountPoint: ByteString, target: ByteString? = nil
+    ) throws(MountError) -> FileDescriptor {
         let device: FileDescriptor
         do throws(Errno) {
             device = try FileDescriptor.open("/dev/fuse", O_RDWR)
@@ -19,7 +44,7 @@ extension Mounter {
             + ",default_permissions,max_read=\(Self.maxReadBytes)"
         if options.allowOther { data += ",allow_other" }
         let flags = UInt(1 /* MS_RDONLY */ | 2 /* MS_NOSUID */ | 4 /* MS_NODEV */)
-        let status = unsafe mountPoint.withCString { target in
+        let status = unsafe (target ?? mountPoint).withCString { target in
             unsafe options.source.withCString { source in
                 unsafe Self.fileSystemType.withCString { type in
                     unsafe data.withCString { unsafe mount(source, target, type, flags, $0) }

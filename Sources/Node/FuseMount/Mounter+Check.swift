@@ -1,11 +1,11 @@
 import Glibc
 import Synchronization
-import System
+package import System
 
 /// What is looked at before a mount: every refusal here is clearer than the errno of mount(2).
 extension Mounter {
     /// The resolved mount point, if it may be mounted over.
-    func checkedMountPoint() throws(MountError) -> ByteString {
+    package func checkedMountPoint() throws(MountError) -> ByteString {
         let mountPoint: ByteString
         let entry: MountTableEntry?
         do throws(Errno) {

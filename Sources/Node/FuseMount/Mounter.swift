@@ -91,6 +91,33 @@ package struct Mounter: Sendable {
         }
     }
 
+    /// Unmounts the mount of this device number at a path that is free of symlinks, and no other: for somebody
+    /// without privileges, who may have put another in its place.
+    package static func unmount(
+        _ mountPoint: ByteString, device: ByteString, lazily: Bool
+    ) throws(MountError) {
+        do throws(Errno) {
+            let mounts = try MountTable.read().filter { $0.mountPoint == mountPoint }
+            guard let top = mounts.last, mounts.contains(where: { $0.device == device }) else {
+                throw .invalid
+            }
+            // Another mount covers it.
+            if top.device != device { throw .busy }
+            let slash = mountPoint.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0
+            let parent = try openWithoutLinks(ByteString(Array(mountPoint.bytes[..<slash])))
+            let path = ByteString("/proc/self/fd/\(parent.rawValue)")
+                .appending(ByteString(Array(mountPoint.bytes[(slash + 1)...])))
+            let flags = Int32(8 /* UMOUNT_NOFOLLOW */) | (lazily ? Int32(2 /* MNT_DETACH */) : 0)
+            if unsafe path.withCString({ unsafe umount2($0, flags) }) < 0 { throw .last }
+        } catch {
+            switch error {
+            case .busy: throw MountError(mountPoint, .busy)
+            case .invalid, .noEntry: throw MountError(mountPoint, .notMounted)
+            default: throw MountError(mountPoint, .systemCall(name: "umount2", error: error))
+            }
+        }
+    }
+
     /// Raises the kernel's read-ahead for this mount (needs root; a user keeps the kernel's 128 KiB).
     ///
     /// Only once the session serves: the answer to INIT sets it anew.
@@ -100,14 +127,22 @@ package struct Mounter: Sendable {
             guard let entry = try MountTable.entry(at: mountPoint) else {
                 throw .noEntry
             }
-            let path = ByteString("/sys/class/bdi").appending(entry.device).appending("read_ahead_kb")
-            let file = try FileDescriptor.open(path, O_WRONLY)
-            let text = ByteString(String(kibibytes))
-            try unsafe text.withCString { bytes throws(Errno) in
-                try unsafe file.write(UnsafeRawBufferPointer(start: bytes, count: text.count), at: 0)
-            }
+            try Self.setReadAhead(ofDevice: entry.device, toKiB: kibibytes)
         } catch {
             throw MountError(options.mountPoint, .systemCall(name: "setting read_ahead_kb", error: error))
+        }
+    }
+
+    /// Of the mount with this device number (`major:minor`).
+    package static func setReadAhead(ofDevice device: ByteString, toKiB kibibytes: Int) throws(Errno) {
+        guard device.bytes.allSatisfy({ $0 == UInt8(ascii: ":") || (0x30...0x39).contains($0) }) else {
+            throw .invalid
+        }
+        let path = ByteString("/sys/class/bdi").appending(device).appending("read_ahead_kb")
+        let file = try FileDescriptor.open(path, O_WRONLY)
+        let text = ByteString(String(kibibytes))
+        try unsafe text.withCString { bytes throws(Errno) in
+            try unsafe file.write(UnsafeRawBufferPointer(start: bytes, count: text.count), at: 0)
         }
     }
 }

@@ -54,5 +54,16 @@ package enum FuseConnection {
         }
     }
 
+    /// Whether a descriptor is /dev/fuse with a connection that the kernel has not ended.
+    package static func isAlive(_ device: borrowing FileDescriptor) -> Bool {
+        var status = stat()
+        // Character device 10:229 (Documentation/admin-guide/devices.txt).
+        guard unsafe fstat(device.rawValue, &status) == 0, status.st_mode & S_IFMT == S_IFCHR,
+            status.st_rdev == 10 << 8 | 229
+        else { return false }
+        var poll = pollfd(fd: device.rawValue, events: 0, revents: 0)
+        return unsafe Glibc.poll(&poll, 1, 0) == 0
+    }
+
     package static func dropBacking(_ id: Int32, device: Int32) { _ = kaml_fuse_backing_close(device, id) }
 }

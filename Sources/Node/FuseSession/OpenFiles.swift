@@ -43,20 +43,41 @@ struct OpenFiles: ~Copyable {
 
     enum Outcome: Equatable {
         case opened(Opened)
+        /// No open of the inode prescribes a mode.
+        case free
         /// Recording it is not possible; unrecorded it would come back as somebody's EIO after a crash.
         case full
         /// Another process answers from now on.
         case letGo
+
+        var mode: OpenModes.Prescribed? { if case .opened(let opened) = self { opened.mode } else { nil } }
     }
 
-    /// Records an open in the wanted mode, or in the one that other opens of the inode prescribe.
-    mutating func open(
-        _ inode: Inode, wanted: OpenModes.Prescribed, unique: UInt64, decidedPassthrough: Bool
+    /// What a record says of the request.
+    struct Number {
+        var unique: UInt64
+        var decidedPassthrough = false
+    }
+
+    /// Records an open in the mode that other opens of the inode prescribe; `free` when there are none. Asked and
+    /// recorded at once: a mode, and its backing id, may end with the next release.
+    mutating func join(_ inode: Inode, _ number: Number) -> Outcome {
+        guard let mode = modes.prescribed(for: inode) else { return isClosed ? .letGo : .free }
+        return record(inode, mode, number)
+    }
+
+    /// Records an open in the wanted mode, unless others have come meanwhile that prescribe one.
+    mutating func open(_ inode: Inode, wanted: OpenModes.Prescribed, _ number: Number) -> Outcome {
+        record(inode, modes.prescribed(for: inode) ?? wanted, number)
+    }
+
+    private mutating func record(
+        _ inode: Inode, _ mode: OpenModes.Prescribed, _ number: Number
     ) -> Outcome {
         if isClosed { return .letGo }
-        let mode = modes.prescribed(for: inode) ?? wanted
         let handle = table.insert(
-            inode, mode, unique: unique & ~Self.resentBit, decidedPassthrough: decidedPassthrough)
+            inode, mode, unique: number.unique & ~Self.resentBit,
+            decidedPassthrough: number.decidedPassthrough)
         guard let handle else { return .full }
         modes.opened(inode, as: mode)
         return .opened(Opened(handle: handle, mode: mode))

@@ -26,16 +26,15 @@ extension SessionCore {
         }
         var isPassthrough = false
         if case .passthrough = decision { isPassthrough = true }
-        // Registered outside the lock: it may be another process that does it.
-        let prescribed = openFiles.withLock { $0.prescribed(for: inode) }
-        let wanted = prescribed ?? choose(decision)
-        let outcome = openFiles.withLock {
-            $0.open(inode, wanted: wanted, unique: unique, decidedPassthrough: isPassthrough)
-        }
-        var kept: OpenModes.Prescribed?
-        if case .opened(let opened) = outcome { kept = opened.mode }
-        if prescribed == nil, kept != wanted, case .passthrough(let surplus) = wanted {
-            control.dropBacking(surplus, device: device)
+        let number = OpenFiles.Number(unique: unique, decidedPassthrough: isPassthrough)
+        var outcome = openFiles.withLock { $0.join(inode, number) }
+        if outcome == .free {
+            // Registered outside the lock: it may be another process that does it.
+            let wanted = choose(decision)
+            outcome = openFiles.withLock { $0.open(inode, wanted: wanted, number) }
+            if case .passthrough(let registered) = wanted, outcome.mode != wanted {
+                control.dropBacking(registered, device: device)
+            }
         }
         switch outcome {
         case .opened(let opened):
@@ -45,7 +44,7 @@ extension SessionCore {
             operations.release(inode, passthrough: isPassthrough)
             noticeOnce("so many files of this mount are open that further opens fail: close some")
             unsafe fuse_reply_err(request, ENFILE)
-        case .letGo:
+        case .free, .letGo:
             // Unanswered: the kernel sends it again to the process that goes on.
             operations.release(inode, passthrough: isPassthrough)
         }

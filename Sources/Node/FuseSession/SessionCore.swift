@@ -31,7 +31,7 @@ import System
 
     private(set) var session: OpaquePointer?
     private let stopping = Atomic<Bool>(false)
-    private let isNegotiating = Atomic<Bool>(true)
+    let isNegotiating = Atomic<Bool>(true)
     /// The INIT request, noted by the read hook for the reply's.
     private let initRequest = Mutex<[UInt8]>([])
 
@@ -210,7 +210,6 @@ import System
             let goesOn = inherited.hasPassthrough && profile == .passthrough
             mayPassThrough.store(goesOn, ordering: .relaxed)
             isNegotiating.store(false, ordering: .relaxed)
-            phases.withLock { $0.handshake = inherited }
             return true
         }
         let request = initRequest.withLock { $0 }

@@ -72,15 +72,17 @@ import System
         unsafe handshake.request.withUnsafeBytes { unsafe request.copyMemory(from: $0) }
         unsafe buffer.size = handshake.request.count
         unsafe fuse_session_process_buf(core.session, &buffer)
-        guard core.phases.withLock({ $0.handshake != nil }) else { return .failed(Errno(rawValue: EPROTO)) }
+        if core.isNegotiating.load(ordering: .relaxed) { return .failed(Errno(rawValue: EPROTO)) }
+        // Before any other worker serves: what one of them registers would be dropped as nobody's.
         core.control.keepBackings(core.openFiles.withLock { $0.backings }, device: core.device)
-        guard handshake.offersResend else {
+        if handshake.offersResend {
+            do throws(Errno) { try FuseConnection.requestResend(core.device) } catch {
+                return error == .noDevice || error == .notPermitted ? .unmounted : .failed(error)
+            }
+        } else {
             core.notice("this kernel does not send again what the process before had in hand (6.9 does)")
-            return nil
         }
-        do throws(Errno) { try FuseConnection.requestResend(core.device) } catch {
-            return error == .noDevice || error == .notPermitted ? .unmounted : .failed(error)
-        }
+        core.phases.withLock { $0.handshake = handshake }
         return nil
     }
 

@@ -40,6 +40,28 @@ int kaml_make_sealed_file(const char *name, const void *bytes, size_t length);
 int kaml_fuse_backing_open(int fuse_fd, int backing_fd);
 int kaml_fuse_backing_close(int fuse_fd, int backing_id);
 
+// Unix sockets of type SOCK_SEQPACKET or SOCK_DGRAM (unix(7)), close-on-exec. A path that begins with '@' is abstract.
+int kaml_unix_socket(int type);
+int kaml_unix_bind(int socket, const char *path, size_t length);
+// Non-blocking.
+int kaml_unix_accept(int socket);
+int kaml_unix_connect(int socket, const char *path, size_t length);
+
+// The effective user at the other end of a connected Unix socket (SO_PEERCRED); in `process` its process id.
+int64_t kaml_unix_peer(int socket, int32_t *process);
+
+// Bounds how long send and receive block, in milliseconds (SO_SNDTIMEO, SO_RCVTIMEO).
+int kaml_socket_timeout(int socket, uint32_t milliseconds);
+
+// Sends one message with descriptors (SCM_RIGHTS), at most KAML_MESSAGE_DESCRIPTORS. No SIGPIPE.
+#define KAML_MESSAGE_DESCRIPTORS 8
+ssize_t kaml_send_message(int socket, const void *bytes, size_t length, const int *descriptors, size_t count);
+
+// Receives one message; descriptors (close-on-exec) go to `descriptors`, their number to `count`. Returns the
+// message's bytes, 0 at the end of the connection. -1 with EMSGSIZE for a message that is larger than `length` or
+// brings more descriptors than KAML_MESSAGE_DESCRIPTORS; it is consumed then, and its descriptors are closed.
+ssize_t kaml_receive_message(int socket, void *bytes, size_t length, int *descriptors, size_t *count);
+
 // memfd_create(2) of `bytes` zeros, sealed against shrinking and growing.
 int kaml_sealed_memory(const char *name, uint64_t bytes);
 

@@ -111,7 +111,7 @@ extension Failure {
             switch error.cause {
             case .missing, .notMounted: .notFound
             case .notDirectory, .notEmpty, .alreadyMounted, .busy: .conflict
-            case .dead, .unresponsive: .unavailable
+            case .dead, .unresponsive, .holder: .unavailable
             case .deviceMissing, .helperMissing: .unsupported
             case .deviceNotPermitted, .otherUsersNotAllowed: .permissionDenied
             case .helperFailed: Self.isAboutTheDevice(error.cause) ? .permissionDenied : .failure

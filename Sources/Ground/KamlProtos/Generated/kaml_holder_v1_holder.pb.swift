@@ -295,6 +295,9 @@ package nonisolated struct Kaml_Holder_V1_Held: Sendable {
 
   package var handshakeReply: Data = Data()
 
+  /// "major:minor" of the mount, by which it is told from others at its path.
+  package var device: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -465,7 +468,7 @@ package nonisolated struct Kaml_Holder_V1_Failure: Sendable {
 
   package var cause: Kaml_Holder_V1_Failure.Cause = .unspecified
 
-  /// errno(3), where a system call failed.
+  /// errno(3), where a system call failed; for CAUSE_OWNED the owner's process, for CAUSE_PROTOCOL_VERSION the version.
   package var errorNumber: Int32 = 0
 
   /// The system call that failed, or other words for people.
@@ -1091,7 +1094,7 @@ nonisolated extension Kaml_Holder_V1_Next: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Kaml_Holder_V1_Held: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Held"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}mount_point\0\u{1}source\0\u{1}description\0\u{3}handshake_request\0\u{3}handshake_reply\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}mount_point\0\u{1}source\0\u{1}description\0\u{3}handshake_request\0\u{3}handshake_reply\0\u{1}device\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1105,6 +1108,7 @@ nonisolated extension Kaml_Holder_V1_Held: SwiftProtobuf.Message, SwiftProtobuf.
       case 4: try { try decoder.decodeSingularBytesField(value: &self.description_p) }()
       case 5: try { try decoder.decodeSingularBytesField(value: &self.handshakeRequest) }()
       case 6: try { try decoder.decodeSingularBytesField(value: &self.handshakeReply) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.device) }()
       default: break
       }
     }
@@ -1129,6 +1133,9 @@ nonisolated extension Kaml_Holder_V1_Held: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.handshakeReply.isEmpty {
       try visitor.visitSingularBytesField(value: self.handshakeReply, fieldNumber: 6)
     }
+    if !self.device.isEmpty {
+      try visitor.visitSingularBytesField(value: self.device, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1139,6 +1146,7 @@ nonisolated extension Kaml_Holder_V1_Held: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.description_p != rhs.description_p {return false}
     if lhs.handshakeRequest != rhs.handshakeRequest {return false}
     if lhs.handshakeReply != rhs.handshakeReply {return false}
+    if lhs.device != rhs.device {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
