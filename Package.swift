@@ -65,7 +65,7 @@ let ground: [Target] = [
     swiftTarget("Telemetry", in: "Ground", ["System"], exclude: ["metrics.yaml", "alerts.yaml"]),
     swiftTarget("Chunking", in: "Ground", ["System", "CZstd", "CCrypto"]),
     swiftTarget("ObjectStore", in: "Ground", ["System"]),
-    swiftTarget("HTTPExchange", in: "Ground", ["System"]),
+    swiftTarget("HTTPExchange", in: "Ground", ["System", "Telemetry"]),
     swiftTarget("S3", in: "Ground", ["System", "Chunking", "ObjectStore", "HTTPExchange", "CCrypto"]),
     .target(
         name: "KamlProtos", dependencies: [protobuf], path: "Sources/Ground/KamlProtos",
@@ -81,14 +81,18 @@ let store: [Target] = [
 ]
 
 let cache: [Target] = [
-    swiftTarget("NodeCache", in: "Cache", ["System", "Chunking", "ObjectStore", "DatasetStore", "CCrypto"])
+    swiftTarget(
+        "NodeCache", in: "Cache",
+        ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "CCrypto"])
 ]
 
 let node: [Target] = [
-    swiftTarget("DatasetFS", in: "Node", ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
+    swiftTarget(
+        "DatasetFS", in: "Node",
+        ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
     swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
-    swiftTarget("FuseSession", in: "Node", ["System", "FuseMount", "DatasetFS", "CFuse3"]),
+    swiftTarget("FuseSession", in: "Node", ["System", "Telemetry", "FuseMount", "DatasetFS", "CFuse3"]),
 ]
 
 let wiring: [Target] = [
@@ -153,7 +157,8 @@ let executables: [Target] = [
 
 let testTargets: [Target] = [
     .target(
-        name: "KamlTestSupport", dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore"],
+        name: "KamlTestSupport",
+        dependencies: ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore"],
         path: "Tests/KamlTestSupport", swiftSettings: checked),
     tests("SystemTests", ["System", "KamlTestSupport"]),
     tests("TelemetryTests", ["System", "Telemetry", "KamlTestSupport"]),
@@ -163,7 +168,8 @@ let testTargets: [Target] = [
         name: "HTTPTestSupport", dependencies: ["System", "HTTPExchange"], path: "Tests/HTTPTestSupport",
         swiftSettings: checked),
     tests(
-        "HTTPExchangeTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
+        "HTTPExchangeTests",
+        ["System", "Telemetry", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests("TransportTests", ["System", "HTTPExchange", "Transport", "KamlTestSupport", "HTTPTestSupport"]),
     tests(
         "ObservabilityTests",
@@ -193,7 +199,10 @@ let testTargets: [Target] = [
         ]),
     tests(
         "DatasetFSTests",
-        ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "KamlTestSupport"]),
+        [
+            "System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS",
+            "KamlTestSupport",
+        ]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: checked),

@@ -94,7 +94,7 @@ private let origin = HTTPOrigin(isSecure: false, host: "store")
         do {
             let collector = Collector()
             receiver = collector
-            delivery = ExchangeDelivery(get(), collector, ResilienceCounters())
+            delivery = ExchangeDelivery(get(), collector, ResilienceCounters(.process))
         }
         #expect(receiver != nil)
         delivery.end()

@@ -8,9 +8,9 @@ struct RegistryTests {
     let registry = MetricsRegistry()
 
     @Test func everySetOfLabelsOfACounterIsShownFromTheStart() {
-        _ = registry.counter(MetricCatalogue.readRequests)
-        for tier in ["container", "peer", "store"] {
-            #expect(sample(registry.text(), "kaml_read_requests_total", ["tier": tier]) == "0")
+        _ = registry.counter(MetricCatalogue.fetchRequests)
+        for tier in ["peer", "store"] {
+            #expect(sample(registry.text(), "kaml_fetch_requests_total", ["tier": tier]) == "0")
         }
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import KamlTestSupport
 import System
 import Testing
@@ -167,28 +168,22 @@ struct SpanTests {
     }
 }
 
-/// The process's tracing is one, so these go one after the other.
-@Suite(.serialized)
 struct TraceTests {
     let recorder = SpanRecorder(Sampler(ratio: 1))
 
-    func tracing(_ body: () throws -> Void) rethrows {
-        Trace.install(recorder)
-        defer { Trace.install(nil) }
-        try body()
-    }
-
     @Test func nothingIsRecordedWhileTracingIsOff() {
-        #expect(Trace.root("read") == nil)
-        Trace.with(recorder.startRoot("read")) {
-            #expect(Trace.current == nil)
-            Trace.span("fetch") { #expect($0 == nil) }
+        withTracing(nil) {
+            #expect(Trace.root("read") == nil)
+            Trace.with(recorder.startRoot("read")) {
+                #expect(Trace.current == nil)
+                Trace.span("fetch") { #expect($0 == nil) }
+            }
         }
         #expect(recorder.waiting == 0)
     }
 
     @Test func workIsASpanOfWhatTheThreadDoes() throws {
-        try tracing {
+        try withTracing(recorder) {
             let root = try #require(Trace.root("read", .server))
             Trace.with(root) {
                 Trace.span("fetch") { fetch in
@@ -202,7 +197,7 @@ struct TraceTests {
             }
             #expect(Trace.current == nil)
             root.end()
-            let spans = recorder.take(after: 0)
+            let spans = recorder.take(root.context.traceID)
             #expect(spans.map(\.name) == ["request", "fetch", "read"])
             #expect(spans[0].parent == spans[1].context.spanID)
             #expect(spans[1].parent == spans[2].context.spanID)
@@ -211,17 +206,17 @@ struct TraceTests {
     }
 
     @Test func whatIsThrownIsTold() throws {
-        try tracing {
+        try withTracing(recorder) {
             let root = try #require(Trace.root("read"))
             #expect(throws: Errno.noSpace) {
                 try Trace.with(root) { try Trace.span("write") { _ in throw Errno.noSpace } }
             }
-            #expect(recorder.take(after: 0).map(\.outcome) == [.failed("\(Errno.noSpace)")])
+            #expect(recorder.take(root.context.traceID).map(\.outcome) == [.failed("\(Errno.noSpace)")])
         }
     }
 
     @Test func otherThreadsHaveSpansOfTheirOwn() throws {
-        try tracing {
+        try withTracing(recorder) {
             let root = try #require(Trace.root("read"))
             try Trace.with(root) {
                 try inParallel(4) { _ in
@@ -230,7 +225,26 @@ struct TraceTests {
                     #expect(Trace.current == nil)
                 }
             }
-            #expect(recorder.take(after: 0).filter { $0.parent == root.context.spanID }.count == 4)
+            #expect(
+                recorder.take(root.context.traceID).filter { $0.parent == root.context.spanID }.count == 4)
         }
+    }
+
+    @Test func partsThatAreDoneBitByBitAreSpansOfTheirLengthInAll() throws {
+        let root = recorder.startRoot("fetch")
+        root.spend(300, on: "write")
+        root.spend(200, on: "write")
+        #expect(root.spent(on: "write") == 500)
+        #expect(root.spent(on: "verification") == 0)
+        usleep(1000)
+        root.addPart("write", nanoseconds: root.spent(on: "write"))
+        root.addPart("verification", nanoseconds: .max)
+        root.end()
+        let spans = recorder.take(root.context.traceID)
+        #expect(spans.map(\.name) == ["write", "verification", "fetch"])
+        #expect(spans[0].end - spans[0].start == 500)
+        // Never longer than what it is a part of.
+        #expect(spans[1].start == spans[2].start)
+        #expect(spans.allSatisfy { $0.parent == nil || $0.parent == root.context.spanID })
     }
 }

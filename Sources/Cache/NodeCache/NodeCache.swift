@@ -2,6 +2,7 @@ package import DatasetStore
 package import ObjectStore
 import Synchronization
 package import System
+import Telemetry
 
 /// Chunks of packs on the node's own disk: verified once, shared by every reader of the node.
 ///
@@ -13,6 +14,7 @@ package final class NodeCache: Sendable {
     private let keeper: StatisticsKeeper
     private let residentLimit = ResidentLimit()
     let isClosed = Atomic(false)
+    private let metrics: MetricRegistration
 
     /// Opens or makes the cache in `directory` and takes its lock. `notice` is told, once each, of troubles
     /// that do not stop the cache, such as a full disk; it may be called from any thread. `sources` has the objects of
@@ -28,6 +30,7 @@ package final class NodeCache: Sendable {
             files: fileSystem, clock: clock, layout: layout, options: options, sources: sources,
             lock: lock,
             counters: CacheCounters(continuing: StatisticsFile.read(layout, fileSystem)), notice: notice)
+        metrics = CacheMetrics.register(context, in: .process)
         registry = ContainerRegistry(context)
         scheduler = FetchScheduler(context, registry)
         keeper = StatisticsKeeper(context, registry)
@@ -38,6 +41,7 @@ package final class NodeCache: Sendable {
         // Not closed: nothing is marked clean, and the lock goes when the last thread lets go of it.
         keeper.stop()
         scheduler.stop()
+        metrics.retire()
     }
 
     /// The local twin of a pack: the same instance for the cache's life, once it has a disk. Opens its files at the

@@ -3,10 +3,14 @@ import NodeCache
 import ObjectStore
 import Synchronization
 import System
+import Telemetry
 
 /// Bytes: straight from container mappings when they are there, through the cache's fetch when not.
 extension DatasetFS {
     package func read(_ inode: Inode, offset: UInt64, length: Int, completion: ReadCompletion) {
+        if Trace.isEnabled, mayReadManifest(inode) {
+            return traced { read(inode, offset: offset, length: length, completion: completion) }
+        }
         let found: Snapshot.Place
         do throws(Errno) { found = try place(of: inode) } catch { return completion.fail(error) }
         let record = found.record

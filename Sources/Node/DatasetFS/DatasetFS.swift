@@ -18,6 +18,7 @@ package final class DatasetFS: InodeOperations {
     let name: String
     let notice: @Sendable (String) -> Void
     private let repeated: RepeatedNotices
+    let waitingReads: WaitingReads
     let zeros: ZeroPages
 
     /// `notice` takes one line for the log about a read that failed.
@@ -32,12 +33,15 @@ package final class DatasetFS: InodeOperations {
         self.origin = origin
         self.notice = notice
         repeated = RepeatedNotices(clock)
+        waitingReads = WaitingReads(clock)
         zeros = try ZeroPages()
     }
 
     package var totals: FileSystemTotals {
         FileSystemTotals(bytes: snapshot.statistics.bytes, entries: snapshot.statistics.entries)
     }
+
+    package var oldestWaitingRead: UInt64? { waitingReads.oldest }
 
     // MARK: - From numbers to entries
 

@@ -48,13 +48,16 @@ package enum OpenDecision: Sendable {
 @safe package struct ReadCompletion: @unchecked Sendable {
     // Sendable: whoever makes it vouches that `context` may be completed from any thread.
 
-    /// `count` `ReadSegment`s in file order (shorter in all than asked means end of file), or an errno and no segments.
+    /// `count` `ReadSegment`s in file order (shorter in all than asked means end of file), or an errno and no segments. In
+    /// place of an errno `fetched` says that some of the bytes were not at hand, 0 that all were.
     /// The bytes are valid during the call only.
     package typealias Deliver =
         @convention(c) (
             _ context: UnsafeMutableRawPointer, _ segments: UnsafeRawPointer?, _ count: Int,
             _ errno: Int32
         ) -> Void
+
+    package static var fetched: Int32 { -1 }
 
     package let context: UnsafeMutableRawPointer
     package let deliver: Deliver
@@ -130,4 +133,10 @@ package protocol InodeOperations: AnyObject, Sendable {
         of inode: Inode, _ body: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno)
     var totals: FileSystemTotals { get }
+    /// Since when the oldest read waits that is to be answered from another thread, in monotonic nanoseconds.
+    var oldestWaitingRead: UInt64? { get }
+}
+
+extension InodeOperations {
+    package var oldestWaitingRead: UInt64? { nil }
 }

@@ -3,6 +3,7 @@ package import FuseMount
 import Glibc
 import Synchronization
 package import System
+package import Telemetry
 
 /// How files of a mount are opened and read.
 package enum MountProfile: Sendable, Hashable {
@@ -53,6 +54,8 @@ package final class FuseSession: Sendable {
         package var workers: Int
         /// What an operator should know once, such as that passthrough is not to be had.
         package var notice: @Sendable (String) -> Void
+        /// Where the session is counted.
+        package var registry = MetricsRegistry.process
 
         package init(
             profile: MountProfile, workers: Int = FuseSession.defaultWorkers,
@@ -75,6 +78,7 @@ package final class FuseSession: Sendable {
     ) throws(FuseSessionError) {
         Interruption.install()
         core = try SessionCore(mount, operations: operations, configuration: configuration)
+        core.registerMetrics()
     }
 
     /// Starts the worker threads. Call once. They serve until unmounted or stopped, also when nobody holds the
@@ -208,6 +212,7 @@ package final class FuseSession: Sendable {
         core.drain()
         if outcome == .unmounted { core.control.ended() }
         core.phases.withLock { $0.hasEnded = true }
+        core.retireMetrics()
         core.phases.wake()
     }
 }

@@ -2,6 +2,7 @@ import CFuse3
 import DatasetFS
 import Glibc
 import System
+import Telemetry
 
 /// read.
 extension SessionCore {
@@ -21,7 +22,7 @@ extension SessionCore {
         let request = OpaquePointer(context)
         guard let userdata = unsafe fuse_req_userdata(request) else { return }
         unsafe Unmanaged<SessionCore>.fromOpaque(userdata)._withUnsafeGuaranteedRef { core in
-            if error != 0 {
+            if error > 0 {
                 unsafe fuse_reply_err(request, error)
             } else if count == 0 {
                 unsafe fuse_reply_buf(request, nil, 0)
@@ -32,11 +33,22 @@ extension SessionCore {
                 // Before the reply: whoever has read the bytes finds them counted.
                 core.count(.readBytes, UInt64(bytes))
                 unsafe reply(request, pieces, bytes)
+                if error != ReadCompletion.fetched { core.noteHit(bytes) }
             } else {
                 unsafe fuse_reply_err(request, EIO)
             }
             // Last: once all are answered the session may be freed.
             core.count(.readsAnswered)
+        }
+    }
+
+    /// A read was answered from what was at hand, on the thread that received it.
+    @inline(__always)
+    private func noteHit(_ bytes: Int) {
+        withWorker { worker in
+            guard let received = worker?.requestTime, received != 0 else { return }
+            metrics.durations.record(HostClock().monotonicNanoseconds() &- received, .container)
+            metrics.bytes.add(UInt64(bytes), .container)
         }
     }
 

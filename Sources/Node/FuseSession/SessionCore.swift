@@ -4,6 +4,7 @@ import FuseMount
 import Glibc
 import Synchronization
 import System
+import Telemetry
 
 /// What the callbacks and the workers share. libfuse holds it as `userdata`; it owns the libfuse session.
 @safe final class SessionCore: @unchecked Sendable {
@@ -24,6 +25,8 @@ import System
     /// What threads that are no workers count: deferred replies.
     let elsewhere = CounterBlock()
     let phases = Monitor(Phases())
+    let metrics: SessionMetrics
+    private var registration: MetricRegistration?
     let openFiles: Monitor<OpenFiles>
     /// Cleared by the first refusal for good: asking again would cost every open a failing ioctl.
     let mayPassThrough = Atomic<Bool>(false)
@@ -56,6 +59,7 @@ import System
         openFiles = Monitor(try Self.openFiles(mount.openFiles))
         profile = configuration.profile
         notice = configuration.notice
+        metrics = SessionMetrics(configuration.registry)
         let workerCount = max(1, configuration.workers)
         workers = (0..<(workerCount + Self.spareWorkers)).map { _ in Worker() }
         crew = Monitor(WorkerCrew(regular: workerCount, total: workers.count))
@@ -84,7 +88,14 @@ import System
         }
     }
 
+    /// Called once, before any thread starts.
+    func registerMetrics() { registration = metrics.register(self) }
+
+    /// The session has ended: its counters stay as they are.
+    func retireMetrics() { registration?.retire() }
+
     deinit {
+        registration?.retire()
         if let session = unsafe session { unsafe fuse_session_destroy(session) }
         pthread_key_delete(workerKey)
     }

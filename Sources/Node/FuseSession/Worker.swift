@@ -18,6 +18,9 @@ import System
     /// The thread, for `FuseSession.stop`; `nil` while it does not run. Locked, so that no signal goes to a
     /// thread that has ended.
     private let thread = Mutex<pthread_t?>(nil)
+    /// When the request came that is worked on, in monotonic nanoseconds, the lowest bit saying that it is a read; 0
+    /// between requests.
+    private let requestWord = Atomic<UInt64>(0)
 
     /// The kernel asks for as much of a directory as getdents64(2) was given room for: 32 KiB from glibc.
     static let listingBytes = 128 << 10
@@ -108,6 +111,23 @@ import System
         return written == reply.count ? .again : .end(.failed(.last))
     }
 
+    // MARK: - The request in hand
+
+    /// When it came; only from the worker's own thread.
+    @inline(__always)
+    var requestTime: UInt64 { requestWord.load(ordering: .relaxed) }
+
+    /// Nil between requests.
+    var busySince: UInt64? {
+        let word = requestWord.load(ordering: .relaxed)
+        return word == 0 ? nil : word
+    }
+
+    var isBusyWithoutReading: Bool {
+        let word = requestWord.load(ordering: .relaxed)
+        return word != 0 && word & 1 == 0
+    }
+
     enum Step { case again, end(SessionEnd) }
 
     func serveOne(_ core: SessionCore) -> Step {
@@ -117,12 +137,16 @@ import System
         if received > 0 {
             if received >= Init.requestHeader {
                 let opcode = unsafe request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
-                counters.addAlone(Counter(opcode: opcode))
+                let kind = Counter(opcode: opcode)
+                counters.addAlone(kind)
+                let now = HostClock().monotonicNanoseconds() & ~1
+                requestWord.store(kind == .reads ? now | 1 : now, ordering: .relaxed)
                 if opcode == Init.opcode, let inherited = core.inherited {
                     return answerInit(core, inherited)
                 }
             }
             unsafe fuse_session_process_buf(core.session, &buffer)
+            requestWord.store(0, ordering: .relaxed)
             return .again
         }
         switch -received {

@@ -60,7 +60,8 @@ final class FileSystemFixture: Sendable {
 
     /// A snapshot with these files in its root: the first has inode 2, the next inode 3.
     func mount(
-        _ files: [(size: Int, contents: ManifestEntry.Contents)], clock: any Clock = HostClock()
+        _ files: [(size: Int, contents: ManifestEntry.Contents)], clock: any Clock = HostClock(),
+        throughCache: Bool = false
     ) throws -> DatasetFS {
         let objects = ManifestObjects(store: store)
         var writer = ManifestWriter(objects: objects, parent: nil)
@@ -76,8 +77,13 @@ final class FileSystemFixture: Sendable {
                     modified: time, size: UInt64(file.size), contents: file.contents))
         }
         let id = try writer.finish().snapshot
-        let snapshot = try Snapshot(id, from: StoreManifestSource(objects: objects))
-        return try DatasetFS(snapshot, name: "data@1", cache: cache, origin: origin, clock: clock) {
+        let source: any ManifestSource =
+            throughCache ? cache.manifests(origin: objects) : StoreManifestSource(objects: objects)
+        let snapshot = try Snapshot(id, from: source)
+        return try DatasetFS(
+            snapshot, name: throughCache ? "data@\(id.hex.prefix(12))" : "data@1", cache: cache,
+            origin: origin, clock: clock
+        ) {
             [self] line in
             notices.withLock { $0.append(line) }
         }
@@ -105,7 +111,7 @@ extension DatasetFS {
                     bytes += UnsafeRawBufferPointer(start: segment.base, count: segment.length)
                 }
             }
-            answer.value.withLock { $0 = errno == 0 ? .success(bytes) : .failure(Errno(rawValue: errno)) }
+            answer.value.withLock { $0 = errno <= 0 ? .success(bytes) : .failure(Errno(rawValue: errno)) }
             answer.value.wake()
         }
         read(Inode(rawValue: inode), offset: offset, length: length, completion: completion)

@@ -1,5 +1,6 @@
 import DatasetStore
 import System
+import Telemetry
 
 /// A container's two files, and the discipline that keeps the map true.
 ///
@@ -52,6 +53,11 @@ final class ContainerDisk: Sendable {
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+        guard let span = Trace.current else {
+            return try unsafe context.files.write(data, bytes, at: offset)
+        }
+        let start = context.clock.monotonicNanoseconds()
+        defer { span.spend(context.clock.monotonicNanoseconds() &- start, on: "write") }
         try unsafe context.files.write(data, bytes, at: offset)
     }
 

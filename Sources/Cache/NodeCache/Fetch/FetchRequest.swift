@@ -1,6 +1,7 @@
 import DatasetStore
 import Synchronization
 import System
+import Telemetry
 
 /// One call of `fetch`: a slot for each chunk, filled by whichever threads fetch them, and a completion that
 /// the last of them calls.
@@ -19,6 +20,8 @@ import System
     private let failure = Monitor<CacheError?>(nil)
     private let completion: @Sendable (Result<FetchedParts, CacheError>) -> Void
     private let use: Use
+    /// The reader's, for whatever thread fetches for it.
+    let span = Trace.current
 
     /// What the chunks are for.
     enum Use {

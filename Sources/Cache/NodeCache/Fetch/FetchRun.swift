@@ -2,6 +2,7 @@ import Chunking
 import DatasetStore
 import ObjectStore
 import System
+import Telemetry
 
 /// Chunks of one container that a thread has undertaken to make present.
 struct FetchJob {
@@ -116,6 +117,22 @@ struct FetchRun {
     private func fetch(
         _ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame], mayRetry: Bool = true
     ) {
+        let span = Trace.current?.child("fetch")
+        span?.set("kaml.pack", container.pack.key.text)
+        span?.set("kaml.chunks", range.claims.count)
+        let start = context.clock.monotonicNanoseconds()
+        Trace.with(span) { fetchTraced(range, buffers, &waiting, mayRetry: mayRetry) }
+        if let span {
+            span.addPart("verification", nanoseconds: span.spent(on: "verification"))
+            span.addPart("write", nanoseconds: span.spent(on: "write"))
+            span.end()
+        }
+        FetchMetrics.process.durations.record(context.clock.monotonicNanoseconds() &- start, .store, span)
+    }
+
+    private func fetchTraced(
+        _ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame], mayRetry: Bool
+    ) {
         let receiver = FrameReceiver(self, range.claims, buffers)
         var finished = 0
         var failure: CacheError?
@@ -149,14 +166,30 @@ struct FetchRun {
         var cutter = FrameCutter(frames: range.claims.map(\.place), from: range.bytes.lowerBound)
         var received = 0
         context.counters.fetchRequests.count()
+        FetchMetrics.process.requests.add(1, .store)
+        let span = Trace.current
+        let start = context.clock.monotonicNanoseconds()
         let outcome = Result { () throws(CacheError) in
             try unsafe read(range.claims.first?.entry.object, range.bytes) { piece in
+                if received == 0 {
+                    FetchMetrics.process.firstBytes.record(
+                        context.clock.monotonicNanoseconds() &- start, .store, span)
+                }
                 received += piece.count
+                guard let span else {
+                    unsafe cutter.cut(piece) { receiver.take($0) }
+                    return !(isAhead && scheduler.isStopping)
+                }
+                let (arrived, written) = (context.clock.monotonicNanoseconds(), span.spent(on: "write"))
                 unsafe cutter.cut(piece) { receiver.take($0) }
+                let taken = context.clock.monotonicNanoseconds() &- arrived
+                let writing = span.spent(on: "write") &- written
+                span.spend(taken > writing ? taken - writing : 0, on: "verification")
                 return !(isAhead && scheduler.isStopping)
             }
         }
         context.counters.fetchedBytes.count(received)
+        FetchMetrics.process.bytes.add(UInt64(received), .store)
         finished = cutter.finished
         try outcome.get()
         guard finished == range.claims.count else {

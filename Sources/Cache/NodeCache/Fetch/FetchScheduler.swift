@@ -1,6 +1,7 @@
 import DatasetStore
 import Synchronization
 import System
+import Telemetry
 
 /// Decides which thread fetches what: a thin shell around FetchTable, FetchQueue and Readahead, with threads.
 ///
@@ -35,6 +36,7 @@ final class FetchScheduler: Sendable {
         var parts: [FetchPart]
         var use: FetchRequest.Use
         var completion: @Sendable (Result<FetchedParts, CacheError>) -> Void
+        let span = Trace.current
     }
 
     private enum Admission {
@@ -286,8 +288,8 @@ final class FetchScheduler: Sendable {
 
     private func perform(_ entry: Queue.Entry) {
         switch entry.item {
-        case .call(let call): run(call)
-        case .request(let request): run(request, nil)
+        case .call(let call): Trace.with(call.span) { run(call) }
+        case .request(let request): Trace.with(request.span) { run(request, nil) }
         case .speculation(let speculation): speculation.run()
         case .ahead(let container, let chunks, let isFilling): runAhead(container, chunks, isFilling)
         }

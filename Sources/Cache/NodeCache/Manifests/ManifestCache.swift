@@ -2,6 +2,7 @@ import Chunking
 import DatasetStore
 import ObjectStore
 import System
+import Telemetry
 
 /// Manifest images that are fetched and decompressed once, kept in files, and mapped.
 struct ManifestCache: ManifestSource {
@@ -45,11 +46,19 @@ struct ManifestCache: ManifestSource {
     }
 
     private func fetch<Image>(_ body: () throws(StoreError) -> Image) throws(StoreError) -> Image {
+        let span = Trace.current?.child("manifest") ?? Trace.root("manifest")
         let before = counted.counts.bytesRead
         defer {
             context.counters.manifestBytes.count(Int(truncatingIfNeeded: counted.counts.bytesRead &- before))
         }
-        return try SlowWait.during(body)
+        do throws(StoreError) {
+            let image = try Trace.with(span) { () throws(StoreError) in try SlowWait.during(body) }
+            span?.end()
+            return image
+        } catch {
+            span?.end(failed: error)
+            throw error
+        }
     }
 
     /// The image out of a new file; nil, and the caller keeps it on the heap, when the disk does not take it.

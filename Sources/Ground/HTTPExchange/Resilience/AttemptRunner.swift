@@ -1,4 +1,5 @@
 import System
+import Telemetry
 
 /// Sends one attempt and says how it ended.
 struct AttemptRunner {
@@ -38,6 +39,7 @@ struct AttemptRunner {
         }
         control.add(cancellation)
         defer { control.remove(cancellation) }
+        let span = Trace.current?.child("store request", .client)
         let receiver = AttemptReceiver(
             request, delivery, evaluate: client.evaluate, clock: client.clock, usualRate: usualRate,
             claim: claim)
@@ -52,9 +54,33 @@ struct AttemptRunner {
         // A head that was waited for in vain was at least so long in coming, when another request was faster.
         var firstByte: UInt64?
         if receiver.headAt != nil || cancellation.isCancelled { firstByte = receiver.firstByte }
-        return End(
+        let end = End(
             result: result, firstByte: control.isCancelled ? nil : firstByte, bytes: receiver.bytes,
             time: now - receiver.start, hasTrickled: receiver.hasTrickled)
+        if let span { describe(span, request, end, headAt: receiver.headAt) }
+        client.metrics.count(request, end, span)
+        return end
+    }
+
+    /// As OpenTelemetry's conventions for HTTP name it. The query is left out: it may be signed.
+    private func describe(_ span: TraceSpan, _ request: HTTPRequest, _ end: End, headAt: UInt64?) {
+        span.set("http.request.method", request.method.rawValue)
+        span.set("server.address", request.origin.host)
+        if let port = request.origin.port { span.set("server.port", port) }
+        span.set("url.path", String(request.target.prefix { $0 != "?" }))
+        if let range = request.range {
+            span.set("kaml.range.start", range.lowerBound)
+            span.set("kaml.range.length", range.upperBound - range.lowerBound)
+        }
+        span.set("http.response.body.size", end.bytes)
+        if headAt != nil, let firstByte = end.firstByte { span.set("kaml.first_byte_ns", firstByte) }
+        switch end.result {
+        case .delivered: span.end()
+        case .retry(_, _, let error), .failed(let error), .ended(let error):
+            if let status = error.status { span.set("http.response.status_code", status) }
+            span.set("error.type", error.code.rawValue)
+            span.end(failed: error)
+        }
     }
 }
 

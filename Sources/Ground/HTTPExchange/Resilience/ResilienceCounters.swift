@@ -12,8 +12,12 @@ final class ResilienceCounters: Sendable {
     private let resumed = Atomic<UInt64>(0)
     private let failures = Atomic<UInt64>(0)
     private let bytes = Atomic<UInt64>(0)
+    private let metrics: StoreMetrics
+
+    init(_ metrics: StoreMetrics) { self.metrics = metrics }
 
     func count(_ event: Event) {
+        metrics.count(event)
         switch event {
         case .request: requests.wrappingAdd(1, ordering: .relaxed)
         case .retry: retries.wrappingAdd(1, ordering: .relaxed)

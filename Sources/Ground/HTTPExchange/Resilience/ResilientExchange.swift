@@ -1,4 +1,5 @@
 import System
+import Telemetry
 
 /// One exchange of a `ResilientHTTPClient`: its attempts, one after the other.
 struct ResilientExchange {
@@ -179,6 +180,7 @@ struct ResilientExchange {
 
     private func secondAttempt(_ next: HTTPRequest, _ plan: ReadPlan, _ usualRate: Double?) -> HedgeRace {
         let (client, traffic, delivery, control) = (client, traffic, delivery, control)
+        let span = Trace.current
         return HedgeRace { race in
             guard traffic.spendHedge() else {
                 return .failed(HTTPError(.cancelled, next.origin, "no second request"))
@@ -191,7 +193,9 @@ struct ResilientExchange {
                     client.counters.count(.hedgeWin)
                     return true
                 }, control: control)
-            let end = runner.run(next, deadlines: plan.deadlines, cancellation: race.second)
+            let end = Trace.with(span) {
+                runner.run(next, deadlines: plan.deadlines, cancellation: race.second)
+            }
             if case .delivered = end.result { traffic.record(end) }
             return end.result
         }

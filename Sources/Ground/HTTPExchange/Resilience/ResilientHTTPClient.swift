@@ -20,7 +20,8 @@ package final class ResilientHTTPClient: HTTPClient {
     let random: any RandomSource
     let prepare: HTTPPreparation
     let evaluate: HTTPEvaluation
-    let counters = ResilienceCounters()
+    let counters: ResilienceCounters
+    let metrics: StoreMetrics
     let hedgeTimer: HedgeTimer
     private let origins = Monitor<[HTTPOrigin: OriginTraffic]>([:])
 
@@ -29,7 +30,8 @@ package final class ResilientHTTPClient: HTTPClient {
         clock: any Clock = HostClock(),
         random: any RandomSource = HostRandom(),
         prepare: @escaping HTTPPreparation = { (request) throws(HTTPError) in request },
-        evaluate: @escaping HTTPEvaluation = { _, head, _ in .standard(head) }
+        evaluate: @escaping HTTPEvaluation = { _, head, _ in .standard(head) },
+        metrics: StoreMetrics = .process
     ) {
         self.inner = inner
         self.policy = policy
@@ -37,6 +39,8 @@ package final class ResilientHTTPClient: HTTPClient {
         self.random = random
         self.prepare = prepare
         self.evaluate = evaluate
+        self.metrics = metrics
+        counters = ResilienceCounters(metrics)
         hedgeTimer = HedgeTimer(clock: clock)
     }
 

@@ -1,13 +1,12 @@
 // Made by `make metrics` from metrics.yaml; not to be edited.
 
 package enum OpcodeLabel: Int, CaseIterable, MetricLabel {
-    case lookup, getattr, readlink, open, read, release, getxattr, opendir, readdir, statfs, forget,
-        interrupt, `init`, other
+    case lookup, getattr, readlink, open, read, release, getxattr, opendir, readdir, other
     package static let descriptor = LabelDescriptor(
         "opcode",
         [
             "lookup", "getattr", "readlink", "open", "read", "release", "getxattr", "opendir", "readdir",
-            "statfs", "forget", "interrupt", "init", "other",
+            "other",
         ])
 }
 
@@ -96,138 +95,136 @@ package enum MetricCatalogue {
     package static let fuseRequestsInFlight = GaugeMetric<NoLabels>(all[3])
     /// Age of the oldest request that is not yet answered, 0 when there is none.
     package static let fuseOldestRequestSeconds = GaugeMetric<NoLabels>(all[4])
-    /// Reads that were answered, by the slowest tier that a byte of them came from.
-    package static let readRequests = CounterMetric<TierLabel>(all[5])
     /// Bytes of file content that went through the agent, by the slowest tier that a byte of the read came from.
-    package static let readBytes = CounterMetric<TierLabel>(all[6])
-    /// From the receipt of a read to its reply.
-    package static let readDurationSeconds = HistogramMetric<TierLabel>(all[7])
+    package static let readBytes = CounterMetric<TierLabel>(all[5])
+    /// From the receipt of a read to its reply, by the slowest tier that a byte of it came from.
+    package static let readDurationSeconds = HistogramMetric<TierLabel>(all[6])
     /// Reads that were answered with an error.
-    package static let readFailures = CounterMetric<ReadFailureLabel>(all[8])
+    package static let readFailures = CounterMetric<ReadFailureLabel>(all[7])
     /// Ranged reads of packs.
-    package static let fetchRequests = CounterMetric<FetchedFromLabel>(all[9])
+    package static let fetchRequests = CounterMetric<FetchedFromLabel>(all[8])
     /// Stored bytes of packs that were fetched, footers among them.
-    package static let fetchBytes = CounterMetric<FetchedFromLabel>(all[10])
+    package static let fetchBytes = CounterMetric<FetchedFromLabel>(all[9])
     /// From the start of a ranged read to its first byte.
-    package static let fetchFirstByteSeconds = HistogramMetric<FetchedFromLabel>(all[11])
+    package static let fetchFirstByteSeconds = HistogramMetric<FetchedFromLabel>(all[10])
     /// From the start of a ranged read to its last byte, verified and written.
-    package static let fetchDurationSeconds = HistogramMetric<FetchedFromLabel>(all[12])
+    package static let fetchDurationSeconds = HistogramMetric<FetchedFromLabel>(all[11])
     /// Stored bytes of manifests that were fetched.
-    package static let fetchManifestBytes = CounterMetric<NoLabels>(all[13])
+    package static let fetchManifestBytes = CounterMetric<NoLabels>(all[12])
     /// Real blocks of all files of the cache.
-    package static let cacheUsedBytes = GaugeMetric<NoLabels>(all[14])
+    package static let cacheUsedBytes = GaugeMetric<NoLabels>(all[13])
     /// Container files of the cache.
-    package static let cacheContainers = GaugeMetric<NoLabels>(all[15])
+    package static let cacheContainers = GaugeMetric<NoLabels>(all[14])
     /// Open containers that hold every chunk of their pack.
-    package static let cacheCompleteContainers = GaugeMetric<NoLabels>(all[16])
+    package static let cacheCompleteContainers = GaugeMetric<NoLabels>(all[15])
     /// Files and directories of the cache.
-    package static let cacheInodes = GaugeMetric<NoLabels>(all[17])
+    package static let cacheInodes = GaugeMetric<NoLabels>(all[16])
     /// Bytes that pins and leases keep from eviction.
-    package static let cachePinnedBytes = GaugeMetric<NoLabels>(all[18])
+    package static let cachePinnedBytes = GaugeMetric<NoLabels>(all[17])
     /// Real blocks that the cache may use.
-    package static let cacheLimitBytes = GaugeMetric<NoLabels>(all[19])
+    package static let cacheLimitBytes = GaugeMetric<NoLabels>(all[18])
     /// Files and directories that the cache may have.
-    package static let cacheLimitInodes = GaugeMetric<NoLabels>(all[20])
+    package static let cacheLimitInodes = GaugeMetric<NoLabels>(all[19])
     /// Free bytes of its disk that the cache leaves to others.
-    package static let cacheSparedBytes = GaugeMetric<NoLabels>(all[21])
+    package static let cacheSparedBytes = GaugeMetric<NoLabels>(all[20])
     /// Plain bytes that were verified and written into containers.
-    package static let cacheFilledBytes = CounterMetric<NoLabels>(all[22])
+    package static let cacheFilledBytes = CounterMetric<NoLabels>(all[21])
     /// Chunks whose hash was right when they arrived.
-    package static let cacheVerifiedChunks = CounterMetric<NoLabels>(all[23])
+    package static let cacheVerifiedChunks = CounterMetric<NoLabels>(all[22])
     /// Chunks whose hash was wrong when they arrived; none of them reached a reader.
-    package static let cacheVerificationFailures = CounterMetric<NoLabels>(all[24])
+    package static let cacheVerificationFailures = CounterMetric<NoLabels>(all[23])
     /// Chunks on disk that were hashed again.
-    package static let cacheRecheckedChunks = CounterMetric<NoLabels>(all[25])
+    package static let cacheRecheckedChunks = CounterMetric<NoLabels>(all[24])
     /// Chunks on disk whose hash was wrong; they were fetched anew.
-    package static let cacheRejectedChunks = CounterMetric<NoLabels>(all[26])
+    package static let cacheRejectedChunks = CounterMetric<NoLabels>(all[25])
     /// Bytes that the background scrubber hashed again.
-    package static let cacheScrubbedBytes = CounterMetric<NoLabels>(all[27])
+    package static let cacheScrubbedBytes = CounterMetric<NoLabels>(all[26])
     /// Chunks that were answered from memory because the cache's disk did not take them.
-    package static let cacheReadThroughChunks = CounterMetric<NoLabels>(all[28])
+    package static let cacheReadThroughChunks = CounterMetric<NoLabels>(all[27])
     /// 1 while the cache's disk is full or fails, and reads go through.
-    package static let cacheDiskFault = GaugeMetric<FaultLabel>(all[29])
+    package static let cacheDiskFault = GaugeMetric<FaultLabel>(all[28])
     /// Containers that were removed.
-    package static let cacheEvictions = CounterMetric<EvictionReasonLabel>(all[30])
+    package static let cacheEvictions = CounterMetric<EvictionReasonLabel>(all[29])
     /// Real blocks of the containers that were removed.
-    package static let cacheEvictedBytes = CounterMetric<EvictionReasonLabel>(all[31])
+    package static let cacheEvictedBytes = CounterMetric<EvictionReasonLabel>(all[30])
     /// What the mounted snapshots would take in the cache beyond what they do if they shared nothing.
-    package static let cacheDedupSavedBytes = GaugeMetric<NoLabels>(all[32])
+    package static let cacheDedupSavedBytes = GaugeMetric<NoLabels>(all[31])
     /// Requests that were sent to stores, each attempt counted.
-    package static let storeRequests = CounterMetric<LabelPair<OperationLabel, OutcomeLabel>>(all[33])
+    package static let storeRequests = CounterMetric<LabelPair<OperationLabel, OutcomeLabel>>(all[32])
     /// From a request to the end of its answer, each attempt by itself.
-    package static let storeRequestDurationSeconds = HistogramMetric<OperationLabel>(all[34])
+    package static let storeRequestDurationSeconds = HistogramMetric<OperationLabel>(all[33])
     /// From a request to the head of its answer.
-    package static let storeFirstByteSeconds = HistogramMetric<OperationLabel>(all[35])
+    package static let storeFirstByteSeconds = HistogramMetric<OperationLabel>(all[34])
     /// Bytes of answers' bodies.
-    package static let storeReceivedBytes = CounterMetric<NoLabels>(all[36])
+    package static let storeReceivedBytes = CounterMetric<NoLabels>(all[35])
     /// Attempts after a failed one.
-    package static let storeRetries = CounterMetric<NoLabels>(all[37])
+    package static let storeRetries = CounterMetric<NoLabels>(all[36])
     /// Attempts that went on in the middle of an answer.
-    package static let storeResumes = CounterMetric<NoLabels>(all[38])
+    package static let storeResumes = CounterMetric<NoLabels>(all[37])
     /// Second requests because an answer was late.
-    package static let storeHedges = CounterMetric<NoLabels>(all[39])
+    package static let storeHedges = CounterMetric<NoLabels>(all[38])
     /// Second requests that were faster than the first.
-    package static let storeHedgeWins = CounterMetric<NoLabels>(all[40])
+    package static let storeHedgeWins = CounterMetric<NoLabels>(all[39])
     /// Answers that asked to slow down.
-    package static let storeThrottles = CounterMetric<NoLabels>(all[41])
+    package static let storeThrottles = CounterMetric<NoLabels>(all[40])
     /// Requests that failed for good, after all their attempts.
-    package static let storeFailures = CounterMetric<NoLabels>(all[42])
+    package static let storeFailures = CounterMetric<NoLabels>(all[41])
     /// Mounts that are served.
-    package static let mounts = GaugeMetric<NoLabels>(all[43])
+    package static let mounts = GaugeMetric<NoLabels>(all[42])
     /// Mounts whose oldest request is older than 30 seconds.
-    package static let mountHung = GaugeMetric<NoLabels>(all[44])
+    package static let mountHung = GaugeMetric<NoLabels>(all[43])
     /// What is mounted; under "other" the number of mounts beyond the first 200.
-    package static let mountInfo = CappedGaugeMetric(all[45])
+    package static let mountInfo = CappedGaugeMetric(all[44])
     /// Bytes of file content that went through the agent, by dataset.
-    package static let mountReadBytes = CappedCounterMetric(all[46])
+    package static let mountReadBytes = CappedCounterMetric(all[45])
     /// Kernel connections that were taken over from an earlier process.
-    package static let agentTakeovers = CounterMetric<TakeoverOutcomeLabel>(all[47])
+    package static let agentTakeovers = CounterMetric<TakeoverOutcomeLabel>(all[46])
     /// From the start of the process to the first reply over a connection that was taken over.
-    package static let agentTakeoverSeconds = HistogramMetric<NoLabels>(all[48])
+    package static let agentTakeoverSeconds = HistogramMetric<NoLabels>(all[47])
     /// 1 when the agent can serve a mount.
-    package static let agentReady = GaugeMetric<NoLabels>(all[49])
+    package static let agentReady = GaugeMetric<NoLabels>(all[48])
     /// The build that runs.
-    package static let agentBuildInfo = CappedGaugeMetric(all[50])
+    package static let agentBuildInfo = CappedGaugeMetric(all[49])
     /// Requests to the agent's own HTTP endpoint.
-    package static let agentHttpRequestDurationSeconds = HistogramMetric<NoLabels>(all[51])
+    package static let agentHttpRequestDurationSeconds = HistogramMetric<NoLabels>(all[50])
     /// Requests to the agent's own HTTP endpoint that are not yet answered.
-    package static let agentHttpRequestsInFlight = GaugeMetric<NoLabels>(all[52])
+    package static let agentHttpRequestsInFlight = GaugeMetric<NoLabels>(all[51])
     /// Requests to the agent's own HTTP endpoint that failed.
-    package static let agentHttpErrors = CounterMetric<NoLabels>(all[53])
+    package static let agentHttpErrors = CounterMetric<NoLabels>(all[52])
     /// Spans that were queued for export.
-    package static let traceSpans = CounterMetric<NoLabels>(all[54])
+    package static let traceSpans = CounterMetric<NoLabels>(all[53])
     /// Spans that a collector took.
-    package static let traceSpansExported = CounterMetric<NoLabels>(all[55])
+    package static let traceSpansExported = CounterMetric<NoLabels>(all[54])
     /// Spans that no collector got.
-    package static let traceSpansDropped = CounterMetric<SpanDropLabel>(all[56])
+    package static let traceSpansDropped = CounterMetric<SpanDropLabel>(all[55])
     /// Requests to the collector.
-    package static let traceExports = CounterMetric<ExportOutcomeLabel>(all[57])
+    package static let traceExports = CounterMetric<ExportOutcomeLabel>(all[56])
     /// Spans that wait for export.
-    package static let traceQueuedSpans = GaugeMetric<NoLabels>(all[58])
+    package static let traceQueuedSpans = GaugeMetric<NoLabels>(all[57])
     /// Lines that were logged.
-    package static let logMessages = CounterMetric<LogLevelLabel>(all[59])
+    package static let logMessages = CounterMetric<LogLevelLabel>(all[58])
     /// Lines that were left out as repetitions, shortened, or could not be written.
-    package static let logDropped = CounterMetric<LogDropLabel>(all[60])
+    package static let logDropped = CounterMetric<LogDropLabel>(all[59])
     /// Metrics of libraries that the catalogue does not list, and sets of labels beyond a metric's cap.
-    package static let metricsDropped = CounterMetric<MetricDropLabel>(all[61])
+    package static let metricsDropped = CounterMetric<MetricDropLabel>(all[60])
     /// What putting together the scrape before this one took.
-    package static let metricsScrapeSeconds = GaugeMetric<NoLabels>(all[62])
+    package static let metricsScrapeSeconds = GaugeMetric<NoLabels>(all[61])
     /// Processor time, user and system.
-    package static let processCpuSeconds = CounterMetric<NoLabels>(all[63])
+    package static let processCpuSeconds = CounterMetric<NoLabels>(all[62])
     /// Resident memory, mapped pages of the cache among it.
-    package static let processResidentMemoryBytes = GaugeMetric<NoLabels>(all[64])
+    package static let processResidentMemoryBytes = GaugeMetric<NoLabels>(all[63])
     /// Virtual memory.
-    package static let processVirtualMemoryBytes = GaugeMetric<NoLabels>(all[65])
+    package static let processVirtualMemoryBytes = GaugeMetric<NoLabels>(all[64])
     /// Open file descriptors.
-    package static let processOpenFds = GaugeMetric<NoLabels>(all[66])
+    package static let processOpenFds = GaugeMetric<NoLabels>(all[65])
     /// The limit of open file descriptors.
-    package static let processMaxFds = GaugeMetric<NoLabels>(all[67])
+    package static let processMaxFds = GaugeMetric<NoLabels>(all[66])
     /// Threads.
-    package static let processThreads = GaugeMetric<NoLabels>(all[68])
+    package static let processThreads = GaugeMetric<NoLabels>(all[67])
     /// Start of the process, in seconds since 1970.
-    package static let processStartTimeSeconds = GaugeMetric<NoLabels>(all[69])
+    package static let processStartTimeSeconds = GaugeMetric<NoLabels>(all[68])
     /// Resident memory that no file backs: what the agent itself takes.
-    package static let processAnonymousMemoryBytes = GaugeMetric<NoLabels>(all[70])
+    package static let processAnonymousMemoryBytes = GaugeMetric<NoLabels>(all[69])
 
     package static let all: [MetricDescriptor] = [
         MetricDescriptor(
@@ -248,214 +245,211 @@ package enum MetricCatalogue {
             4, "kaml_fuse_oldest_request_seconds", .gauge, .seconds, [],
             help: "Age of the oldest request that is not yet answered, 0 when there is none."),
         MetricDescriptor(
-            5, "kaml_read_requests_total", .counter, .none, [TierLabel.descriptor],
-            help: "Reads that were answered, by the slowest tier that a byte of them came from."),
-        MetricDescriptor(
-            6, "kaml_read_bytes_total", .counter, .bytes, [TierLabel.descriptor],
+            5, "kaml_read_bytes_total", .counter, .bytes, [TierLabel.descriptor],
             help:
                 "Bytes of file content that went through the agent, by the slowest tier that a byte of the read came from."
         ),
         MetricDescriptor(
-            7, "kaml_read_duration_seconds", .histogram, .seconds, [TierLabel.descriptor],
-            help: "From the receipt of a read to its reply."),
+            6, "kaml_read_duration_seconds", .histogram, .seconds, [TierLabel.descriptor],
+            help: "From the receipt of a read to its reply, by the slowest tier that a byte of it came from."),
         MetricDescriptor(
-            8, "kaml_read_failures_total", .counter, .none, [ReadFailureLabel.descriptor],
+            7, "kaml_read_failures_total", .counter, .none, [ReadFailureLabel.descriptor],
             help: "Reads that were answered with an error."),
         MetricDescriptor(
-            9, "kaml_fetch_requests_total", .counter, .none, [FetchedFromLabel.descriptor],
+            8, "kaml_fetch_requests_total", .counter, .none, [FetchedFromLabel.descriptor],
             help: "Ranged reads of packs."),
         MetricDescriptor(
-            10, "kaml_fetch_bytes_total", .counter, .bytes, [FetchedFromLabel.descriptor],
+            9, "kaml_fetch_bytes_total", .counter, .bytes, [FetchedFromLabel.descriptor],
             help: "Stored bytes of packs that were fetched, footers among them."),
         MetricDescriptor(
-            11, "kaml_fetch_first_byte_seconds", .histogram, .seconds, [FetchedFromLabel.descriptor],
+            10, "kaml_fetch_first_byte_seconds", .histogram, .seconds, [FetchedFromLabel.descriptor],
             help: "From the start of a ranged read to its first byte."),
         MetricDescriptor(
-            12, "kaml_fetch_duration_seconds", .histogram, .seconds, [FetchedFromLabel.descriptor],
+            11, "kaml_fetch_duration_seconds", .histogram, .seconds, [FetchedFromLabel.descriptor],
             help: "From the start of a ranged read to its last byte, verified and written."),
         MetricDescriptor(
-            13, "kaml_fetch_manifest_bytes_total", .counter, .bytes, [],
+            12, "kaml_fetch_manifest_bytes_total", .counter, .bytes, [],
             help: "Stored bytes of manifests that were fetched."),
         MetricDescriptor(
-            14, "kaml_cache_used_bytes", .gauge, .bytes, [],
+            13, "kaml_cache_used_bytes", .gauge, .bytes, [],
             help: "Real blocks of all files of the cache."),
         MetricDescriptor(
-            15, "kaml_cache_containers", .gauge, .none, [],
+            14, "kaml_cache_containers", .gauge, .none, [],
             help: "Container files of the cache."),
         MetricDescriptor(
-            16, "kaml_cache_complete_containers", .gauge, .none, [],
+            15, "kaml_cache_complete_containers", .gauge, .none, [],
             help: "Open containers that hold every chunk of their pack."),
         MetricDescriptor(
-            17, "kaml_cache_inodes", .gauge, .none, [],
+            16, "kaml_cache_inodes", .gauge, .none, [],
             help: "Files and directories of the cache."),
         MetricDescriptor(
-            18, "kaml_cache_pinned_bytes", .gauge, .bytes, [],
+            17, "kaml_cache_pinned_bytes", .gauge, .bytes, [],
             help: "Bytes that pins and leases keep from eviction."),
         MetricDescriptor(
-            19, "kaml_cache_limit_bytes", .gauge, .bytes, [],
+            18, "kaml_cache_limit_bytes", .gauge, .bytes, [],
             help: "Real blocks that the cache may use."),
         MetricDescriptor(
-            20, "kaml_cache_limit_inodes", .gauge, .none, [],
+            19, "kaml_cache_limit_inodes", .gauge, .none, [],
             help: "Files and directories that the cache may have."),
         MetricDescriptor(
-            21, "kaml_cache_spared_bytes", .gauge, .bytes, [],
+            20, "kaml_cache_spared_bytes", .gauge, .bytes, [],
             help: "Free bytes of its disk that the cache leaves to others."),
         MetricDescriptor(
-            22, "kaml_cache_filled_bytes_total", .counter, .bytes, [],
+            21, "kaml_cache_filled_bytes_total", .counter, .bytes, [],
             help: "Plain bytes that were verified and written into containers."),
         MetricDescriptor(
-            23, "kaml_cache_verified_chunks_total", .counter, .none, [],
+            22, "kaml_cache_verified_chunks_total", .counter, .none, [],
             help: "Chunks whose hash was right when they arrived."),
         MetricDescriptor(
-            24, "kaml_cache_verification_failures_total", .counter, .none, [],
+            23, "kaml_cache_verification_failures_total", .counter, .none, [],
             help: "Chunks whose hash was wrong when they arrived; none of them reached a reader."),
         MetricDescriptor(
-            25, "kaml_cache_rechecked_chunks_total", .counter, .none, [],
+            24, "kaml_cache_rechecked_chunks_total", .counter, .none, [],
             help: "Chunks on disk that were hashed again."),
         MetricDescriptor(
-            26, "kaml_cache_rejected_chunks_total", .counter, .none, [],
+            25, "kaml_cache_rejected_chunks_total", .counter, .none, [],
             help: "Chunks on disk whose hash was wrong; they were fetched anew."),
         MetricDescriptor(
-            27, "kaml_cache_scrubbed_bytes_total", .counter, .bytes, [],
+            26, "kaml_cache_scrubbed_bytes_total", .counter, .bytes, [],
             help: "Bytes that the background scrubber hashed again."),
         MetricDescriptor(
-            28, "kaml_cache_read_through_chunks_total", .counter, .none, [],
+            27, "kaml_cache_read_through_chunks_total", .counter, .none, [],
             help: "Chunks that were answered from memory because the cache's disk did not take them."),
         MetricDescriptor(
-            29, "kaml_cache_disk_fault", .gauge, .none, [FaultLabel.descriptor],
+            28, "kaml_cache_disk_fault", .gauge, .none, [FaultLabel.descriptor],
             help: "1 while the cache's disk is full or fails, and reads go through."),
         MetricDescriptor(
-            30, "kaml_cache_evictions_total", .counter, .none, [EvictionReasonLabel.descriptor],
+            29, "kaml_cache_evictions_total", .counter, .none, [EvictionReasonLabel.descriptor],
             help: "Containers that were removed."),
         MetricDescriptor(
-            31, "kaml_cache_evicted_bytes_total", .counter, .bytes, [EvictionReasonLabel.descriptor],
+            30, "kaml_cache_evicted_bytes_total", .counter, .bytes, [EvictionReasonLabel.descriptor],
             help: "Real blocks of the containers that were removed."),
         MetricDescriptor(
-            32, "kaml_cache_dedup_saved_bytes", .gauge, .bytes, [],
+            31, "kaml_cache_dedup_saved_bytes", .gauge, .bytes, [],
             help:
                 "What the mounted snapshots would take in the cache beyond what they do if they shared nothing."
         ),
         MetricDescriptor(
-            33, "kaml_store_requests_total", .counter, .none,
+            32, "kaml_store_requests_total", .counter, .none,
             [OperationLabel.descriptor, OutcomeLabel.descriptor],
             help: "Requests that were sent to stores, each attempt counted."),
         MetricDescriptor(
-            34, "kaml_store_request_duration_seconds", .histogram, .seconds, [OperationLabel.descriptor],
+            33, "kaml_store_request_duration_seconds", .histogram, .seconds, [OperationLabel.descriptor],
             help: "From a request to the end of its answer, each attempt by itself."),
         MetricDescriptor(
-            35, "kaml_store_first_byte_seconds", .histogram, .seconds, [OperationLabel.descriptor],
+            34, "kaml_store_first_byte_seconds", .histogram, .seconds, [OperationLabel.descriptor],
             help: "From a request to the head of its answer."),
         MetricDescriptor(
-            36, "kaml_store_received_bytes_total", .counter, .bytes, [],
+            35, "kaml_store_received_bytes_total", .counter, .bytes, [],
             help: "Bytes of answers' bodies."),
         MetricDescriptor(
-            37, "kaml_store_retries_total", .counter, .none, [],
+            36, "kaml_store_retries_total", .counter, .none, [],
             help: "Attempts after a failed one."),
         MetricDescriptor(
-            38, "kaml_store_resumes_total", .counter, .none, [],
+            37, "kaml_store_resumes_total", .counter, .none, [],
             help: "Attempts that went on in the middle of an answer."),
         MetricDescriptor(
-            39, "kaml_store_hedges_total", .counter, .none, [],
+            38, "kaml_store_hedges_total", .counter, .none, [],
             help: "Second requests because an answer was late."),
         MetricDescriptor(
-            40, "kaml_store_hedge_wins_total", .counter, .none, [],
+            39, "kaml_store_hedge_wins_total", .counter, .none, [],
             help: "Second requests that were faster than the first."),
         MetricDescriptor(
-            41, "kaml_store_throttles_total", .counter, .none, [],
+            40, "kaml_store_throttles_total", .counter, .none, [],
             help: "Answers that asked to slow down."),
         MetricDescriptor(
-            42, "kaml_store_failures_total", .counter, .none, [],
+            41, "kaml_store_failures_total", .counter, .none, [],
             help: "Requests that failed for good, after all their attempts."),
         MetricDescriptor(
-            43, "kaml_mounts", .gauge, .none, [],
+            42, "kaml_mounts", .gauge, .none, [],
             help: "Mounts that are served."),
         MetricDescriptor(
-            44, "kaml_mount_hung", .gauge, .none, [],
+            43, "kaml_mount_hung", .gauge, .none, [],
             help: "Mounts whose oldest request is older than 30 seconds."),
         MetricDescriptor(
-            45, "kaml_mount_info", .info, .none,
+            44, "kaml_mount_info", .info, .none,
             [
                 LabelDescriptor("dataset", []), LabelDescriptor("snapshot", []),
                 LabelDescriptor("profile", []),
             ], cap: 200,
             help: "What is mounted; under \"other\" the number of mounts beyond the first 200."),
         MetricDescriptor(
-            46, "kaml_mount_read_bytes_total", .counter, .bytes, [LabelDescriptor("dataset", [])], cap: 200,
+            45, "kaml_mount_read_bytes_total", .counter, .bytes, [LabelDescriptor("dataset", [])], cap: 200,
             help: "Bytes of file content that went through the agent, by dataset."),
         MetricDescriptor(
-            47, "kaml_agent_takeovers_total", .counter, .none, [TakeoverOutcomeLabel.descriptor],
+            46, "kaml_agent_takeovers_total", .counter, .none, [TakeoverOutcomeLabel.descriptor],
             help: "Kernel connections that were taken over from an earlier process."),
         MetricDescriptor(
-            48, "kaml_agent_takeover_seconds", .histogram, .seconds, [],
+            47, "kaml_agent_takeover_seconds", .histogram, .seconds, [],
             help: "From the start of the process to the first reply over a connection that was taken over."),
         MetricDescriptor(
-            49, "kaml_agent_ready", .gauge, .none, [],
+            48, "kaml_agent_ready", .gauge, .none, [],
             help: "1 when the agent can serve a mount."),
         MetricDescriptor(
-            50, "kaml_agent_build_info", .info, .none,
+            49, "kaml_agent_build_info", .info, .none,
             [LabelDescriptor("version", []), LabelDescriptor("commit", [])], cap: 1,
             help: "The build that runs."),
         MetricDescriptor(
-            51, "kaml_agent_http_request_duration_seconds", .histogram, .seconds, [],
+            50, "kaml_agent_http_request_duration_seconds", .histogram, .seconds, [],
             help: "Requests to the agent's own HTTP endpoint."),
         MetricDescriptor(
-            52, "kaml_agent_http_requests_in_flight", .gauge, .none, [],
+            51, "kaml_agent_http_requests_in_flight", .gauge, .none, [],
             help: "Requests to the agent's own HTTP endpoint that are not yet answered."),
         MetricDescriptor(
-            53, "kaml_agent_http_errors_total", .counter, .none, [],
+            52, "kaml_agent_http_errors_total", .counter, .none, [],
             help: "Requests to the agent's own HTTP endpoint that failed."),
         MetricDescriptor(
-            54, "kaml_trace_spans_total", .counter, .none, [],
+            53, "kaml_trace_spans_total", .counter, .none, [],
             help: "Spans that were queued for export."),
         MetricDescriptor(
-            55, "kaml_trace_spans_exported_total", .counter, .none, [],
+            54, "kaml_trace_spans_exported_total", .counter, .none, [],
             help: "Spans that a collector took."),
         MetricDescriptor(
-            56, "kaml_trace_spans_dropped_total", .counter, .none, [SpanDropLabel.descriptor],
+            55, "kaml_trace_spans_dropped_total", .counter, .none, [SpanDropLabel.descriptor],
             help: "Spans that no collector got."),
         MetricDescriptor(
-            57, "kaml_trace_exports_total", .counter, .none, [ExportOutcomeLabel.descriptor],
+            56, "kaml_trace_exports_total", .counter, .none, [ExportOutcomeLabel.descriptor],
             help: "Requests to the collector."),
         MetricDescriptor(
-            58, "kaml_trace_queued_spans", .gauge, .none, [],
+            57, "kaml_trace_queued_spans", .gauge, .none, [],
             help: "Spans that wait for export."),
         MetricDescriptor(
-            59, "kaml_log_messages_total", .counter, .none, [LogLevelLabel.descriptor],
+            58, "kaml_log_messages_total", .counter, .none, [LogLevelLabel.descriptor],
             help: "Lines that were logged."),
         MetricDescriptor(
-            60, "kaml_log_dropped_total", .counter, .none, [LogDropLabel.descriptor],
+            59, "kaml_log_dropped_total", .counter, .none, [LogDropLabel.descriptor],
             help: "Lines that were left out as repetitions, shortened, or could not be written."),
         MetricDescriptor(
-            61, "kaml_metrics_dropped_total", .counter, .none, [MetricDropLabel.descriptor],
+            60, "kaml_metrics_dropped_total", .counter, .none, [MetricDropLabel.descriptor],
             help:
                 "Metrics of libraries that the catalogue does not list, and sets of labels beyond a metric's cap."
         ),
         MetricDescriptor(
-            62, "kaml_metrics_scrape_seconds", .gauge, .seconds, [],
+            61, "kaml_metrics_scrape_seconds", .gauge, .seconds, [],
             help: "What putting together the scrape before this one took."),
         MetricDescriptor(
-            63, "process_cpu_seconds_total", .counter, .seconds, [],
+            62, "process_cpu_seconds_total", .counter, .seconds, [],
             help: "Processor time, user and system."),
         MetricDescriptor(
-            64, "process_resident_memory_bytes", .gauge, .bytes, [],
+            63, "process_resident_memory_bytes", .gauge, .bytes, [],
             help: "Resident memory, mapped pages of the cache among it."),
         MetricDescriptor(
-            65, "process_virtual_memory_bytes", .gauge, .bytes, [],
+            64, "process_virtual_memory_bytes", .gauge, .bytes, [],
             help: "Virtual memory."),
         MetricDescriptor(
-            66, "process_open_fds", .gauge, .none, [],
+            65, "process_open_fds", .gauge, .none, [],
             help: "Open file descriptors."),
         MetricDescriptor(
-            67, "process_max_fds", .gauge, .none, [],
+            66, "process_max_fds", .gauge, .none, [],
             help: "The limit of open file descriptors."),
         MetricDescriptor(
-            68, "process_threads", .gauge, .none, [],
+            67, "process_threads", .gauge, .none, [],
             help: "Threads."),
         MetricDescriptor(
-            69, "process_start_time_seconds", .gauge, .seconds, [],
+            68, "process_start_time_seconds", .gauge, .seconds, [],
             help: "Start of the process, in seconds since 1970."),
         MetricDescriptor(
-            70, "kaml_process_anonymous_memory_bytes", .gauge, .bytes, [],
+            69, "kaml_process_anonymous_memory_bytes", .gauge, .bytes, [],
             help: "Resident memory that no file backs: what the agent itself takes."),
     ]
 

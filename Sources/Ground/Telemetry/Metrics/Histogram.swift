@@ -27,6 +27,12 @@ package final class Histogram<Labels: MetricLabels>: Sendable {
         exemplars.withLock { $0[key] = Exemplar(trace: trace, duration: duration, time: time) }
     }
 
+    /// Records the duration, and the span's trace with it where that is exported.
+    package func record(_ duration: UInt64, _ labels: Labels, _ span: TraceSpan?) {
+        guard let span, span.isExported else { return record(duration, labels) }
+        record(duration, labels, trace: span.context.traceID, at: HostClock().now())
+    }
+
     package func count(_ labels: Labels) -> UInt64 { distribution(labels.index).count }
 
     private func distribution(_ index: Int) -> Distribution {

@@ -22,6 +22,7 @@ package final class TraceSpan: Sendable {
         var droppedAttributes: UInt32 = 0
         var droppedEvents: UInt32 = 0
         var droppedLinks: UInt32 = 0
+        var spent: [String: UInt64] = [:]
         var hasEnded = false
     }
     private let state: Mutex<State>
@@ -96,6 +97,24 @@ package final class TraceSpan: Sendable {
                 state.droppedLinks += 1
             }
         }
+    }
+
+    /// Whether its trace is exported, as far as is known.
+    package var isExported: Bool { local.isKept }
+
+    /// Notes time that a part of the work took which is done bit by bit, such as the writes of a stream.
+    package func spend(_ nanoseconds: UInt64, on part: String) {
+        state.withLock { $0.spent[part, default: 0] &+= nanoseconds }
+    }
+
+    package func spent(on part: String) -> UInt64 { state.withLock { $0.spent[part] ?? 0 } }
+
+    /// A part that was done bit by bit, as a child of its length in all, which ends now.
+    package func addPart(_ name: String, nanoseconds: UInt64) {
+        let now = recorder.now()
+        let part = recorder.startChild(name, of: self, start: max(start, now &- min(nanoseconds, now)))
+        part.set("kaml.interleaved", true)
+        part.end(time: now)
     }
 
     /// The last word stands. `failed` without a text keeps one that was said before.

@@ -59,6 +59,12 @@ package import Synchronization
         return unsafe Place(shard: shard, index: Int(ordinal - root.firstOrdinal(index)), ordinal: ordinal)
     }
 
+    /// Whether `place` finds the entry without reading anything.
+    package func isLoaded(ofOrdinal ordinal: UInt64) -> Bool {
+        guard ordinal < statistics.entries else { return true }
+        return unsafe slots[root.shardIndex(ofOrdinal: ordinal)].load(ordering: .relaxed) != nil
+    }
+
     /// The entry with this parent path (components joined by NUL) and name; nil when there is none.
     package func place(
         directory: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
