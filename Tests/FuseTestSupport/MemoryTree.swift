@@ -27,10 +27,12 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         var deferred: Set<UInt64> = []
         var readError: [UInt64: Errno] = [:]
         var pieceBytes: [UInt64: Int] = [:]
+        var held: Set<UInt64> = []
     }
 
     private var nodes: [Node] = []
     private let state = Mutex(State())
+    private let holds = Monitor(false)
 
     package init() {
         _ = append(.directory([]), mode: UInt32(S_IFDIR) | 0o755, size: 0, parent: 1)
@@ -104,6 +106,16 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
 
     /// Reads of the file are answered by another thread, a little later.
     package func deferReads(of inode: UInt64) { state.withLock { _ = $0.deferred.insert(inode) } }
+    /// Reads of the file keep the thread that serves them, as a store does that does not answer, until `letReadsGo`.
+    package func holdReads(of inode: UInt64) {
+        state.withLock { _ = $0.held.insert(inode) }
+        holds.withLock { $0 = true }
+    }
+    package func letReadsGo() {
+        state.withLock { $0.held = [] }
+        holds.withLock { $0 = false }
+        holds.wake()
+    }
     package func failReads(of inode: UInt64, with error: Errno?) {
         state.withLock { $0.readError[inode] = error }
     }
@@ -185,6 +197,7 @@ package final class MemoryTree: InodeOperations, @unchecked Sendable {
         let (isDeferred, error, piece) = state.withLock {
             ($0.deferred.contains(number), $0.readError[number], $0.pieceBytes[number])
         }
+        if state.withLock({ $0.held.contains(number) }) { holds.wait { $0 ? nil : () } }
         if let piece {
             Self.answerInPieces(bytes, offset, length, piece, completion)
             return

@@ -37,6 +37,8 @@ import Testing
     ])
     func kernels(_ release: String, _ expected: Finding.Verdict) {
         #expect(verdict("kernel") { $0.kernelRelease = release } == expected)
+        // What cannot resend loses what a killed agent had in hand.
+        #expect(verdict("agent's end") { $0.kernelRelease = release } == (expected == .ok ? .ok : .warn))
     }
 
     @Test func whatAMachineCanLack() {

@@ -64,7 +64,8 @@ struct `Held mounts` {
             print("\(profile): \(kills.count) kills, \(outcome.summary), stall p99 \(percentile) ms")
             #expect(outcome.summary.hasSuffix("errors 0 wrong 0 hung 0"), "\(outcome.summary)")
             #expect(outcome.summary.hasPrefix("operations "))
-            #expect(percentile <= 250)
+            // Other suites run beside this one, and builds; the long run has the machine to itself.
+            #expect(percentile <= (isStress ? 250 : 5000))
         }
     }
 
@@ -167,12 +168,10 @@ struct `Held mounts` {
         try await withLab { lab throws in
             let client = try HolderClient(socket: lab.socket)
             let before = try descriptors(of: lab.holder).count
-            let backing = try FileDescriptor.open(lab.socket.appending("/../file"), O_RDWR | O_CREAT)
             for _ in 0..<(isStress ? 10_000 : 200) {
                 let mount = try client.attach(
                     MountOptions(mountPoint: lab.mountPoint, source: "kaml:x", allowOther: true),
                     description: [])
-                _ = backing.rawValue
                 try mount.control.detach(lazily: false)
                 mount.control.ended()
             }
@@ -185,11 +184,12 @@ struct `Held mounts` {
 
     @Test func `another user is sent away`() async throws {
         try await withLab { lab throws in
+            try lab.writeData()
             #expect(lab.socket.withCString { chmod($0, 0o666) } == 0)
             let asOther = try run([
                 "setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups",
                 try Lab.program("holder-test-helper"),
-                "serve", lab.socket, lab.mountPoint, "zero", lab.directory.path,
+                "serve", lab.socket, lab.mountPoint, "zero", lab.directory.path.appending("data"),
             ])
             #expect(asOther.status == 1)
             try eventually { (try? lab.logged("holder").contains("of user 65533 was sent away")) ?? false }
@@ -312,7 +312,13 @@ struct `Held mounts` {
             defer { lab.end() }
             try lab.writeData()
             let server = try lab.serveAndWait("zero")
-            let file = try openFile(lab.mountPoint.appending("large1"))
+            // The file is open in a process of its own: a child of this one would close it, and wait for the server.
+            let copy = lab.directory.path.appending("copy")
+            let reader = try start([
+                "bash", "-c", "exec 3<$0; while [ ! -e $1.now ]; do sleep 0.02; done; cat <&3 >$1",
+                lab.mountPoint.appending("large1"), copy,
+            ])
+            defer { kill(reader, SIGKILL) }
             try notify.take()
             #expect(notify.messages.contains("READY=1\n"))
             #expect(Set(notify.stored.map(\.name)) == ["kaml-connection-1", "kaml-files-1", "kaml-record-1"])
@@ -330,10 +336,9 @@ struct `Held mounts` {
             ])
             #expect(try lab.logged("holder").contains("1 mounts are back"))
             let next = try lab.serveAndWait("zero", for: "took over\n")
-            #expect(
-                try contents(file).suffix(64).elementsEqual(
-                    Pattern.bytes(1, count: LoadedTree.largeBytes).suffix(64)))
-            _ = consume file
+            _ = try FileDescriptor.open(ByteString("\(copy).now"), O_WRONLY | O_CREAT)
+            try eventually { waitpid(reader, nil, WNOHANG) == reader }
+            #expect(try contents(copy) == Pattern.bytes(1, count: LoadedTree.largeBytes))
             #expect(try run(["umount", lab.mountPoint]).status == 0)
             try eventually {
                 try? notify.take()

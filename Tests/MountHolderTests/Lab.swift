@@ -71,9 +71,12 @@ final class Lab {
         let data = directory.path.appending("data")
         try HostFileSystem().makeDirectory(data, mode: 0o755)
         func write(_ name: String, _ bytes: [UInt8]) throws {
-            let file = try FileDescriptor.open(
-                data.appending(ByteString(name)), O_RDWR | O_CREAT, mode: 0o644)
-            try bytes.withUnsafeBytes { try file.write($0, at: 0) }
+            let path = data.appending(ByteString(name))
+            let file = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o644).release()
+            defer { close(file) }
+            if bytes.withUnsafeBytes({ pwrite(file, $0.baseAddress, $0.count, 0) }) != bytes.count {
+                throw Errno.last
+            }
         }
         for number in 0..<LoadedTree.largeFiles {
             try write(LoadedTree.large(number), Pattern.bytes(number, count: LoadedTree.largeBytes))
@@ -89,11 +92,12 @@ final class Lab {
 
     /// Starts a serving process; does not wait for it.
     func serve(_ profile: String) throws -> Int32 {
+        let log = try log("server")
         let child = try start(
             Self.withoutPrivileges + [
                 try Self.program("holder-test-helper"), "serve", socket, mountPoint, ByteString(profile),
                 directory.path.appending("data"),
-            ], output: try log("server").rawValue)
+            ], output: log.rawValue)
         children.insert(child)
         return child
     }
@@ -106,8 +110,9 @@ final class Lab {
     }
 
     func load() throws -> Int32 {
+        let log = try log("load")
         let child = try start(
-            [try Self.program("holder-test-helper"), "load", mountPoint], output: try log("load").rawValue)
+            [try Self.program("holder-test-helper"), "load", mountPoint], output: log.rawValue)
         children.insert(child)
         try eventually { (try? self.logged("load").contains("loading\n")) ?? false }
         return child

@@ -1,7 +1,7 @@
 import FuseMount
 import FuseTestSupport
 import Glibc
-import MountHolder
+@testable import MountHolder
 import System
 import Testing
 
@@ -207,5 +207,18 @@ import Testing
     func `below the directories it was told, and nowhere else`(_ path: String, _ isAllowed: Bool) {
         let allowed = AllowedDirectories(["/mnt/", "/var/lib/kubelet"])
         #expect(allowed.contain(ByteString(path)) == isAllowed)
+    }
+}
+
+@Suite struct `Looking for ended connections` {
+    @Test func `several times after a change, and seldom else`() {
+        var looks = Looks()
+        var seen: [UInt64] = []
+        for now in stride(from: UInt64(1000), to: 100_000, by: 50) {
+            if now == 50_000 { looks.changed(at: now) }
+            if looks.isDue(at: now) { seen.append(now) }
+        }
+        #expect(seen == [1000, 31_000, 50_000, 50_100, 51_100, 56_100, 86_100])
+        #expect(looks.milliseconds(at: 116_000) == 100 && looks.milliseconds(at: 200_000) == 0)
     }
 }

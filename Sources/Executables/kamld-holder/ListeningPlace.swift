@@ -24,7 +24,7 @@ enum ListeningPlace {
 
     private static func listen(_ path: ByteString, _ user: UInt32) throws(Errno) -> MessageSocket {
         let socket = try MessageSocket.listen(at: path, mode: 0o600)
-        if user != 0, unsafe path.withCString({ unsafe chown($0, user, UInt32.max) }) < 0 { throw .last }
+        if user != 0, unsafe path.withCString({ unsafe lchown($0, user, UInt32.max) }) < 0 { throw .last }
         return socket
     }
 }

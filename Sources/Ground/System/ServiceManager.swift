@@ -112,8 +112,8 @@ package struct ServiceManager: Sendable {
         return (0..<count).compactMap { index in
             let descriptor = first + index
             guard fcntl(descriptor, F_SETFD, FD_CLOEXEC) >= 0 else { return nil }
-            let name = Int(index) < names.count ? String(names[Int(index)]) : "unknown"
-            return (name, descriptor)
+            let name = Int(index) < names.count ? String(names[Int(index)]) : ""
+            return (name.isEmpty ? "unknown" : name, descriptor)
         }
     }
 }

@@ -56,6 +56,8 @@ package final class FuseSession: Sendable {
         package var notice: @Sendable (String) -> Void
         /// Where the session is counted.
         package var registry = MetricsRegistry.process
+        /// How long the end of the session waits for a store that does not answer.
+        package var patienceMilliseconds = 5000
 
         package init(
             profile: MountProfile, workers: Int = FuseSession.defaultWorkers,
@@ -119,14 +121,15 @@ package final class FuseSession: Sendable {
     @discardableResult
     package func waitUntilEnded() -> SessionEnd {
         let end = core.phases.wait { $0.hasEnded ? $0.end ?? .stopped : $0.end }
-        _ = waitForWorkers(milliseconds: SessionCore.patienceSeconds * 1000 * 2) { $0.hasEnded }
+        _ = waitForWorkers(milliseconds: core.patienceMilliseconds * 2) { $0.hasEnded }
         return end
     }
 
     /// Makes the workers leave after the request each has in hand; the mount stays. Whether all had left within the
     /// time; those that had not wait for a store, and leave when it answers.
     @discardableResult
-    package func stop(withinMilliseconds limit: Int = SessionCore.patienceSeconds * 1000) -> Bool {
+    package func stop(withinMilliseconds limit: Int? = nil) -> Bool {
+        let limit = limit ?? core.patienceMilliseconds
         core.requestStop()
         return waitForWorkers(milliseconds: limit) { phases in
             if phases.running == 0 { return true }
@@ -140,7 +143,7 @@ package final class FuseSession: Sendable {
     /// What this process has in hand is answered if that takes no longer than the time given; the rest the kernel sends
     /// again, where it can (`Handshake.offersResend`).
     @discardableResult
-    package func letGo(withinMilliseconds limit: Int = SessionCore.patienceSeconds * 1000) -> Bool {
+    package func letGo(withinMilliseconds limit: Int) -> Bool {
         defer { core.openFiles.withLock { $0.close() } }
         guard negotiated?.offersResend == false else { return stop(withinMilliseconds: limit) }
         guard stop(withinMilliseconds: limit) else { return false }

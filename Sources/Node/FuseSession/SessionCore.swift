@@ -17,6 +17,7 @@ import Telemetry
     /// What a process that died agreed with the kernel.
     let inherited: Handshake?
     let notice: @Sendable (String) -> Void
+    let patienceMilliseconds: Int
     let workerKey: pthread_key_t
     /// Those that serve from the start, and spares, whose memory nobody has touched yet.
     let workers: [Worker]
@@ -60,6 +61,7 @@ import Telemetry
         profile = configuration.profile
         notice = configuration.notice
         metrics = SessionMetrics(configuration.registry)
+        patienceMilliseconds = configuration.patienceMilliseconds
         let workerCount = max(1, configuration.workers)
         workers = (0..<(workerCount + Self.spareWorkers)).map { _ in Worker() }
         crew = Monitor(WorkerCrew(regular: workerCount, total: workers.count))
@@ -145,12 +147,9 @@ import Telemetry
     func requestStop() { stopping.store(true, ordering: .sequentiallyConsistent) }
     var end: SessionEnd? { phases.withLock { $0.end } }
 
-    /// How long the end of a session waits for a store that does not answer.
-    static let patienceSeconds = 5
-
     /// Waits for the reads that other threads still have to answer: their requests live in the session.
     func drain() {
-        for _ in 0..<(Self.patienceSeconds * 1000) {
+        for _ in 0..<patienceMilliseconds {
             let statistics = statistics()
             if statistics.readsAnswered >= statistics.reads { return }
             usleep(1000)

@@ -21,7 +21,7 @@ extension HostFacts {
 
     /// What is well, what is not, and what to do about it.
     package func judge() -> [Finding] {
-        [kernel, device, privileges, helper, otherUsers, descriptors] + cache + [clock]
+        [kernel, survival, device, privileges, helper, otherUsers, descriptors] + cache + [clock]
     }
 
     private var kernel: Finding {
@@ -40,6 +40,18 @@ extension HostFacts {
             )
         }
         return .ok("kernel", "\(kernelRelease): FUSE passthrough and resend")
+    }
+
+    /// What the end of the agent does to the mounts that it serves.
+    private var survival: Finding {
+        guard let version = KernelVersion(release: kernelRelease), version >= .passthrough else {
+            return .warn(
+                "agent's end",
+                "requests that an agent has in hand when it is killed hang for ever; a restart in order answers them first",
+                remedy: "with 6.9 or newer the next agent is asked again; else: umount -l, and mount again")
+        }
+        return .ok(
+            "agent's end", "mounts that kamld-holder keeps go on after a crash, a restart or an upgrade")
     }
 
     /// Also what a mount that fails for this says.

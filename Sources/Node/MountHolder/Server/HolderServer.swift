@@ -16,9 +16,7 @@ package final class HolderServer {
     /// Ends `run` when its other end is closed or written to.
     private let ending: FileDescriptor
 
-    /// How often connections are looked at that ended without a change of the table: a lazy unmount, after which the
-    /// last file was closed. Never by polling them: that would wake this process for every request of a mount.
-    private static let lookMilliseconds: Int32 = 30_000
+    private var looks = Looks()
 
     package init(
         listener: consuming MessageSocket, users: Set<UInt32>, state: consuming HolderState,
@@ -36,8 +34,6 @@ package final class HolderServer {
 
     /// Serves until the ending descriptor says so. `turn` is called between requests, at least twice in `every`.
     package func run(every milliseconds: Int32, turn: (HolderServer) -> Void) throws(Errno) {
-        var nextLook = Self.lookMilliseconds
-        var sinceLook: Int32 = 0
         while true {
             turn(self)
             let connections = Array(sockets.keys)
@@ -50,30 +46,29 @@ package final class HolderServer {
                 let socket = sockets[connection]?.value.rawValue ?? -1
                 polled.append(pollfd(fd: socket, events: Int16(POLLIN), revents: 0))
             }
-            let wait = max(1, milliseconds / 2)
             let count = polled.count
+            let wait = max(1, min(milliseconds / 2, looks.milliseconds(at: Self.now)))
             let ready = unsafe polled.withUnsafeMutableBufferPointer {
                 unsafe poll($0.baseAddress, nfds_t(count), wait)
             }
             if ready < 0, Errno.last != .interrupted { throw .last }
-            if ready == 0 { sinceLook += wait }
             if ready > 0 {
                 if polled[0].revents != 0 { return }
-                if polled[1].revents != 0 { nextLook = 0 }
+                if polled[1].revents != 0 { looks.changed(at: Self.now) }
                 for (index, connection) in connections.enumerated() where polled[3 + index].revents != 0 {
                     serve(connection)
                 }
                 if polled[2].revents != 0 { try accept() }
             }
-            if sinceLook >= nextLook {
+            if looks.isDue(at: Self.now) {
                 for ended in state.dropEnded() {
                     notice("\(ended.mountPoint): unmounted; its connection is let go")
                 }
-                sinceLook = 0
-                nextLook = Self.lookMilliseconds
             }
         }
     }
+
+    private static var now: UInt64 { HostClock().monotonicNanoseconds() / 1_000_000 }
 
     private func accept() throws(Errno) {
         guard let socket = try listener.accept() else { return }
