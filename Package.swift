@@ -109,16 +109,16 @@ let wiring: [Target] = [
     swiftTarget(
         "Observability", in: "Wiring",
         [
-            "System", "Telemetry", "HTTPExchange", "KamlProtos", "CKamlSys", protobuf, logging, coreMetrics,
-            instrumentation, tracing,
+            "System", "Telemetry", "HTTPExchange", "KamlProtos", "KamlRPC", "CKamlSys", protobuf, grpcCore,
+            logging, coreMetrics, instrumentation, tracing,
         ]),
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
         "Agent", in: "Wiring",
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
-            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport", "Stores",
-            "CLibYAML", protobuf, grpcCore, logging, lifecycle,
+            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport", "Observability",
+            "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation, lifecycle,
         ]),
 ]
 
