@@ -117,9 +117,10 @@ let wiring: [Target] = [
         "Agent", in: "Wiring",
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
-            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport", "Observability",
+            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport",
+            "Observability",
             "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation, lifecycle,
-        ]),
+        ], exclude: ["Configuration/kamld.example.yaml"]),
 ]
 
 let executables: [Target] = [

@@ -117,7 +117,7 @@ package final class AgentObservation: Sendable {
             }
         var labels: Logger.Metadata = ["event": "\(event.kind)"]
         if !event.mount.isEmpty { labels["mount"] = "\(event.mount)" }
-        logger.log(level: level, "\(event.message)", metadata: labels)
+        logger.log(level: level, "\(event.kind): \(event.message)", metadata: labels)
     }
 
     /// Takes what can change while the process runs.
