@@ -55,9 +55,7 @@ struct FetchRun {
         var missing = claims.filter { !settleFromDisk($0, buffers) }
         if !missing.isEmpty, container.isSmall, container.localFooter() == nil {
             do throws(CacheError) {
-                if let whole = try container.footerOrWhole().whole {
-                    return take(whole, missing, buffers, &waiting)
-                }
+                if try takeWhole(missing, buffers, &waiting) { return }
             } catch  where error.code == .damaged {
                 // The frames may be good.
             } catch { return fail(missing, error) }
@@ -72,6 +70,17 @@ struct FetchRun {
     }
 
     // MARK: - Bytes that came by another way
+
+    /// Reads a small pack as one with its footer. False when that gave the footer alone.
+    private func takeWhole(
+        _ own: [FetchClaim], _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
+    ) throws(CacheError) -> Bool {
+        try FetchTrace.fetch(container, chunks: own.count) { () throws(CacheError) in
+            guard let whole = try container.footerOrWhole().whole else { return false }
+            take(whole, own, buffers, &waiting)
+            return true
+        }
+    }
 
     /// Everything that a small pack holds, read as one with its footer, which is known by now.
     func take(
@@ -108,7 +117,7 @@ struct FetchRun {
     ) {
         let receiver = FrameReceiver(self, claims[...], buffers)
         var cutter = FrameCutter(frames: claims.map(\.place), from: start)
-        unsafe cutter.cut(bytes.bytes) { receiver.take($0) }
+        FetchTrace.verifying(context.clock) { unsafe cutter.cut(bytes.bytes) { receiver.take($0) } }
         settleRest(receiver, buffers, &waiting)
     }
 
@@ -117,15 +126,10 @@ struct FetchRun {
     private func fetch(
         _ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame], mayRetry: Bool = true
     ) {
-        let span = Trace.current?.child("fetch")
-        span?.set("kaml.pack", container.pack.key.text)
-        span?.set("kaml.chunks", range.claims.count)
         let start = context.clock.monotonicNanoseconds()
-        Trace.with(span) { fetchTraced(range, buffers, &waiting, mayRetry: mayRetry) }
-        if let span {
-            span.addPart("verification", nanoseconds: span.spent(on: "verification"))
-            span.addPart("write", nanoseconds: span.spent(on: "write"))
-            span.end()
+        let span = FetchTrace.fetch(container, chunks: range.claims.count) {
+            fetchTraced(range, buffers, &waiting, mayRetry: mayRetry)
+            return Trace.current
         }
         FetchMetrics.process.durations.record(context.clock.monotonicNanoseconds() &- start, .store, span)
     }
@@ -176,15 +180,7 @@ struct FetchRun {
                         context.clock.monotonicNanoseconds() &- start, .store, span)
                 }
                 received += piece.count
-                guard let span else {
-                    unsafe cutter.cut(piece) { receiver.take($0) }
-                    return !(isAhead && scheduler.isStopping)
-                }
-                let (arrived, written) = (context.clock.monotonicNanoseconds(), span.spent(on: "write"))
-                unsafe cutter.cut(piece) { receiver.take($0) }
-                let taken = context.clock.monotonicNanoseconds() &- arrived
-                let writing = span.spent(on: "write") &- written
-                span.spend(taken > writing ? taken - writing : 0, on: "verification")
+                FetchTrace.verifying(context.clock) { unsafe cutter.cut(piece) { receiver.take($0) } }
                 return !(isAhead && scheduler.isStopping)
             }
         }
