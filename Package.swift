@@ -117,8 +117,8 @@ let wiring: [Target] = [
         "Agent", in: "Wiring",
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
-            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "Transport", "Stores",
-            "CLibYAML", protobuf, grpcCore, logging, lifecycle,
+            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "Transport",
+            "Stores", "CLibYAML", protobuf, grpcCore, logging, lifecycle,
         ]),
 ]
 

@@ -104,10 +104,14 @@ struct ReloadService: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
+            let manager = ServiceManager()
             for await _ in await UnixSignalsSequence(trapping: .sighup) {
+                let now = HostClock().monotonicNanoseconds() / 1000
+                try? manager?.notify(.reloading(monotonicMicroseconds: now))
                 do { agent.reload(try read()) } catch {
                     agent.events.add("reloadFailed", "nothing was changed: \(error)", severity: .error)
                 }
+                try? manager?.notify(.ready)
             }
         }
     }

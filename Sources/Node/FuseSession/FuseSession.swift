@@ -58,6 +58,8 @@ package final class FuseSession: Sendable {
         package var registry = MetricsRegistry.process
         /// How long the end of the session waits for a store that does not answer.
         package var patienceMilliseconds = 5000
+        /// Told once, when the last worker has left and every read that was begun is answered.
+        package var ended: @Sendable (SessionEnd) -> Void = { _ in }
 
         package init(
             profile: MountProfile, workers: Int = FuseSession.defaultWorkers,
@@ -217,6 +219,7 @@ package final class FuseSession: Sendable {
         core.phases.withLock { $0.hasEnded = true }
         core.retireMetrics()
         core.phases.wake()
+        core.ended(core.end ?? .stopped)
     }
 }
 

@@ -18,6 +18,7 @@ import Telemetry
     let inherited: Handshake?
     let notice: @Sendable (String) -> Void
     let patienceMilliseconds: Int
+    let ended: @Sendable (SessionEnd) -> Void
     let workerKey: pthread_key_t
     /// Those that serve from the start, and spares, whose memory nobody has touched yet.
     let workers: [Worker]
@@ -62,6 +63,7 @@ import Telemetry
         notice = configuration.notice
         metrics = SessionMetrics(configuration.registry)
         patienceMilliseconds = configuration.patienceMilliseconds
+        ended = configuration.ended
         let workerCount = max(1, configuration.workers)
         workers = (0..<(workerCount + Self.spareWorkers)).map { _ in Worker() }
         crew = Monitor(WorkerCrew(regular: workerCount, total: workers.count))

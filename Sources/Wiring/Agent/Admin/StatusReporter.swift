@@ -41,6 +41,7 @@ package struct StatusReporter: Sendable {
         status.monotonicNs = HostClock().monotonicNanoseconds()
         status.ready = agent.isReady
         status.problems = health.problems
+        if let trouble = agent.holderWatch?.trouble { status.problems.append(trouble) }
         status.cache = cache(configuration)
         status.mounts = mounts()
         let traffic = agent.stores.traffic
@@ -51,7 +52,7 @@ package struct StatusReporter: Sendable {
             $0.failures = traffic.failures
         }
         status.resources = ProcessFacts.resources()
-        status.mountHolding = configuration.holderSocket == nil ? "none" : "holder"
+        status.mountHolding = agent.holderWatch == nil ? "none" : "holder"
         status.configurationFile = Data(configurationFile.bytes)
         return status
     }
