@@ -109,7 +109,10 @@ struct ReloadService: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
+            let manager = ServiceManager()
             for await _ in await UnixSignalsSequence(trapping: .sighup) {
+                let now = HostClock().monotonicNanoseconds() / 1000
+                try? manager?.notify(.reloading(monotonicMicroseconds: now))
                 do {
                     let configuration = try read()
                     observation.reload(configuration)
@@ -117,6 +120,7 @@ struct ReloadService: Service {
                 } catch {
                     agent.events.add("reloadFailed", "nothing was changed: \(error)", severity: .error)
                 }
+                try? manager?.notify(.ready)
             }
         }
     }

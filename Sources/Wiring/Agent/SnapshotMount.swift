@@ -19,7 +19,7 @@ package final class SnapshotMount: Sendable {
     package let profile: MountProfile
     package let statistics: SnapshotStatistics
     private let session: FuseSession
-    private let control: any MountControl
+    let control: any MountControl
 
     /// What a mount is made of, beside its description.
     package struct Parts: Sendable {
@@ -29,6 +29,8 @@ package final class SnapshotMount: Sendable {
         package var workers: Int
         /// Takes one line for the log; called from any thread.
         package var notice: @Sendable (String) -> Void
+        /// Told once that the mount's session has ended, from one of its threads; perhaps before `init` returns or throws.
+        package var ended: @Sendable (SessionEnd) -> Void = { _ in }
 
         package init(
             objects: any ObjectStore, cache: NodeCache, workers: Int = FuseSession.defaultWorkers,
@@ -105,10 +107,12 @@ package final class SnapshotMount: Sendable {
         _ mount: consuming AttachedMount, _ operations: DatasetFS, _ profile: MountProfile,
         dataset: String, _ parts: Parts
     ) throws -> FuseSession {
+        var configuration = FuseSession.Configuration(
+            profile: profile, workers: parts.workers, dataset: dataset, notice: parts.notice)
+        configuration.ended = parts.ended
         let session = try FuseSession(
             mount, operations: operations,
-            configuration: .init(
-                profile: profile, workers: parts.workers, dataset: dataset, notice: parts.notice))
+            configuration: configuration)
         try session.start()
         try session.waitUntilServing()
         return session
@@ -141,6 +145,9 @@ package final class SnapshotMount: Sendable {
     package var passesThrough: Bool {
         profile == .passthrough && session.negotiated?.hasPassthrough == true
     }
+
+    /// Whether the kernel sends what is in hand again to the next agent.
+    var offersResend: Bool { session.negotiated?.offersResend == true }
 
     package func sessionStatistics() -> SessionStatistics { session.statistics() }
 

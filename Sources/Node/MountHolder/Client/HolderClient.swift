@@ -28,10 +28,20 @@ package final class HolderClient: MountHolding {
     private let state: Monitor<State>
     private static let pauseNanoseconds: UInt64 = 1_000_000_000
 
-    /// Connects. Waits up to `patience` for an earlier agent's socket to be closed.
-    package init(socket path: ByteString, patienceMilliseconds: Int = 5000) throws(HolderError) {
+    /// Asks nothing yet.
+    package init(at path: ByteString) {
         self.path = path
         state = Monitor(State())
+    }
+
+    /// Connects, as `connect` does.
+    package convenience init(socket path: ByteString, patienceMilliseconds: Int = 5000) throws(HolderError) {
+        self.init(at: path)
+        try connect(patienceMilliseconds: patienceMilliseconds)
+    }
+
+    /// Waits up to `patience` for an earlier agent's socket to be closed. To be called while no mount is served.
+    package func connect(patienceMilliseconds: Int = 5000) throws(HolderError) {
         var attemptsLeft = max(1, patienceMilliseconds / 10)
         while true {
             let attempt = Result { () throws(HolderError) in try connect() }
@@ -49,6 +59,9 @@ package final class HolderClient: MountHolding {
             state.connection = try HolderConnection(to: path)
         }
     }
+
+    /// Whether the holder answers, within seconds. One that was restarted gets back what it has forgotten.
+    package func check() throws(HolderError) { _ = try ask(.next(after: .max)) }
 
     /// The process that holds the mounts; nil while it cannot be reached.
     package var holderProcess: Int32? { state.withLock { $0.connection?.process } }

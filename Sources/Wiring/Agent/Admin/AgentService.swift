@@ -44,7 +44,7 @@ package struct AgentService: Kaml_Agent_V1_Agent.SimpleServiceProtocol {
         request: Kaml_Agent_V1_MountRequest, context: ServerContext
     ) async throws -> Kaml_Agent_V1_MountReply {
         try await blocking { [agent] in
-            guard agent.isReady else { throw AgentError.notYet("the agent is starting") }
+            try agent.requireStart()
             let (record, existed) = try agent.mounts.mount(try MountRequest(request))
             var reply = Kaml_Agent_V1_MountReply()
             reply.mount = Kaml_Agent_V1_Mount(record, agent.mounts.activity(of: record.id))

@@ -90,7 +90,7 @@ enum ProcessFacts {
         return resources
     }
 
-    private static func text(_ path: ByteString) -> String {
+    static func text(_ path: ByteString) -> String {
         guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return "" }
         var bytes = [UInt8](repeating: 0, count: 16 << 10)
         let count = unsafe bytes.withUnsafeMutableBytes { buffer in

@@ -23,6 +23,7 @@ extension Kaml_Agent_V1_Mount {
         case .mounting: state = .mounting
         case .serving: state = .serving
         case .leaving: state = .leaving
+        case .stranded: state = .failed
         }
         sinceUnixNs = record.since.unixNanoseconds
         takenOver = record.isTakenOver

@@ -46,6 +46,7 @@ package struct StatusReporter: Sendable {
         status.monotonicNs = HostClock().monotonicNanoseconds()
         status.ready = agent.isReady
         status.problems = health.problems
+        if let trouble = agent.holderWatch?.trouble { status.problems.append(trouble) }
         status.cache = cache(configuration)
         status.mounts = mounts()
         let traffic = agent.stores.traffic
@@ -64,7 +65,7 @@ package struct StatusReporter: Sendable {
                 $0.bytes = readBytes.value(tier)
             }
         }
-        status.mountHolding = configuration.holderSocket == nil ? "none" : "holder"
+        status.mountHolding = agent.holderWatch == nil ? "none" : "holder"
         status.configurationFile = Data(configurationFile.bytes)
         return status
     }

@@ -4,7 +4,9 @@ package import System
 ///
 ///     ask -> mounting -> serving -> leaving -> gone
 ///                |          |  ^------'  the kernel refused
-///                '-> gone   '-> gone     somebody else unmounted it
+///                |  ^-> gone   '-> gone     somebody else unmounted it
+///                v  |
+///              stranded -> leaving           the holder has it, and it could not be gone on with
 package struct MountBook: Sendable {
     package enum MountAnswer: Hashable, Sendable {
         /// Mount it; then tell `didServe` or `didFail`.
@@ -59,18 +61,34 @@ package struct MountBook: Sendable {
         return .start(id: newID)
     }
 
-    /// What an agent before this one had mounted, and this one serves on.
-    package mutating func adopt(_ request: MountRequest, id: String, _ facts: MountFacts, now: Timestamp) {
+    /// What an agent before this one had mounted. Whether this one is to go on with it, and then to tell `didServe`,
+    /// `didStrand` or `didEnd`; it is not, where that is done or under way already.
+    package mutating func askTakeover(_ request: MountRequest, id: String, now: Timestamp) -> Bool {
+        if isClosed { return false }
+        if let record = records[id] {
+            guard record.state == .stranded else { return false }
+            records[id]?.state = .mounting
+            return true
+        }
         records[id] = MountRecord(
             id: id, mountPoint: request.mountPoint, name: request.reference, store: request.store, since: now)
         requests[id] = request
         placed[request.mountPoint] = id
-        didServe(id, facts)
+        return true
+    }
+
+    /// It could not be gone on with for now. Whether that is news.
+    package mutating func didStrand(_ id: String, _ trouble: String) -> Bool {
+        guard let record = records[id], record.state == .mounting else { return false }
+        records[id]?.state = .stranded
+        records[id]?.trouble = trouble
+        return record.trouble != trouble
     }
 
     package mutating func didServe(_ id: String, _ facts: MountFacts) {
         guard var record = records[id], record.state == .mounting else { return }
         record.state = .serving
+        record.trouble = ""
         record.snapshot = facts.snapshot
         record.store = facts.store
         record.profile = facts.profile
@@ -94,7 +112,7 @@ package struct MountBook: Sendable {
         switch record.state {
         case .mounting: return .stillMounting(record)
         case .leaving: return .leaving(record)
-        case .serving:
+        case .serving, .stranded:
             records[id]?.state = .leaving
             return .detach(record)
         }
@@ -110,7 +128,7 @@ package struct MountBook: Sendable {
         guard let record = records[id], record.state == .leaving, placed[record.mountPoint] == id else {
             return
         }
-        records[id]?.state = .serving
+        records[id]?.state = record.trouble.isEmpty ? .serving : .stranded
     }
 
     /// The kernel's connection ended, whoever ended it. Returns what it was.

@@ -3,9 +3,9 @@ import DatasetStore
 package import FuseMount
 package import FuseSession
 package import NodeCache
-import Glibc
 import ObjectStore
 package import System
+package import Telemetry
 
 /// The mounts of a node, over one cache. All methods block; they may be called from any thread.
 package final class MountRegistry: Sendable {
@@ -18,6 +18,7 @@ package final class MountRegistry: Sendable {
         package var events: EventLog
         package var clock: any Clock = HostClock()
         package var random: any RandomSource = HostRandom()
+        package var registry = MetricsRegistry.process
 
         package init(
             cache: NodeCache, stores: StoreDirectory, holding: any MountHolding,
@@ -31,15 +32,18 @@ package final class MountRegistry: Sendable {
         }
     }
 
-    private struct State {
+    struct State {
         var book = MountBook()
         var mounts: [String: SnapshotMount] = [:]
+        /// What the holder keeps and nobody serves: the way to unmount it.
+        var stranded: [String: any MountControl] = [:]
+        /// Sessions that ended before anybody knew of them.
+        var endedEarly: Set<String> = []
+        var isLettingGo = false
     }
 
-    private let parts: Parts
-    private let state = Monitor(State())
-    /// A thread that only waits for a mount's end.
-    private static let waiterStackBytes = 64 << 10
+    let parts: Parts
+    let state = Monitor(State())
 
     package init(_ parts: Parts) { self.parts = parts }
 
@@ -71,7 +75,10 @@ package final class MountRegistry: Sendable {
             do {
                 return (try start(request, id), false)
             } catch {
-                state.withLock { $0.book.didFail(id) }
+                state.withLock { state in
+                    state.endedEarly.remove(id)
+                    state.book.didFail(id)
+                }
                 state.wake()
                 parts.events.add(
                     "mountFailed", "\(request.reference) at \(request.mountPoint): \(error)",
@@ -90,6 +97,7 @@ package final class MountRegistry: Sendable {
         guard let record = record ?? nil else {
             throw AgentError.notYet("the same mount was being made, and failed")
         }
+        if record.state == .stranded { throw AgentError.stranded(record.mountPoint, record.trouble) }
         return record
     }
 
@@ -106,56 +114,58 @@ package final class MountRegistry: Sendable {
         description.allowNonEmpty = request.allowNonEmpty
         description.labels = MountLabels(id: id, request: request).labels
         let mount = try SnapshotMount(
-            mounting: description, as: request.profile, mountParts(store, id), holding: parts.holding)
+            mounting: description, as: request.profile, mountParts(store.objects, id), holding: parts.holding)
         return serve(mount, id, isTakenOver: false)
     }
 
-    private func mountParts(_ store: Store, _ id: String) -> SnapshotMount.Parts {
+    func mountParts(_ objects: any ObjectStore, _ id: String) -> SnapshotMount.Parts {
         let events = parts.events
-        return SnapshotMount.Parts(
-            objects: store.objects, cache: parts.cache, workers: parts.settings.threads
+        var mountParts = SnapshotMount.Parts(
+            objects: objects, cache: parts.cache, workers: parts.settings.threads
         ) {
             events.add("mountNotice", $0, severity: .warning, mount: id)
         }
+        mountParts.ended = { [self] in didEnd(id, $0) }
+        return mountParts
     }
 
     /// From here on it is the kernel that ends it.
-    private func serve(_ mount: SnapshotMount, _ id: String, isTakenOver: Bool) -> MountRecord {
-        let record = state.withLock { state in
+    func serve(_ mount: SnapshotMount, _ id: String, isTakenOver: Bool) -> MountRecord {
+        let (record, hasEnded) = state.withLock { state in
             state.book.didServe(id, MountFacts(mount, isTakenOver: isTakenOver))
-            state.mounts[id] = mount
-            return state.book[id]
+            let record = state.book[id]
+            let hasEnded = state.endedEarly.remove(id) != nil
+            if hasEnded { state.book.didEnd(id) } else { state.mounts[id] = mount }
+            return (record, hasEnded)
         }
         state.wake()
-        do throws(Errno) {
-            try Thread(name: "kaml-mount-end", stackBytes: Self.waiterStackBytes) { [self] in
-                mount.waitUntilEnded()
-                didEnd(id)
-            }
-            .detach()
-        } catch {
-            parts.events.add(
-                "mountNotice", "the end of this mount will not be seen: \(error)", severity: .warning,
-                mount: id)
-        }
-        if let record {
-            parts.events.add(
-                isTakenOver ? "takenOver" : "mounted", "\(record.name) at \(record.mountPoint)", mount: id)
-        }
-        // It cannot be missing: nobody ends it before the thread above runs.
+        let description = mount.description
+        let text = "\(description.name) at \(description.mountPoint)"
+        parts.events.add(isTakenOver ? "takenOver" : "mounted", text, mount: id)
+        if hasEnded { parts.events.add("unmounted", text, mount: id) }
         return record
             ?? MountRecord(
-                id: id, mountPoint: mount.description.mountPoint, name: mount.description.name,
-                store: mount.description.store, since: parts.clock.now())
+                id: id, mountPoint: description.mountPoint, name: description.name,
+                store: description.store, since: parts.clock.now())
     }
 
-    private func didEnd(_ id: String) {
-        let record = state.withLock { state in
-            state.mounts[id] = nil
-            return state.book.didEnd(id)
+    private func didEnd(_ id: String, _ end: SessionEnd) {
+        let record: MountRecord? = state.withLock { state in
+            guard state.mounts.removeValue(forKey: id) != nil else {
+                state.endedEarly.insert(id)
+                return nil
+            }
+            let record = state.book.didEnd(id)
+            return state.isLettingGo ? nil : record
         }
         state.wake()
-        if let record { parts.events.add("unmounted", "\(record.name) at \(record.mountPoint)", mount: id) }
+        guard let record else { return }
+        let text = "\(record.name) at \(record.mountPoint)"
+        switch end {
+        case .failed(let error):
+            parts.events.add("mountBroke", "\(text): \(error)", severity: .error, mount: id)
+        case .unmounted, .stopped: parts.events.add("unmounted", text, mount: id)
+        }
     }
 
     // MARK: - Unmounting
@@ -169,14 +179,14 @@ package final class MountRegistry: Sendable {
     ///
     /// - Throws: `AgentError` or `MountError`.
     package func unmount(_ target: Target, lazily: Bool) throws -> MountRecord {
-        let (answer, mount) = state.withLock { state in
+        let (answer, control) = state.withLock { state -> (MountBook.UnmountAnswer, (any MountControl)?) in
             let answer =
                 switch target {
                 case .id(let id): state.book.askUnmount(id: id)
                 case .mountPoint(let path): state.book.askUnmount(at: path)
                 }
-            if case .detach(let record) = answer { return (answer, state.mounts[record.id]) }
-            return (answer, nil)
+            guard case .detach(let record) = answer else { return (answer, nil) }
+            return (answer, state.mounts[record.id]?.control ?? state.stranded[record.id])
         }
         switch answer {
         case .unknown:
@@ -187,14 +197,16 @@ package final class MountRegistry: Sendable {
         case .stillMounting(let record): throw AgentError.mounting(record.mountPoint)
         case .leaving(let record): return record
         case .detach(let record):
-            try detach(record, mount, lazily)
+            try detach(record, control, lazily)
             return record
         }
     }
 
-    private func detach(_ record: MountRecord, _ mount: SnapshotMount?, _ lazily: Bool) throws(MountError) {
+    private func detach(
+        _ record: MountRecord, _ control: (any MountControl)?, _ lazily: Bool
+    ) throws(MountError) {
         do throws(MountError) {
-            try mount?.unmount(lazily: lazily)
+            try control?.detach(lazily: lazily)
         } catch {
             // Somebody else was quicker: it is out of the tree, and its end is on its way.
             if error.cause != .notMounted {
@@ -202,47 +214,14 @@ package final class MountRegistry: Sendable {
                 throw error
             }
         }
-        state.withLock { $0.book.didDetach(record.id) }
-    }
-
-    // MARK: - The end
-
-    /// Takes no more mounts, and unmounts those that are there: in order where nobody uses them, and from their users when
-    /// `graceSeconds` have passed.
-    package func close(graceSeconds: Int) {
-        let records = state.withLock { $0.book.close() }
-        let deadline = parts.clock.monotonicNanoseconds() + UInt64(graceSeconds) * 1_000_000_000
-        var left = records.map(\.id)
-        while true {
-            left = left.filter { id in
-                do { _ = try unmount(.id(id), lazily: false) } catch {}
-                return self[id] != nil
-            }
-            if left.isEmpty || parts.clock.monotonicNanoseconds() >= deadline { break }
-            usleep(50_000)
+        let stranded = state.withLock { state in
+            state.book.didDetach(record.id)
+            let stranded = state.stranded.removeValue(forKey: record.id)
+            if stranded != nil { state.book.didEnd(record.id) }
+            return stranded
         }
-        for id in left {
-            let (mount, record) = state.withLock { ($0.mounts[id], $0.book[id]) }
-            guard let mount, let record else { continue }
-            parts.events.add(
-                "takenAway", "\(record.name) at \(record.mountPoint) was still in use", severity: .warning,
-                mount: id)
-            mount.takeAway()
-        }
-    }
-
-    /// Stops serving and leaves every mount to the next agent.
-    package func letGo(withinMilliseconds limit: Int) {
-        let mounts = state.withLock { state in
-            _ = state.book.close()
-            return state.mounts.values.sorted { $0.description.mountPoint < $1.description.mountPoint }
-        }
-        for mount in mounts where !mount.letGo(withinMilliseconds: limit) {
-            parts.events.add(
-                "notAnswered",
-                "\(mount.description.name) at \(mount.description.mountPoint) had requests in hand",
-                severity: .warning)
-        }
+        // With the last descriptor the kernel's connection ends, and with it the wait of whoever has files open.
+        stranded?.ended()
     }
 }
 

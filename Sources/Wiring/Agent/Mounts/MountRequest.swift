@@ -24,7 +24,11 @@ package struct MountRequest: Hashable, Sendable {
 
 /// What is told of a mount.
 package struct MountRecord: Sendable, Hashable {
-    package enum State: Sendable, Hashable { case mounting, serving, leaving }
+    package enum State: Sendable, Hashable {
+        case mounting, serving, leaving
+        /// Kept by the holder, and served by nobody until it can be gone on with: its users wait.
+        case stranded
+    }
 
     /// 16 hex digits, made when it was asked for; it stays over the agent's restarts.
     package var id: String
@@ -39,6 +43,8 @@ package struct MountRecord: Sendable, Hashable {
     package var passesThrough = false
     package var since: Timestamp
     package var isTakenOver = false
+    /// Why it is stranded.
+    package var trouble = ""
     package var files: UInt64 = 0
     package var bytes: UInt64 = 0
 }

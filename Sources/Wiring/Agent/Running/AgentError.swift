@@ -12,11 +12,12 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
     case noStore
     case unknownStore(String, known: [String])
     case notYet(String)
+    case stranded(ByteString, String)
 
     /// A word of the list that clients know.
     package var reason: String {
         switch self {
-        case .overloaded, .ending, .mounting, .notYet: "unavailable"
+        case .overloaded, .ending, .mounting, .notYet, .stranded: "unavailable"
         case .tooManyMounts, .taken: "conflict"
         case .notMounted, .unknownStore: "notFound"
         case .invalid, .noStore: "usage"
@@ -35,6 +36,7 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
         case .noStore: "no store is named"
         case .unknownStore(let name, _): "the agent knows no store \"\(name)\""
         case .notYet(let what): what
+        case .stranded(let place, let why): "the mount at \(place) cannot be gone on with: \(why)"
         }
     }
 
@@ -53,6 +55,8 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
                 ? "give a URL, or name the store below stores in the agent's configuration"
                 : "it knows \(known.joined(separator: ", ")); or give a URL"
         case .notYet: "try again in a moment"
+        case .stranded(let place, _):
+            "it is tried again and again, and its users wait; `kaml umount \(place)` gives it up"
         }
     }
 

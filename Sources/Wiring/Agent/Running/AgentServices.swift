@@ -40,6 +40,9 @@ package struct AgentServices {
             services.append(EndpointService(endpoint: endpoint))
         }
         services.append(AdminSocketService(server: server, events: events))
+        if let manager = ServiceManager() {
+            services.append(ManagerService(manager: manager, agent: agent, health: health))
+        }
         // Its place is kept until the process ends.
         listener.keep()
         return (agent, AgentServices(services: services))
@@ -111,24 +114,29 @@ struct MountsService: Service {
     let agent: NodeAgent
 
     func run() async throws {
-        agent.becomeReady()
+        await withGracefulShutdownHandler {
+            await Self.onThread { [agent] in agent.start() }
+        } onGracefulShutdown: { [agent] in
+            agent.endStart()
+        }
         try? await gracefulShutdown()
         // Shielded from the group's cancellation: a mount left behind without a server is worse than a late end.
-        await Task.detached { [agent] in
-            await withCheckedContinuation { continuation in
-                do throws(Errno) {
-                    try Thread(name: "kaml-ending") {
-                        agent.close()
-                        continuation.resume()
-                    }
-                    .detach()
-                } catch {
-                    agent.close()
+        await Task.detached { [agent] in await Self.onThread { agent.close() } }.value
+    }
+
+    private static func onThread(_ body: @escaping @Sendable () -> Void) async {
+        await withCheckedContinuation { continuation in
+            do throws(Errno) {
+                try Thread(name: "kaml-mounts") {
+                    body()
                     continuation.resume()
                 }
+                .detach()
+            } catch {
+                body()
+                continuation.resume()
             }
         }
-        .value
     }
 }
 

@@ -60,6 +60,14 @@ package final class HealthWatch: Sendable {
         }
     }
 
+    /// The parts that do not move any more: where a restart may help.
+    package var stuck: [String] {
+        let now = clock.monotonicNanoseconds()
+        return state.withLock { state in
+            state.running.filter { now &- $0.value > patience }.keys.sorted()
+        }
+    }
+
     /// What is wrong now, a sentence for each.
     package var problems: [String] {
         let now = clock.monotonicNanoseconds()

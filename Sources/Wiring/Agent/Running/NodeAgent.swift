@@ -1,5 +1,7 @@
 package import DatasetStore
 import FuseMount
+import Glibc
+import MountHolder
 package import NodeCache
 import ObjectStore
 import Synchronization
@@ -14,6 +16,8 @@ package final class NodeAgent: Sendable {
     package let cache: NodeCache
     package let work = BlockingWork()
     package let started: Timestamp
+    /// Nil when mounts are this process's own.
+    package let holderWatch: HolderWatch?
     private let current: Mutex<AgentConfiguration>
     private let ready = Atomic(false)
 
@@ -34,26 +38,83 @@ package final class NodeAgent: Sendable {
         ) {
             events.add("cacheNotice", $0, severity: .warning)
         }
-        mounts = MountRegistry(
+        let holder = configuration.holderSocket.map { HolderClient(at: $0) }
+        let mounts = MountRegistry(
             .init(
-                cache: cache, stores: stores, holding: OwnMounts(), settings: configuration.mounts,
+                cache: cache, stores: stores, holding: holder ?? OwnMounts(), settings: configuration.mounts,
                 events: events))
+        self.mounts = mounts
+        holderWatch = holder.map { HolderWatch($0, mounts, events: events) }
     }
 
-    package var isReady: Bool { ready.load(ordering: .acquiring) }
+    /// Whether a mount can be made now.
+    package var isReady: Bool { hasStarted && holderWatch?.trouble == nil }
 
-    /// From now on mounts are taken.
-    package func becomeReady() {
+    /// Whether the mounts of an agent before this one are served, as far as that is possible, and new ones are taken.
+    package var hasStarted: Bool { ready.load(ordering: .acquiring) }
+
+    /// - Throws: `AgentError.notYet` while it starts.
+    package func requireStart() throws(AgentError) {
+        if hasStarted { return }
+        throw .notYet(holderWatch?.trouble.map { "the agent is starting: \($0)" } ?? "the agent is starting")
+    }
+
+    /// Goes on with what an agent before this one served; then takes mounts. Blocks, while the holder cannot be asked,
+    /// or until `endStart`.
+    package func start() {
+        if let holderWatch {
+            do throws(Errno) {
+                try Thread(name: "kaml-holder") { holderWatch.run() }.detach()
+            } catch {
+                events.add("holderAway", "no thread to ask the mount holder: \(error)", severity: .error)
+                return
+            }
+            guard holderWatch.waitUntilTakenOver() else { return }
+        }
         ready.store(true, ordering: .releasing)
         events.add("ready", "the agent serves")
     }
 
-    /// Ends the mounts and closes the cache. Blocks, for `graceSeconds` at most where nothing hangs in a disk.
+    package func endStart() { holderWatch?.end() }
+
+    /// Ends the mounts, or leaves them to the next agent where a holder keeps them, and closes the cache. Blocks, for
+    /// `graceSeconds` at most where nothing hangs in a disk.
     package func close() {
         ready.store(false, ordering: .releasing)
-        mounts.close(graceSeconds: configuration.graceSeconds)
-        cache.close()
+        let graceSeconds = configuration.graceSeconds
+        if let holderWatch {
+            holderWatch.end()
+            mounts.letGo(graceSeconds: graceSeconds)
+        } else {
+            mounts.close(graceSeconds: graceSeconds)
+        }
+        closeCache()
     }
+
+    /// A fetch that hangs in a store must not keep the process: what is lost is only that the next start after a reboot
+    /// knows the cache to be whole.
+    private func closeCache() {
+        let isClosed = Monitor(false)
+        do throws(Errno) {
+            try Thread(name: "kaml-closing") { [cache] in
+                cache.close()
+                isClosed.withLock { $0 = true }
+            }
+            .detach()
+        } catch {
+            return cache.close()
+        }
+        for _ in 0..<Self.cachePatienceMilliseconds {
+            if isClosed.withLock({ $0 }) { return }
+            usleep(1000)
+        }
+        events.add(
+            "cacheNotClosed",
+            "a fetch hangs in a store or a disk; the cache is left as a crash would leave it",
+            severity: .warning)
+    }
+
+    private static let cachePatienceMilliseconds = 3000
 
     /// Takes what can change while the agent runs; says what needs a restart.
     package func reload(_ wanted: AgentConfiguration) {

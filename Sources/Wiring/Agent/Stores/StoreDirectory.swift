@@ -16,6 +16,7 @@ package final class StoreDirectory: Sendable {
     private struct State {
         var openers: [OpenerKey: StoreOpener] = [:]
         var open: [NamedStore: Store] = [:]
+        var reached: [NamedStore: any ObjectStore] = [:]
         /// By the location of the store whose manifests name sources.
         var sources: [String: any ObjectSources] = [:]
     }
@@ -60,17 +61,36 @@ package final class StoreDirectory: Sendable {
     /// - Throws: `StoreError`, `StoreOpeningError` or `ObjectStoreURLError`.
     package func open(_ place: NamedStore) throws -> Store {
         if let store = state.withLock({ $0.open[place] }) { return store }
-        let url = try ObjectStoreURL(place.url, workingDirectory: "/")
-        let opener = opener(for: place)
-        let objects = try opener.open(url)
-        let sources = try opener.sources(for: url)
+        let (objects, sources) = try reach(place)
         let store = try Store.open(objects, .init(author: "kamld", sources: sources))
         return state.withLock { state in
             if let store = state.open[place] { return store }
             state.open[place] = store
-            state.sources[objects.location] = sources
             return store
         }
+    }
+
+    /// A store's objects, for who knows already that there is a store: it may be away now.
+    ///
+    /// - Throws: `StoreOpeningError` or `ObjectStoreURLError`.
+    package func objects(_ place: NamedStore) throws -> any ObjectStore {
+        if let store = state.withLock({ $0.open[place] }) { return store.objects }
+        if let objects = state.withLock({ $0.reached[place] }) { return objects }
+        return try reach(place).objects
+    }
+
+    private func reach(
+        _ place: NamedStore
+    ) throws -> (objects: any ObjectStore, sources: any ObjectSources) {
+        let url = try ObjectStoreURL(place.url, workingDirectory: "/")
+        let opener = opener(for: place)
+        let objects = try opener.open(url)
+        let sources = try opener.sources(for: url)
+        state.withLock { state in
+            state.reached[place] = objects
+            state.sources[objects.location] = sources
+        }
+        return (objects, sources)
     }
 
     /// What all stores in buckets have done so far.
