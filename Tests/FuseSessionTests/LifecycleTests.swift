@@ -135,27 +135,35 @@ extension Mounts {
                 let tree = MemoryTree()
                 let inode = tree.file("held", [1, 2, 3])
                 tree.holdReads(of: inode)
-                let mounter = Self.mounter(directory.mountPoint)
-                var configuration = FuseSession.Configuration(profile: .zeroMessageOpen, workers: 2)
-                configuration.patienceMilliseconds = 200
-                let session = try FuseSession(
-                    mounter.attach(), operations: tree, configuration: configuration)
-                try session.start()
-                try session.waitUntilServing()
-                let reader = try start(["cat", directory.mountPoint.appending("held")])
-                usleep(100_000)
-                // Others are served on.
-                var totals = statvfs()
-                #expect(directory.mountPoint.withCString { statvfs($0, &totals) } == 0)
-                let began = HostClock().monotonicNanoseconds()
-                try mounter.detach(lazily: true)
-                #expect(session.stop(withinMilliseconds: 200) == false)
-                session.waitUntilEnded()
-                #expect(HostClock().monotonicNanoseconds() - began < 3_000_000_000)
-                tree.letReadsGo()
+                let reader = try Self.stopUnderReader(directory, tree)
+                // The connection has gone with the session, and with it the reader's last request.
                 waitpid(reader, nil, 0)
-                #expect(session.stop())
             }
+        }
+
+        /// Unmounts and stops while a store keeps a reader waiting; returns the reader.
+        private static func stopUnderReader(_ directory: borrowing TemporaryDirectory, _ tree: MemoryTree)
+            throws -> pid_t
+        {
+            let mounter = mounter(directory.mountPoint)
+            var configuration = FuseSession.Configuration(profile: .zeroMessageOpen, workers: 2)
+            configuration.patienceMilliseconds = 200
+            let session = try FuseSession(mounter.attach(), operations: tree, configuration: configuration)
+            try session.start()
+            try session.waitUntilServing()
+            let reader = try start(["cat", directory.mountPoint.appending("held")])
+            usleep(100_000)
+            // Others are served on.
+            var totals = statvfs()
+            #expect(directory.mountPoint.withCString { statvfs($0, &totals) } == 0)
+            let began = HostClock().monotonicNanoseconds()
+            try mounter.detach(lazily: true)
+            #expect(session.stop(withinMilliseconds: 200) == false)
+            session.waitUntilEnded()
+            #expect(HostClock().monotonicNanoseconds() - began < 3_000_000_000)
+            tree.letReadsGo()
+            #expect(session.stop())
+            return reader
         }
 
         @Test func `a session that nobody starts ends cleanly`() async throws {
