@@ -1,4 +1,5 @@
 import DatasetStore
+import Glibc
 import KamlTestSupport
 import NodeCache
 import ObjectStore
@@ -29,12 +30,20 @@ import Testing
         let files = try mount()
         let bytes = try withTracing(recorder) { try files.read(2, content.count) }
         #expect(bytes == content)
-        let spans = recorder.take(after: 0)
-        let read = try #require(
-            spans.first {
+        var spans: [FinishedSpan] = []
+        var own: [FinishedSpan] = []
+        var found: FinishedSpan?
+        // The reader has its bytes before the fetch is done with them.
+        for _ in 0..<2000 {
+            spans += recorder.take(after: 0)
+            found = spans.first {
                 $0.name == "read" && $0.attributes.contains(.init("kaml.dataset", .text(files.name)))
-            })
-        let own = spans.filter { $0.context.traceID == read.context.traceID }
+            }
+            own = spans.filter { $0.context.traceID == found?.context.traceID }
+            if own.contains(where: { $0.name == "fetch" }) { break }
+            usleep(5000)
+        }
+        let read = try #require(found)
         func span(_ name: String) throws -> FinishedSpan {
             try #require(own.first { $0.name == name }, "no span \(name) among \(own.map(\.name))")
         }

@@ -132,30 +132,37 @@ extension Mounts {
             try await onThread {
                 let directory = try TemporaryDirectory()
                 defer { directory.remove() }
-                let tree = MemoryTree()
-                let inode = tree.file("held", [1, 2, 3])
-                tree.holdReads(of: inode)
-                let mounter = Self.mounter(directory.mountPoint)
-                var configuration = FuseSession.Configuration(profile: .zeroMessageOpen, workers: 2)
-                configuration.patienceMilliseconds = 200
-                let session = try FuseSession(
-                    mounter.attach(), operations: tree, configuration: configuration)
-                try session.start()
-                try session.waitUntilServing()
-                let reader = try start(["cat", directory.mountPoint.appending("held")])
-                usleep(100_000)
-                // Others are served on.
-                var totals = statvfs()
-                #expect(directory.mountPoint.withCString { statvfs($0, &totals) } == 0)
-                let began = HostClock().monotonicNanoseconds()
-                try mounter.detach(lazily: true)
-                #expect(session.stop(withinMilliseconds: 200) == false)
-                session.waitUntilEnded()
-                #expect(HostClock().monotonicNanoseconds() - began < 3_000_000_000)
-                tree.letReadsGo()
+                let reader = try Self.readerLeftBehind(directory.mountPoint)
+                // The connection went with the session.
                 waitpid(reader, nil, 0)
-                #expect(session.stop())
             }
+        }
+
+        /// A reader that waits for a store while its mount is unmounted, and its session stopped.
+        private static func readerLeftBehind(_ mountPoint: ByteString) throws -> pid_t {
+            let tree = MemoryTree()
+            let inode = tree.file("held", [1, 2, 3])
+            tree.holdReads(of: inode)
+            let mounter = mounter(mountPoint)
+            var configuration = FuseSession.Configuration(profile: .zeroMessageOpen, workers: 2)
+            configuration.patienceMilliseconds = 200
+            let session = try FuseSession(
+                mounter.attach(), operations: tree, configuration: configuration)
+            try session.start()
+            try session.waitUntilServing()
+            let reader = try start(["cat", mountPoint.appending("held")])
+            usleep(100_000)
+            // Others are served on.
+            var totals = statvfs()
+            #expect(mountPoint.withCString { statvfs($0, &totals) } == 0)
+            let began = HostClock().monotonicNanoseconds()
+            try mounter.detach(lazily: true)
+            #expect(session.stop(withinMilliseconds: 200) == false)
+            session.waitUntilEnded()
+            #expect(HostClock().monotonicNanoseconds() - began < 3_000_000_000)
+            tree.letReadsGo()
+            #expect(session.stop())
+            return reader
         }
 
         @Test func `a session that nobody starts ends cleanly`() async throws {

@@ -39,9 +39,15 @@ import System
         unsafe name.deallocate()
     }
 
+    /// What a request takes, but for those whose loss nobody notices (FORGET in batches).
+    private static let usualRequestBytes = 16 << 10
+
     /// Makes the calling thread this worker's.
     func enter(_ core: SessionCore) {
         blockSignals()
+        // Were the process killed while the kernel brings a page of the buffer in, the request would fail with EIO
+        // (fuse_dev_do_read in fs/fuse/dev.c) instead of waiting for the next agent.
+        unsafe memset(request.baseAddress, 0, Self.usualRequestBytes)
         unsafe pthread_setspecific(core.workerKey, Unmanaged.passUnretained(self).toOpaque())
         thread.withLock { $0 = pthread_self() }
     }
