@@ -27,6 +27,9 @@ import System
     let isTouched = Atomic(false)
     /// Whether readers of present chunks tell the cache (`NodeCache.didRead`), which reads ahead of them.
     let isObserved = Atomic(false)
+    /// Chunks that are in memory for their readers (RecentChunks): they are not to be read from the mapping, whose pages
+    /// may be nowhere but on disk.
+    let heldChunks = Atomic<Int>(0)
     private let lent = Atomic<Int32>(-1)
     /// When a container that its disk refused may try again.
     private let retryTime: Atomic<UInt64>
@@ -207,7 +210,12 @@ import System
     func didStore(_ chunk: Int, bytes: Int) {
         trust(chunk)
         context.counters.filledBytes.count(bytes)
+        if isComplete { disk?.didComplete() }
     }
+
+    /// Whether some of its chunks are in memory for their readers, who ask for them by `NodeCache.fetch`.
+    @inline(__always)
+    package var holdsRecent: Bool { heldChunks.load(ordering: .relaxed) > 0 }
 
     /// Makes a chunk readable whose bytes in the container are known to be right.
     func trust(_ chunk: Int) {

@@ -13,6 +13,7 @@ final class CacheContext: Sendable {
     let sources: any ObjectSources
     let bootID: BootID
     let counters: CacheCounters
+    let directPace = DirectPaceKeeper()
     /// False when the directory can take no files (read-only, full): every read goes through to the store.
     let hasDisk: Bool
     private let lock: Monitor<CacheLock?>
