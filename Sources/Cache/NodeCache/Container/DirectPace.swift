@@ -6,7 +6,7 @@ struct DirectPace {
     /// Bytes between two judgements.
     private static let sample = 64 << 20
     /// Bytes per nanosecond that a disk has to take.
-    private static let needed = 0.4
+    private static let needed = 0.1
     /// Nanoseconds until a slow disk is tried again.
     private static let pause: UInt64 = 30_000_000_000
 

@@ -85,9 +85,7 @@ import System
     func settleReady(_ slot: Int) { unsafe slots[slot] = .container }
 
     /// A chunk that was in memory already.
-    func settleReady(_ slot: Int, _ held: HeldChunk) {
-        if use != .filling { unsafe slots[slot] = .held(held) }
-    }
+    func settleReady(_ slot: Int, _ held: HeldChunk) { unsafe slots[slot] = .held(held) }
 
     /// A chunk that somebody will settle. Before `arm` only.
     func expect() { remaining.wrappingAdd(1, ordering: .relaxed) }

@@ -209,10 +209,10 @@ final class FetchScheduler: Sendable {
         }
     }
 
-    /// The same, out of a block that is still to be written.
+    /// The same, out of a block that is still to be written; who wants the chunk in the container goes on waiting.
     func answer(_ container: Container, _ chunk: Int, _ held: HeldChunk) {
         let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
-        settle(state.withLock { $0.table.takeWaiters(key) }, .held(held))
+        settle(state.withLock { $0.table.takeWaiters(key) { $0.request.holdsAnswers } }, .held(held))
     }
 
     private func settle(_ waiters: [Waiter], _ outcome: FetchRequest.Outcome) {

@@ -30,7 +30,7 @@ extension FetchState {
         for part in request.parts {
             let id = ObjectIdentifier(part.container)
             for chunk in part.chunks {
-                if let chunk = part.held(chunk, request.entries[slot], recent) {
+                if request.holdsAnswers, let chunk = part.held(chunk, request.entries[slot], recent) {
                     held.append((chunk, slot))
                 } else if part.isReady(chunk, request.entries[slot]) {
                     ready.append(slot)
@@ -78,7 +78,7 @@ extension FetchState {
             var claims: [FetchClaim] = []
             for chunk in part.chunks {
                 // Looked at under the lock: a leader sets the bit before it leaves the table.
-                if let held = part.held(chunk, request.entries[slot], recent) {
+                if request.holdsAnswers, let held = part.held(chunk, request.entries[slot], recent) {
                     request.settleReady(slot, held)
                 } else if part.isReady(chunk, request.entries[slot]) {
                     request.settleReady(slot)
