@@ -204,6 +204,7 @@ extension DatasetFS {
             // Their pages may be nowhere but on disk: the fetch has them in memory.
             if container.holdsRecent { return nil }
             if container.isComplete {
+                container.didServeComplete()
                 container.touch()
                 return unsafe container.bytes + start
             }

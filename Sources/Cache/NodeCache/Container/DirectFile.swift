@@ -24,10 +24,10 @@ final class DirectFile: Sendable {
     ) throws(Errno) -> Bool {
         guard let descriptor = descriptor(of: data, path, context) else { return false }
         let start = context.clock.monotonicNanoseconds()
-        context.directPace.begin(now: start)
-        defer { context.directPace.end(bytes: bytes.count, now: context.clock.monotonicNanoseconds()) }
         do throws(Errno) {
             try unsafe context.files.write(descriptor.file, bytes, at: offset)
+            let now = context.clock.monotonicNanoseconds()
+            context.directPace.withLock { $0.wrote(bytes.count, in: now &- start, now: now) }
             return true
         } catch .invalid {
             // The disk's blocks are larger than pages, or something like it.
@@ -49,7 +49,8 @@ final class DirectFile: Sendable {
         }
         var opened: Descriptor?
         do throws(Errno) {
-            let file = try context.files.open(path, O_WRONLY | FileDescriptor.directFlag | O_NOFOLLOW | O_NONBLOCK, mode: 0)
+            let file = try context.files.open(
+                path, O_WRONLY | FileDescriptor.directFlag | O_NOFOLLOW | O_NONBLOCK, mode: 0)
             let (found, own) = (try context.files.status(of: file), try context.files.status(of: data))
             // Moved away under the cache: the file that is open goes on being the container.
             if found.inode == own.inode, found.device == own.device { opened = Descriptor(file) }

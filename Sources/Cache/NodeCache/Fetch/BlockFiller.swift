@@ -77,8 +77,11 @@ struct BlockFiller {
         let (container, recent) = (run.container, run.scheduler.recent)
         let isKept = !filling.claims.isEmpty && run.mayWriteDirectly && recent.keep(filling.block)
         let isStored = write(filling, directly: isKept)
+        if isStored {
+            container.didStore(
+                filling.claims.map { (chunk: $0.claim.chunk, bytes: Int($0.claim.entry.plainLength)) })
+        }
         for (claim, held) in filling.claims {
-            if isStored { container.didStore(claim.chunk, bytes: Int(claim.entry.plainLength)) }
             run.scheduler.finish(container, claim.chunk, .held(held))
         }
         for (claim, held) in filling.unkept {
@@ -94,7 +97,9 @@ struct BlockFiller {
         var used = filling.used
         if run.container.pack.layout == .slots {
             // The rest of the last slot is this chunk's too, and a whole page needs no page cache.
-            let end = used.upperBound + (Int(Block.pageBytes) - used.upperBound % Int(Block.pageBytes)) % Int(Block.pageBytes)
+            let end =
+                used.upperBound + (Int(Block.pageBytes) - used.upperBound % Int(Block.pageBytes))
+                % Int(Block.pageBytes)
             if end <= Block.capacity, filling.start + UInt64(end) <= run.container.pack.containerSize {
                 for byte in used.upperBound..<end {
                     unsafe filling.block.memory.storeBytes(of: 0, toByteOffset: byte, as: UInt8.self)

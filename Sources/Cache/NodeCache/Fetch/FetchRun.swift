@@ -31,8 +31,8 @@ struct FetchRun {
 
     /// Whether the container's disk is to be written past the page cache, as far as memory holds what is written.
     var mayWriteDirectly: Bool {
-        context.options.writesDirectly
-            && context.directPace.allows(now: context.clock.monotonicNanoseconds())
+        let now = context.clock.monotonicNanoseconds()
+        return context.options.writesDirectly && context.directPace.withLock { $0.allows(now: now) }
     }
 
     /// Runs the jobs that one thread has undertaken: first every plain frame of all of them, since others may wait

@@ -157,7 +157,9 @@ final class FrameReceiver {
 
     mutating func finish() -> Ending {
         let hash = buffers.streamHasher.finish()
-        guard unsafe filled == plain.count, isHeaderRight, hash == expected ?? hash else { return .damaged(hash) }
+        guard unsafe filled == plain.count, isHeaderRight, hash == expected ?? hash else {
+            return .damaged(hash)
+        }
         return .verified(hash)
     }
 

@@ -87,7 +87,9 @@ final class RecentChunks: Sendable {
     private func note(_ count: Int, of id: ObjectIdentifier, in state: inout State) {
         guard let left = state.stretches[id]?.unread else { return }
         state.stretches[id]?.unread = max(0, left - count)
-        if left <= count, state.stretches[id]?.isKept == true { drop(id, in: &state) }
+        guard left <= count, let stretch = state.stretches[id], stretch.isKept else { return }
+        stretch.container.isWithReaders.store(true, ordering: .relaxed)
+        drop(id, in: &state)
     }
 
     /// Whether a block that is full may stay until its readers come: it then counts. False when others have the room.
