@@ -70,6 +70,7 @@ extension FetchScheduler {
         guard container.hasDisk, !isStopping, !context.diskRefuses else { return }
         let claims = claimAhead(container, chunks, limit: .max)
         if claims.isEmpty { return }
-        FetchRun.run([FetchJob(container: container, claims: claims, isAhead: true)], self)
+        FetchRun.run(
+            [FetchJob(container: container, claims: claims, isAhead: true, isFilling: isFilling)], self)
     }
 }
