@@ -1,5 +1,7 @@
 import Chunking
 import DatasetStore
+import KamlTestSupport
+import ObjectStore
 import System
 
 func dataset(_ text: String = "imagenet") -> DatasetName {
@@ -46,4 +48,51 @@ extension LogState {
                 time: Timestamp(seconds: 0, nanoseconds: 0), author: "me@here", change: change),
             hash: snapshot(UInt8(truncatingIfNeeded: next), 255))
     }
+}
+
+/// A store whose first reads wait for each other: they end only when so many are under way at one time.
+final class MeetingObjectStore: ObjectStore {
+    private let store: MemoryObjectStore
+    private let readers: Int
+    private let present = Monitor(0)
+
+    init(_ store: MemoryObjectStore, readers: Int) {
+        self.store = store
+        self.readers = readers
+    }
+
+    var location: String { store.location }
+
+    func readAll(_ key: ObjectKey, limit: Int) throws(ObjectStoreError) -> [UInt8] {
+        present.withLock { $0 += 1 }
+        present.wake()
+        present.wait { $0 >= readers ? () : nil }
+        return try store.readAll(key, limit: limit)
+    }
+
+    func size(of key: ObjectKey) throws(ObjectStoreError) -> UInt64? { try store.size(of: key) }
+
+    func read(
+        _ key: ObjectKey, from offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(ObjectStoreError) {
+        try store.read(key, from: offset, into: buffer)
+    }
+
+    func createIfAbsent(
+        _ key: ObjectKey, _ bytes: UnsafeRawBufferPointer
+    ) throws(ObjectStoreError) -> CreateOutcome {
+        try store.createIfAbsent(key, bytes)
+    }
+
+    func makeWriter(_ key: ObjectKey) throws(ObjectStoreError) -> any ObjectWriter {
+        try store.makeWriter(key)
+    }
+
+    func list(
+        _ prefix: String, after: String?, _ body: (ObjectInfo) throws(ObjectStoreError) -> Bool
+    ) throws(ObjectStoreError) {
+        try store.list(prefix, after: after, body)
+    }
+
+    func delete(_ key: ObjectKey) throws(ObjectStoreError) { try store.delete(key) }
 }

@@ -44,6 +44,33 @@ struct RecordLogTests {
         #expect(seen == state)
     }
 
+    @Test("reads many records at a time and applies them in order", .timeLimit(.minutes(1)))
+    func manyAtATime() throws {
+        let store = MemoryObjectStore()
+        var state = LogState()
+        let writer = log(store)
+        for number in 1...200 { try commit(snapshot(UInt8(number)), writer, &state) }
+        let meeting = MeetingObjectStore(store, readers: 4)
+        #expect(try log(meeting, seed: 2).replay() == state)
+    }
+
+    @Test("names the record that is missing among many", arguments: [2, 63, 64, 65, 66, 129])
+    func gapAmongMany(missing: UInt64) throws {
+        let store = MemoryObjectStore()
+        var state = LogState()
+        let writer = log(store)
+        for number in 1...130 { try commit(snapshot(UInt8(number)), writer, &state) }
+        let key = try #require(LogKey.of(missing))
+        try store.delete(key)
+        var seen = LogState()
+        let error = #expect(throws: RecordLogError.self) { try log(store, seed: 2).replay(into: &seen) }
+        guard case .gap(missing: key.text, next: _, location: _) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(seen.sequence == missing - 1)
+    }
+
     @Test("appends nothing when the caller wants nothing any more")
     func nothing() throws {
         let store = MemoryObjectStore()

@@ -71,7 +71,13 @@ package struct RecordLog: Sendable {
         guard last >= known else { throw gap(missing: known, next: last) }
         while state.sequence < last {
             let next = state.sequence &+ 1
-            guard try take(next, into: &state) else { throw gap(missing: next, next: last) }
+            let end = min(last, next &+ (RecordReader.batch - 1))
+            var keys: [ObjectKey] = []
+            for sequence in next...end { keys.append(try key(sequence)) }
+            for (key, answer) in zip(keys, RecordReader.read(keys, from: store)) {
+                let next = state.sequence &+ 1
+                guard try take(key, answer, into: &state) else { throw gap(missing: next, next: last) }
+            }
         }
     }
 
@@ -163,9 +169,17 @@ package struct RecordLog: Sendable {
     /// Reads one record and applies it; false when it is not there.
     private func take(_ sequence: UInt64, into state: inout LogState) throws(RecordLogError) -> Bool {
         let key = try key(sequence)
+        return try take(key, RecordReader.read(key, from: store), into: &state)
+    }
+
+    /// Applies the record that the store answered for the next key; false when it is not there.
+    private func take(
+        _ key: ObjectKey, _ answer: RecordReader.Answer, into state: inout LogState
+    ) throws(RecordLogError) -> Bool {
+        let sequence = state.sequence &+ 1
         let bytes: [UInt8]
         do throws(ObjectStoreError) {
-            bytes = try store.readAll(key, limit: LogEnvelope.maximumBytes)
+            bytes = try answer.get()
         } catch {
             switch error.code {
             case .notFound: return false
