@@ -98,7 +98,7 @@ extension DatasetFS {
         }
         let chunk = Int(record.chunk)
         let address = unsafe handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
-            guard container.isPresent(chunk) else { return nil }
+            guard container.isPresent(chunk), !container.holdsRecent else { return nil }
             container.touch()
             cache.didRead(container, chunk..<(chunk + 1))
             return unsafe container.bytes + Int(record.containerOffset) + offset
@@ -205,7 +205,10 @@ extension DatasetFS {
         guard let handle = try unsafe vouchedContainer(place, pack) else { return nil }
         let start = Int(part.containerOffset)
         let address = unsafe handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+            // Their pages may be nowhere but on disk: the fetch has them in memory.
+            if container.holdsRecent { return nil }
             if container.isComplete {
+                container.didServeComplete()
                 container.touch()
                 return unsafe container.bytes + start
             }

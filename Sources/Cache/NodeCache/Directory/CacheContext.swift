@@ -13,6 +13,8 @@ final class CacheContext: Sendable {
     let sources: any ObjectSources
     let bootID: BootID
     let counters: CacheCounters
+    /// Of writes past the page cache.
+    let directPace = Monitor(DirectPace())
     /// False when the directory can take no files (read-only, full): every read goes through to the store.
     let hasDisk: Bool
     private let lock: Monitor<CacheLock?>

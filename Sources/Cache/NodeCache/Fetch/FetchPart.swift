@@ -40,6 +40,15 @@ struct ResolvedPart: Sendable {
     var chunks: Range<Int>
     var entries: [ChunkEntry]
     var hasHint: Bool
+    /// The container's bytes that are wanted; nil when that is all of the chunks.
+    var bytes: Range<UInt64>?
+
+    /// How many bytes of a chunk are wanted.
+    func wanted(of entry: ChunkEntry) -> Int {
+        guard let bytes else { return Int(entry.plainLength) }
+        let own = entry.containerOffset..<(entry.containerOffset + UInt64(entry.plainLength))
+        return bytes.clamped(to: own).count
+    }
 }
 
 /// Chunks that are at hand, in the order they were asked for. Valid during the completion only.
@@ -96,8 +105,10 @@ extension FetchPart {
         }
         guard let footer else { throw damaged("cannot be resolved", chunks.lowerBound) }
         if let what = problem?(footer) { throw damaged("is wrong: the footer \(what)", chunks.lowerBound) }
-        return ResolvedPart(
+        var part = ResolvedPart(
             container: container, chunks: chunks, entries: chunks.map { footer[$0] }, hasHint: false)
+        if case .bytes(let bytes) = wanted { part.bytes = bytes }
+        return part
     }
 
     private func chunks(_ footer: PackFooter?) throws(CacheError) -> Range<Int> {
