@@ -1,17 +1,15 @@
 import CKamlSys
 import Glibc
+import KamlTestSupport
 import System
 import Testing
 
 @Suite("Bringing in the pages of an answer")
 struct TouchTests {
-    /// A file without a name.
-    private func unlinked() -> Int32 { open("/tmp", O_RDWR | O_TMPFILE_LINUX, 0o600) }
-
     @Test("a page that cannot be read is told, and is no signal")
-    func unreadable() {
-        let bytes = 4 * 4096
-        let file = unlinked()
+    func unreadable() throws {
+        let directory = try TemporaryDirectory()
+        let file = directory.path.appending("file").withCString { open($0, O_RDWR | O_CREAT, 0o600) }
         defer { close(file) }
         #expect(ftruncate(file, 4 * 4096) == 0)
         guard let start = mmap(nil, 4 * 4096, PROT_READ, MAP_SHARED, file, 0), start != MAP_FAILED else {
