@@ -47,7 +47,8 @@ import System
         blockSignals()
         // Were the process killed while the kernel brings a page of the buffer in, the request would fail with EIO
         // (fuse_dev_do_read in fs/fuse/dev.c) instead of waiting for the next agent.
-        unsafe memset(request.baseAddress, 0, Self.usualRequestBytes)
+        unsafe UnsafeMutableRawBufferPointer(rebasing: request[..<Self.usualRequestBytes])
+            .initializeMemory(as: UInt8.self, repeating: 0)
         unsafe pthread_setspecific(core.workerKey, Unmanaged.passUnretained(self).toOpaque())
         thread.withLock { $0 = pthread_self() }
     }
