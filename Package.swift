@@ -213,6 +213,9 @@ let testTargets: [Target] = [
         dependencies: ["System", "DatasetFS", "FuseMount", "FuseSession", "FuseTestSupport"],
         path: "Tests/FuseTestServer", swiftSettings: checked),
     // Serves, and loads, mounts that the holder keeps; killed again and again.
+    .target(
+        name: "NotifySocket", dependencies: ["CKamlSys", "System"], path: "Tests/NotifySocket",
+        swiftSettings: checked),
     .executableTarget(
         name: "holder-test-helper",
         dependencies: [
@@ -222,7 +225,8 @@ let testTargets: [Target] = [
     tests(
         "MountHolderTests",
         [
-            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "holder-test-helper",
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "NotifySocket",
+            "holder-test-helper",
             "kamld-holder",
         ]),
     // Swift's Glibc module leaves sys/xattr.h out.
@@ -239,7 +243,8 @@ let testTargets: [Target] = [
         "IntegrationTests",
         [
             "CXattr", "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "NodeCache", "Stores",
-            "KamlTestSupport", "kaml",
+            "FuseMount", "MountHolder", "KamlTestSupport", "NotifySocket", "kaml", "kamld", "kamld-holder",
+            "kaml-bench",
         ]),
     tests(
         "FuseSessionTests",

@@ -98,4 +98,59 @@ struct MountBookTests {
         #expect(book.close().map(\.id) == ["1"])
         #expect(book.ask(Self.request("b", at: "/b"), limit: 9, newID: "2", now: Self.now) == .closed)
     }
+
+    @Test("takes each mount of an earlier agent over once, and goes on with what it asked for")
+    func takeover() {
+        var book = MountBook()
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(!book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        book.didServe("1", Self.facts)
+        #expect(!book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(book.ask(Self.request("a"), limit: 9, newID: "2", now: Self.now) == .existing(id: "1"))
+    }
+
+    @Test("tries a stranded mount again, and tells what is wrong once")
+    func stranded() {
+        var book = MountBook()
+        _ = book.askTakeover(Self.request("a"), id: "1", now: Self.now)
+        #expect(book.didStrand("1", "no store"))
+        #expect(book["1"]?.state == .stranded)
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(!book.didStrand("1", "no store"))
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        book.didServe("1", Self.facts)
+        #expect(book["1"]?.state == .serving)
+        #expect(book["1"]?.trouble == "")
+        // What serves is not stranded by a late answer.
+        #expect(!book.didStrand("1", "late"))
+    }
+
+    @Test("gives a stranded mount up when asked, and keeps it stranded where the kernel refuses")
+    func strandedUnmount() throws {
+        var book = MountBook()
+        _ = book.askTakeover(Self.request("a"), id: "1", now: Self.now)
+        _ = book.didStrand("1", "no store")
+        #expect(book.askUnmount(at: "/mnt") == .detach(try #require(book["1"]).with(.stranded)))
+        book.didNotDetach("1")
+        #expect(book["1"]?.state == .stranded)
+        _ = book.askUnmount(at: "/mnt")
+        book.didDetach("1")
+        book.didEnd("1")
+        #expect(book.ask(Self.request("b"), limit: 9, newID: "2", now: Self.now) == .start(id: "2"))
+    }
+
+    @Test("takes nothing over once it is closed")
+    func closedTakeover() {
+        var book = MountBook()
+        _ = book.close()
+        #expect(!book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+    }
+}
+
+extension MountRecord {
+    fileprivate func with(_ state: State) -> MountRecord {
+        var copy = self
+        copy.state = state
+        return copy
+    }
 }

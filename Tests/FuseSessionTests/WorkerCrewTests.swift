@@ -4,16 +4,38 @@ import Testing
 
 /// Who serves while others wait for a store.
 @Suite struct WorkerCrewTests {
+    private static func full(regular: Int, total: Int) -> WorkerCrew {
+        var crew = WorkerCrew(regular: regular, total: total)
+        while crew.allAreBusy() != nil {}
+        return crew
+    }
+
+    @Test("one serves at first, and one more each time that all are busy, up to the regular number")
+    func growing() {
+        var crew = WorkerCrew(regular: 3, total: 9)
+        #expect(!crew.isFull)
+        let started = (0..<3).map { _ in crew.allAreBusy() }
+        #expect(started == [1, 2, nil])
+        #expect(crew.isFull)
+    }
+
+    @Test("a lone worker that is about to wait is replaced by a regular one first")
+    func waitingAlone() {
+        var crew = WorkerCrew(regular: 2, total: 9)
+        let started = (0..<2).map { _ in crew.willWait() }
+        #expect(started == [1, 2])
+    }
+
     @Test("of four workers two may wait; for each further one a spare starts, as long as there are any")
     func spares() {
-        var crew = WorkerCrew(regular: 4, total: 7)
+        var crew = Self.full(regular: 4, total: 7)
         let started = (0..<8).map { _ in crew.willWait() }
         #expect(started == [nil, nil, 4, 5, 6, nil, nil, nil])
     }
 
     @Test("spares leave when those that waited are back, and come again")
     func leaving() {
-        var crew = WorkerCrew(regular: 2, total: 10)
+        var crew = Self.full(regular: 2, total: 10)
         let first = crew.willWait()
         let second = crew.willWait()
         #expect(first == nil && second == 2)

@@ -2,6 +2,7 @@ import FuseMount
 import FuseTestSupport
 import Glibc
 import MountHolder
+import NotifySocket
 import System
 import Testing
 

@@ -1,5 +1,6 @@
 import FuseTestSupport
 import Glibc
+import NotifySocket
 import System
 import Testing
 

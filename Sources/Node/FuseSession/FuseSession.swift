@@ -85,23 +85,19 @@ package final class FuseSession: Sendable {
         core.registerMetrics()
     }
 
-    /// Starts the worker threads. Call once. They serve until unmounted or stopped, also when nobody holds the
-    /// session any more.
+    /// Starts the first worker thread, which starts others when there is more to do than it can. Call once. They serve
+    /// until unmounted or stopped, also when nobody holds the session any more.
     package func start() throws(FuseSessionError) {
         let core = core
-        let count = core.workerCount
-        core.phases.withLock { $0.running = count }
-        for index in 0..<count {
-            do throws(Errno) {
-                try Thread(name: "kaml-fuse-\(index)") { Self.serve(core, index) }.detach()
-            } catch {
-                core.phases.withLock { phases in
-                    phases.running -= count - index
-                    phases.hasEnded = phases.running == 0
-                }
-                stop()
-                throw .system("starting a thread", error)
+        core.phases.withLock { $0.running = 1 }
+        do throws(Errno) {
+            try Thread(name: "kaml-fuse-0") { Self.serve(core, 0) }.detach()
+        } catch {
+            core.phases.withLock { phases in
+                phases.running = 0
+                phases.hasEnded = true
             }
+            throw .system("starting a thread", error)
         }
     }
 
@@ -165,8 +161,8 @@ package final class FuseSession: Sendable {
     /// Open inodes in the passthrough profile.
     package var openInodes: Int { core.openFiles.withLock { $0.openInodes } }
 
-    /// Starts a spare worker beside those that wait.
-    static func startSpare(_ core: SessionCore, _ index: Int) {
+    /// Starts a worker beside those that are busy or wait.
+    static func startWorker(_ core: SessionCore, _ index: Int) {
         // A session that has ended has nothing left to serve, and may be going away.
         let isServing = core.phases.withLock { phases in
             guard phases.running > 0, phases.end == nil else { return false }
@@ -178,12 +174,13 @@ package final class FuseSession: Sendable {
             try Thread(name: "kaml-fuse-\(index)") { serve(core, index) }.detach()
         } catch {
             core.crew.withLock { $0.lost(index) }
+            core.mayGrow.store(core.workerCount > 1, ordering: .relaxed)
             core.phases.withLock { $0.running -= 1 }
         }
     }
 
     private static func serve(_ core: SessionCore, _ index: Int) {
-        let worker = core.workers[index]
+        let worker = core.worker(index)
         worker.enter(core)
         let watch = WorkerWatch(core)
         SlowWait.observe(watch)
@@ -230,7 +227,7 @@ private final class WorkerWatch: SlowWaitObserver {
     init(_ core: SessionCore) { self.core = core }
 
     func willWait() {
-        if let spare = core.crew.withLock({ $0.willWait() }) { FuseSession.startSpare(core, spare) }
+        if let spare = core.crew.withLock({ $0.willWait() }) { FuseSession.startWorker(core, spare) }
     }
 
     func didWait() { core.crew.withLock { $0.didWait() } }

@@ -21,9 +21,13 @@ import Telemetry
     let patienceMilliseconds: Int
     let ended: @Sendable (SessionEnd) -> Void
     let workerKey: pthread_key_t
-    /// Those that serve from the start, and spares, whose memory nobody has touched yet.
-    let workers: [Worker]
+    /// Those that have served; their memory stays.
+    private let staff: Monitor<[Worker?]>
     let crew: Monitor<WorkerCrew>
+    /// Whether another worker may have to be started. False soon where it matters: then requests cost nothing for it.
+    let mayGrow: Atomic<Bool>
+    /// Workers that wait for a request, while more may be started.
+    let idle = Atomic<Int>(0)
     private static let spareWorkers = 60
     /// What threads that are no workers count: deferred replies.
     let elsewhere = CounterBlock()
@@ -41,8 +45,8 @@ import Telemetry
     /// The INIT request, noted by the read hook for the reply's.
     private let initRequest = Mutex<[UInt8]>([])
 
-    /// Workers that serve from the start.
-    var workerCount: Int { workers.count - Self.spareWorkers }
+    /// Without the spares.
+    let workerCount: Int
 
     struct Phases {
         var handshake: Handshake?
@@ -65,9 +69,11 @@ import Telemetry
         metrics = SessionMetrics(configuration.registry)
         patienceMilliseconds = configuration.patienceMilliseconds
         ended = configuration.ended
-        let workerCount = max(1, configuration.workers)
-        workers = (0..<(workerCount + Self.spareWorkers)).map { _ in Worker() }
-        crew = Monitor(WorkerCrew(regular: workerCount, total: workers.count))
+        workerCount = max(1, configuration.workers)
+        let total = workerCount + Self.spareWorkers
+        staff = Monitor(Array(repeating: nil, count: total))
+        crew = Monitor(WorkerCrew(regular: workerCount, total: total))
+        mayGrow = Atomic(workerCount > 1)
         var key = pthread_key_t()
         let status = unsafe pthread_key_create(&key, nil)
         workerKey = key
@@ -117,6 +123,17 @@ import Telemetry
             &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, userdata)
     }
 
+    var workers: [Worker] { staff.withLock { $0.compactMap(\.self) } }
+
+    func worker(_ index: Int) -> Worker {
+        staff.withLock { staff in
+            if let worker = staff[index] { return worker }
+            let worker = Worker()
+            staff[index] = worker
+            return worker
+        }
+    }
+
     // MARK: - The calling worker
 
     /// `nil` on a thread that is no worker of this session.
@@ -159,6 +176,14 @@ import Telemetry
         }
         notice("reads are unanswered after the session's end: its memory is left to them")
         _ = unsafe Unmanaged.passRetained(self)
+    }
+
+    /// All workers are busy. One at a time, and none before INIT is answered, since everything waits for that.
+    func growCrew() {
+        if isNegotiating.load(ordering: .relaxed) { return }
+        let (next, isFull) = crew.withLock { ($0.allAreBusy(), $0.isFull) }
+        if isFull { mayGrow.store(false, ordering: .relaxed) }
+        if let next { FuseSession.startWorker(self, next) }
     }
 
     // MARK: - The hooks under libfuse

@@ -140,7 +140,10 @@ import System
     func serveOne(_ core: SessionCore) -> Step {
         var buffer = unsafe fuse_buf()
         unsafe buffer.mem = unsafe request.baseAddress
+        let mayGrow = core.mayGrow.load(ordering: .relaxed)
+        if mayGrow { core.idle.add(1, ordering: .relaxed) }
         let received = unsafe fuse_session_receive_buf(core.session, &buffer)
+        if mayGrow, core.idle.subtract(1, ordering: .relaxed).newValue == 0, received > 0 { core.growCrew() }
         if received > 0 {
             if received >= Init.requestHeader {
                 let opcode = unsafe request.loadUnaligned(fromByteOffset: 4, as: UInt32.self)

@@ -1,12 +1,14 @@
 import System
 
+/// Who serves: one worker at first, and another each time a request comes while all are busy, up to a regular number.
+///
 /// Keeps workers free for requests that need nothing from a store: a worker that is about to wait for one is replaced by a
 /// spare, so that with the store away cached files and directories are served on. No threads in it.
 struct WorkerCrew {
     private let regular: Int
     private let total: Int
     /// Workers that serve, those that wait among them.
-    private var serving: Set<Int>
+    private var serving: Set<Int> = [0]
     private var waiting = 0
     /// Spares that serve no more, but whose threads still use what is theirs.
     private var leaving: Set<Int> = []
@@ -14,14 +16,23 @@ struct WorkerCrew {
     init(regular: Int, total: Int) {
         self.regular = regular
         self.total = total
-        serving = Set(0..<regular)
+    }
+
+    /// All regular workers serve; they never leave.
+    var isFull: Bool { (0..<regular).allSatisfy(serving.contains) }
+
+    /// All that serve are busy: the worker to start, if there are to be more.
+    mutating func allAreBusy() -> Int? {
+        guard let next = (0..<regular).first(where: { !serving.contains($0) }) else { return nil }
+        serving.insert(next)
+        return next
     }
 
     /// A worker is about to wait: the spare to start, if one is needed and left.
     mutating func willWait() -> Int? {
         waiting += 1
         guard serving.count - waiting < max(1, regular / 2) else { return nil }
-        guard let spare = (regular..<total).first(where: { !serving.contains($0) && !leaving.contains($0) })
+        guard let spare = (0..<total).first(where: { !serving.contains($0) && !leaving.contains($0) })
         else { return nil }
         serving.insert(spare)
         return spare

@@ -40,7 +40,8 @@ final class Lab: Sendable {
     let source: ByteString
     private let temporary: TemporaryDirectory
     private let scratch: ByteString
-    private let binary: ByteString
+    /// Where this package's programs lie.
+    private let tools: ByteString
     private let state = Mutex<State>(State())
 
     private struct State {
@@ -56,7 +57,8 @@ final class Lab: Sendable {
         store = directory.appending("store")
         source = directory.appending("source")
         scratch = directory.appending("scratch")
-        binary = try Self.findBinary()
+        let binary = try Self.findBinary()
+        tools = ByteString(Array(binary.bytes[..<(binary.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)]))
         for folder in [source, scratch] { try HostFileSystem().makeDirectory(folder, mode: 0o755) }
     }
 
@@ -83,7 +85,9 @@ final class Lab: Sendable {
         state.withLock { $0.environment.merge(variables) { $1 } }
     }
 
-    /// Starts any program; `kaml` means the one under test.
+    private static let programs: Set<ByteString> = ["kaml", "kamld", "kamld-holder", "kaml-bench"]
+
+    /// Starts any program; those of this package are the ones under test.
     func start(_ words: [ByteString], environment: [String: String] = [:]) throws -> RunningProgram {
         var variables = [
             "KAML_STORE": "\(store)", "HOME": "\(directory)", "XDG_CACHE_HOME": "\(path("xdg"))",
@@ -92,7 +96,8 @@ final class Lab: Sendable {
         variables.merge(state.withLock { $0.environment }) { $1 }
         variables.merge(environment) { $1 }
         let program = try RunningProgram(
-            words.map { $0 == "kaml" ? binary : $0 }, environment: variables, scratch: scratch)
+            words.map { Self.programs.contains($0) ? tools.appending($0) : $0 }, environment: variables,
+            scratch: scratch)
         state.withLock { $0.programs.append(program) }
         return program
     }

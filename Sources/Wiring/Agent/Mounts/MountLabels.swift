@@ -7,6 +7,7 @@ struct MountLabels {
     var request: MountRequest
 
     private static let identity = "id"
+    private static let reference = "reference"
     private static let store = "store"
     private static let profile = "profile"
     private static let readAhead = "readAheadKiB"
@@ -27,7 +28,8 @@ struct MountLabels {
 
     var labels: [String: String] {
         var labels = [
-            Self.identity: id, Self.store: request.store, Self.profile: request.profile.rawValue,
+            Self.identity: id, Self.reference: request.reference, Self.store: request.store,
+            Self.profile: request.profile.rawValue,
         ]
         labels[Self.readAhead] = request.readAheadKiB.map { "\($0)" }
         labels[Self.allowOther] = request.allowOther.map { "\($0)" }
@@ -40,8 +42,8 @@ struct MountLabels {
         guard let id = labels[Self.identity], (1...64).contains(id.utf8.count) else { return nil }
         self.id = id
         request = MountRequest(
-            reference: description.name, store: labels[Self.store] ?? description.store,
-            mountPoint: description.mountPoint)
+            reference: labels[Self.reference] ?? description.name,
+            store: labels[Self.store] ?? description.store, mountPoint: description.mountPoint)
         request.profile = labels[Self.profile].flatMap(ProfileChoice.init(rawValue:)) ?? .auto
         request.readAheadKiB = labels[Self.readAhead].flatMap(Int.init)
         request.allowOther = labels[Self.allowOther].flatMap(Bool.init)

@@ -1,5 +1,6 @@
 package import DatasetStore
 import FuseMount
+import Glibc
 import MountHolder
 package import NodeCache
 import ObjectStore
@@ -87,8 +88,33 @@ package final class NodeAgent: Sendable {
         } else {
             mounts.close(graceSeconds: graceSeconds)
         }
-        cache.close()
+        closeCache()
     }
+
+    /// A fetch that hangs in a store must not keep the process: what is lost is only that the next start after a reboot
+    /// knows the cache to be whole.
+    private func closeCache() {
+        let isClosed = Monitor(false)
+        do throws(Errno) {
+            try Thread(name: "kaml-closing") { [cache] in
+                cache.close()
+                isClosed.withLock { $0 = true }
+            }
+            .detach()
+        } catch {
+            return cache.close()
+        }
+        for _ in 0..<Self.cachePatienceMilliseconds {
+            if isClosed.withLock({ $0 }) { return }
+            usleep(1000)
+        }
+        events.add(
+            "cacheNotClosed",
+            "a fetch hangs in a store or a disk; the cache is left as a crash would leave it",
+            severity: .warning)
+    }
+
+    private static let cachePatienceMilliseconds = 3000
 
     /// Takes what can change while the agent runs; says what needs a restart.
     package func reload(_ wanted: AgentConfiguration) {

@@ -1,17 +1,16 @@
 import CKamlSys
-import FuseTestSupport
 import Glibc
-import System
+package import System
 
 /// A service manager's notification socket, that keeps what it is told and given.
-final class NotifySocket {
+package final class NotifySocket {
     private let socket: FileDescriptor
-    let address: ByteString
-    private(set) var messages: [String] = []
+    package let address: ByteString
+    package private(set) var messages: [String] = []
     /// The descriptor store.
-    private(set) var stored: [(name: String, descriptor: Int32)] = []
+    package private(set) var stored: [(name: String, descriptor: Int32)] = []
 
-    init(_ address: ByteString) throws {
+    package init(_ address: ByteString) throws {
         self.address = address
         socket = FileDescriptor(owning: kaml_unix_socket(Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue)))
         let bound = address.withCString { kaml_unix_bind(socket.rawValue, $0, address.count) }
@@ -21,7 +20,7 @@ final class NotifySocket {
     deinit { for (_, descriptor) in stored { close(descriptor) } }
 
     /// Takes what has come.
-    func take() throws {
+    package func take() throws {
         while true {
             var bytes = [UInt8](repeating: 0, count: 4096)
             var descriptors = [Int32](repeating: -1, count: Int(KAML_MESSAGE_DESCRIPTORS))
