@@ -29,7 +29,7 @@ struct ByteStringTests {
     @Test("are shown so that no two names look the same and no terminal obeys them")
     func description() {
         #expect("\(ByteString("caf\u{e9} 1"))" == "caf\u{e9} 1")
-        #expect("\(ByteString([0x61, 0x0A, 0x1B, 0x5C, 0x7F, 0xC3]))" == "a\\x0A\\x1B\\x5C\\x7F\\xC3")
+        #expect("\(ByteString([0x61, 0x0A, 0x1B, 0x5C, 0x7F, 0xC3]))" == "a\\x0a\\x1b\\x5c\\x7f\\xc3")
     }
 
     @Test("end in one NUL for C")
