@@ -110,8 +110,8 @@ let wiring: [Target] = [
     swiftTarget(
         "Observability", in: "Wiring",
         [
-            "System", "Telemetry", "HTTPExchange", "KamlProtos", "CKamlSys", protobuf, logging, coreMetrics,
-            instrumentation, tracing,
+            "System", "Telemetry", "HTTPExchange", "KamlProtos", "KamlRPC", "CKamlSys", protobuf, grpcCore,
+            logging, coreMetrics, instrumentation, tracing,
         ]),
     swiftTarget("Stores", in: "Wiring", ["System", "ObjectStore", "HTTPExchange", "S3", "Transport"]),
     swiftTarget(
@@ -119,8 +119,8 @@ let wiring: [Target] = [
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
             "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "Transport",
-            "Stores", "CLibYAML", protobuf, grpcCore, logging, lifecycle,
-        ]),
+            "Observability", "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation, lifecycle,
+        ], exclude: ["Configuration/kamld.example.yaml"]),
 ]
 
 let executables: [Target] = [

@@ -50,7 +50,7 @@ struct ConfigurationTests {
         let setting = Setting<AgentConfiguration>.all[index]
         guard setting.key != "stores.default" else { return }
         // Another value than the default's, of the setting's own form.
-        let values = ["7", "0.5", "/x", "unix:/x", "true", "false", "debug", "json", "http://x", "x"]
+        let values = ["7", "0.5", "grpc", "/x", "unix:/x", "true", "false", "debug", "json", "http://x", "x"]
         let changed = values.first { value in
             var other = AgentConfiguration(defaultsFor: Self.host)
             guard (try? setting.set(value, &other)) != nil else { return false }
@@ -161,6 +161,24 @@ struct ConfigurationTests {
         configuration.defaultStore = "main"
         #expect(try Self.read(configuration.rendered()) == configuration)
         #expect(try Self.read(configuration.rendered(withComments: false)) == configuration)
+    }
+
+    /// `sudo kamld agent --print-config FLAGS > Sources/Wiring/Agent/Configuration/kamld.example.yaml` makes it.
+    @Test("has an example with every key, which says what is true now")
+    func example() throws {
+        let flags = [
+            "--node-name", "node-1", "--stores-default", "training", "--stores-training-url",
+            "s3://datasets/training", "--stores-training-region", "eu-central-1",
+        ]
+        let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+        let path = root + "/Sources/Wiring/Agent/Configuration/kamld.example.yaml"
+        let file = try FileDescriptor.open(ByteString(path), 0)
+        var bytes = [UInt8](repeating: 0, count: 64 << 10)
+        let count = try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
+        let text = String(decoding: bytes.prefix(count), as: UTF8.self)
+        let example = try Self.read(flags: flags)
+        #expect(text == example.rendered())
+        #expect(try Self.read(text) == example)
     }
 
     @Test("tells what a reload changes and what needs a restart")

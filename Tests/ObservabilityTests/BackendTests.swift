@@ -21,7 +21,7 @@ struct MetricsBackendTests {
     @Test func aLibrarysMetricAppearsUnderTheCataloguesName() {
         let factory = factory
         let counter = CoreMetrics.Counter(
-            label: "hb.request.errors", dimensions: [("error.type", "404")], factory: factory)
+            label: "http.server.errors", dimensions: [("error.type", "404")], factory: factory)
         counter.increment(by: 3)
         let timer = CoreMetrics.Timer(label: "http.server.request.duration", factory: factory)
         timer.recordNanoseconds(2_000_000)

@@ -42,7 +42,7 @@ struct StatusReport: Report {
         return object.value
     }
 
-    private static func word(_ state: Kaml_Agent_V1_MountState) -> String {
+    static func word(_ state: Kaml_Agent_V1_MountState) -> String {
         switch state {
         case .mounting: "mounting"
         case .serving: "serving"

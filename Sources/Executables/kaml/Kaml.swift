@@ -36,7 +36,8 @@ struct Kaml: ParsableCommand {
             StatCommand.self,
             ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, WarmCommand.self,
             MountCommand.self,
-            UmountCommand.self, StatusCommand.self, CheckCommand.self, StatsCommand.self,
+            UmountCommand.self, StatusCommand.self, TopCommand.self, EventsCommand.self, DebugCommand.self,
+            CheckCommand.self, StatsCommand.self,
             DoctorCommand.self, VersionCommand.self,
         ])
 

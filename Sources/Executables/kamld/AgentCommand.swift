@@ -3,7 +3,6 @@ import ArgumentParser
 import Glibc
 import KamlCommand
 import KamlRPC
-import Logging
 import ServiceLifecycle
 import System
 import UnixSignals
@@ -32,17 +31,31 @@ struct AgentCommand: AsyncParsableCommand {
     var settings: [String] = []
 
     func run() async throws {
-        let configuration: AgentConfiguration
-        do { configuration = try read() } catch let problems as ConfigurationProblems {
-            StandardError.write(problems.list.map { "error: \($0)\n" }.joined())
-            throw ArgumentParser.ExitCode(ExitStatus.usage.rawValue)
+        let configuration = try Self.reporting { () throws(ConfigurationProblems) in
+            let configuration = try read()
+            try AgentObservation.check(configuration)
+            return configuration
         }
         if printConfig { return Self.print(configuration.rendered()) }
         if checkConfig { return Self.print("the configuration is good\n") }
-        do { try await serve(configuration) } catch {
+        let build = AgentObservation.Build(version: Versions.kaml, commit: Versions.commit)
+        let observation = try Self.reporting { () throws(ConfigurationProblems) in
+            try AgentObservation.start(configuration, build)
+        }
+        do { try await serve(configuration, observation) } catch {
             let failure = AgentFailures.failure(error)
-            StandardError.write(failure.text)
+            observation.log(failure)
+            observation.close()
             throw ArgumentParser.ExitCode(failure.status.rawValue)
+        }
+        observation.close()
+    }
+
+    /// Says what is wrong with the configuration, and ends.
+    private static func reporting<Value>(_ body: () throws(ConfigurationProblems) -> Value) throws -> Value {
+        do throws(ConfigurationProblems) { return try body() } catch {
+            StandardError.write(error.list.map { "error: \($0)\n" }.joined())
+            throw ArgumentParser.ExitCode(ExitStatus.usage.rawValue)
         }
     }
 
@@ -52,7 +65,7 @@ struct AgentCommand: AsyncParsableCommand {
         output.flush()
     }
 
-    private func read() throws -> AgentConfiguration {
+    private func read() throws(ConfigurationProblems) -> AgentConfiguration {
         var file: (name: String, bytes: [UInt8])?
         if let config {
             do throws(Errno) { file = (config, try Self.bytes(of: ByteString(config))) } catch {
@@ -72,27 +85,18 @@ struct AgentCommand: AsyncParsableCommand {
         return Array(bytes.prefix(try outcome.get()))
     }
 
-    private func serve(_ configuration: AgentConfiguration) async throws {
-        let logger = Logger(label: "kamld") { StreamLogHandler.standardError(label: $0) }
-        let events = EventLog { event in
-            let level: Logger.Level =
-                switch event.severity {
-                case .info: .info
-                case .warning: .warning
-                case .error: .error
-                }
-            logger.log(level: level, "\(event.kind): \(event.message)")
-        }
+    private func serve(_ configuration: AgentConfiguration, _ observation: AgentObservation) async throws {
+        let events = EventLog { observation.log($0) }
         let (agent, services) = try await AgentServices.open(
             configuration, version: Versions.kaml, configurationFile: ByteString(config ?? ""),
             events: events,
             describe: { AgentFailures.failure($0).wireForm })
         let command = self
-        let reload = ReloadService(agent: agent) { try command.read() }
+        let reload = ReloadService(agent: agent, observation: observation) { try command.read() }
         let group = ServiceGroup(
             configuration: .init(
-                services: services.services.map { .init(service: $0) } + [.init(service: reload)],
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: ([observation] + services.services + [reload]).map { .init(service: $0) },
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: observation.logger))
         try await group.run()
     }
 }
@@ -100,6 +104,7 @@ struct AgentCommand: AsyncParsableCommand {
 /// Reads the configuration again on SIGHUP.
 struct ReloadService: Service {
     let agent: NodeAgent
+    let observation: AgentObservation
     let read: @Sendable () throws -> AgentConfiguration
 
     func run() async throws {
@@ -108,7 +113,11 @@ struct ReloadService: Service {
             for await _ in await UnixSignalsSequence(trapping: .sighup) {
                 let now = HostClock().monotonicNanoseconds() / 1000
                 try? manager?.notify(.reloading(monotonicMicroseconds: now))
-                do { agent.reload(try read()) } catch {
+                do {
+                    let configuration = try read()
+                    observation.reload(configuration)
+                    agent.reload(configuration)
+                } catch {
                     agent.events.add("reloadFailed", "nothing was changed: \(error)", severity: .error)
                 }
                 try? manager?.notify(.ready)

@@ -1,6 +1,7 @@
 import Agent
 import KamlCommand
 import KamlRPC
+import Logging
 
 /// An agent's errors in the words of the commands.
 enum AgentFailures {
@@ -8,6 +9,15 @@ enum AgentFailures {
         guard let error = error as? AgentError else { return Failure(error) }
         let status = ExitStatus.allCases.first { $0.word == error.reason } ?? .failure
         return Failure(status, error.message, hint: error.hint)
+    }
+}
+
+extension AgentObservation {
+    /// Why the agent ends.
+    func log(_ failure: Failure) {
+        logger.critical(
+            "\(failure.what)\(failure.why.map { ": \($0)" } ?? "")\(failure.hint.map { "; \($0)" } ?? "")",
+            metadata: .init(uniqueKeysWithValues: failure.wireForm.fields.map { ($0, "\($1)") }))
     }
 }
 

@@ -53,7 +53,7 @@ extension DatasetFS {
             if case .stored(let part, _) = piece { parts.append(part) }
         }
         let ordinal = place.ordinal
-        let read = waitingReads.begin(dataset: name, bytes: wanted)
+        let read = waitingReads.begin(bytes: wanted)
         let fail: @Sendable (CacheError) -> Void = { [self] error in
             // The place is found again: a pointer into the manifest may not cross threads by itself.
             completion.fail(report(error, at: try? snapshot.place(ofOrdinal: ordinal)))

@@ -33,7 +33,7 @@ package final class DatasetFS: InodeOperations {
         self.origin = origin
         self.notice = notice
         repeated = RepeatedNotices(clock)
-        waitingReads = WaitingReads(clock)
+        waitingReads = WaitingReads(clock, dataset: name)
         zeros = try ZeroPages()
     }
 

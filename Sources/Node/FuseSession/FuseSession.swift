@@ -52,6 +52,8 @@ package final class FuseSession: Sendable {
     package struct Configuration: Sendable {
         package var profile: MountProfile
         package var workers: Int
+        /// What the session's bytes are counted under; nil leaves them out of the counts by dataset.
+        package var dataset: String?
         /// What an operator should know once, such as that passthrough is not to be had.
         package var notice: @Sendable (String) -> Void
         /// Where the session is counted.
@@ -63,10 +65,12 @@ package final class FuseSession: Sendable {
 
         package init(
             profile: MountProfile, workers: Int = FuseSession.defaultWorkers,
+            dataset: String? = nil,
             notice: @escaping @Sendable (String) -> Void = { _ in }
         ) {
             self.profile = profile
             self.workers = workers
+            self.dataset = dataset
             self.notice = notice
         }
     }

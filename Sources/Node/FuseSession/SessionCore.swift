@@ -20,6 +20,7 @@ import Telemetry
     let notice: @Sendable (String) -> Void
     let patienceMilliseconds: Int
     let ended: @Sendable (SessionEnd) -> Void
+    let dataset: String?
     let workerKey: pthread_key_t
     /// Those that have served; their memory stays.
     private let staff: Monitor<[Worker?]>
@@ -68,6 +69,7 @@ import Telemetry
         notice = configuration.notice
         metrics = SessionMetrics(configuration.registry)
         patienceMilliseconds = configuration.patienceMilliseconds
+        dataset = configuration.dataset
         ended = configuration.ended
         workerCount = max(1, configuration.workers)
         let total = workerCount + Self.spareWorkers

@@ -36,6 +36,7 @@ extension SessionCore {
         for (opcode, count) in opcodes { collection.add(MetricCatalogue.fuseRequests, opcode, count) }
         collection.add(MetricCatalogue.fuseErrors, statistics.errors)
         collection.add(MetricCatalogue.fusePassthroughOpens, statistics.passthroughOpens)
+        if let dataset { collection.add(MetricCatalogue.mountReadBytes, [dataset], statistics.readBytes) }
         let isServing = phases.withLock { $0.handshake != nil && !$0.hasEnded }
         collection.add(MetricCatalogue.mounts, isServing ? 1 : 0)
 

@@ -64,7 +64,7 @@ package final class SnapshotMount: Sendable {
         let mount = try holding.attach(options, description: description.serialized())
         control = mount.control
         do {
-            session = try Self.serve(mount, operations, profile, parts)
+            session = try Self.serve(mount, operations, profile, dataset: wanted.dataset, parts)
         } catch {
             try? control.detach(lazily: true)
             throw error
@@ -87,7 +87,8 @@ package final class SnapshotMount: Sendable {
         profile = description.profile ?? Self.profile(.auto, snapshot.statistics)
         self.description = description
         control = mount.control
-        session = try Self.serve(mount, operations, profile, parts)
+        session = try Self.serve(
+            mount, operations, profile, dataset: description.dataset, parts)
     }
 
     private static func snapshot(_ description: MountDescription, _ parts: Parts) throws -> Snapshot {
@@ -103,10 +104,11 @@ package final class SnapshotMount: Sendable {
     }
 
     private static func serve(
-        _ mount: consuming AttachedMount, _ operations: DatasetFS, _ profile: MountProfile, _ parts: Parts
+        _ mount: consuming AttachedMount, _ operations: DatasetFS, _ profile: MountProfile,
+        dataset: String, _ parts: Parts
     ) throws -> FuseSession {
         var configuration = FuseSession.Configuration(
-            profile: profile, workers: parts.workers, notice: parts.notice)
+            profile: profile, workers: parts.workers, dataset: dataset, notice: parts.notice)
         configuration.ended = parts.ended
         let session = try FuseSession(
             mount, operations: operations,

@@ -6,6 +6,14 @@ package enum JSONText {
         return text + "\n"
     }
 
+    /// The same on one line.
+    package static func line(_ value: OutputValue) -> String {
+        var text = ""
+        // Line ends inside of texts are escaped: all that is left belongs to the layout.
+        for line in encode(value).split(separator: "\n") { text += line.drop { $0 == " " } }
+        return text + "\n"
+    }
+
     /// A value as it stands inside of others, without a newline at its end.
     static func nested(_ value: OutputValue, depth: Int) -> String {
         var text = ""

@@ -61,6 +61,13 @@ package final class StandardOutput {
 package enum StandardError {
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
+    /// Rows of the terminal; 24 when it does not say.
+    package static var rows: Int {
+        var size = winsize()
+        guard unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0 else { return 24 }
+        return Int(size.ws_row)
+    }
+
     /// Columns of the terminal; 80 when it does not say.
     package static var columns: Int {
         var size = winsize()

@@ -6,6 +6,8 @@ import DatasetStore
 /// Of this program and of what it is linked with.
 package struct Versions: Report {
     package static let kaml = "0.1.0"
+    /// Of the sources; "unknown" unless a build says it.
+    package static let commit = "unknown"
 
     package init() {}
 

@@ -21,8 +21,8 @@ struct WarmCommand: AnsweringCommand {
             again. A snapshot that is warm is mounted and read without a request for its data; only its name is looked up in
             the store.
 
-            One process at a time uses a cache directory: while a mount uses it, read the files through the mount instead,
-            or give that mount a --cache-dir of its own.
+            Where an agent runs, it fetches into its cache. Without one, one process at a time uses a cache directory: while a
+            mount uses it, read the files through the mount instead, or give that mount a --cache-dir of its own.
             """)
 
     @Argument(help: "DATASET[@REF].", completion: NameCompletion.kind)
@@ -39,6 +39,7 @@ struct WarmCommand: AnsweringCommand {
     var cacheDir: String?
     @Option(help: "Ranges of 8 MiB that are fetched side by side.")
     var threads = 8
+    @OptionGroup var agent: AgentUse
     @OptionGroup var store: StoreOptions
     @OptionGroup var output: OutputOptions
 
@@ -52,6 +53,7 @@ struct WarmCommand: AnsweringCommand {
     }
 
     func run() throws {
+        if try agent.isWanted { return try askAgent() }
         let cancellation = Cancellation()
         // Before any thread is there, since threads inherit what is blocked.
         if !check && !evict { try cancellation.start() }
@@ -108,34 +110,57 @@ struct WarmCommand: AnsweringCommand {
             )
         }
         let seconds = Double(clock.monotonicNanoseconds() - start) / 1e9
-        answer(
-            WarmText(name, snapshot, in: directory, plan, report, seconds: check ? nil : seconds))
-        if report.failureCount > 0 {
+        var figures = WarmFigures(name: name, snapshot: snapshot.id.hex, directory: directory)
+        figures.files = plan.files
+        figures.packs = UInt64(plan.packCount)
+        figures.chunks = UInt64(report.chunks)
+        figures.presentChunks = UInt64(report.presentChunks)
+        figures.bytes = report.bytes
+        figures.presentBytes = report.presentBytes
+        figures.fetchedBytes = report.fetchedBytes
+        figures.failedFetches = UInt64(report.failureCount)
+        figures.failures = report.failures.map { Failure($0).errorValue }
+        figures.isInterrupted = report.isInterrupted
+        try finish(figures, seconds, firstFailure: report.failures.first?.description)
+    }
+
+    /// Answers, and ends as the figures say.
+    func finish(_ figures: WarmFigures, _ seconds: Double, firstFailure: String?) throws {
+        answer(WarmText(figures, seconds: check ? nil : seconds))
+        if figures.failedFetches > 0 {
             throw Failure(
-                .damaged,
-                "\(CountText.of(UInt64(report.failureCount), "range")) could not be fetched",
-                why: report.failures.first?.description,
-                hint: "`kaml check --read-data` tells all that is damaged")
+                .damaged, "\(CountText.of(figures.failedFetches, "range")) could not be fetched",
+                why: firstFailure, hint: "`kaml check --read-data` tells all that is damaged")
         }
-        if report.isInterrupted { throw ArgumentParser.ExitCode(Cancellation.exitCode) }
-        if !report.isComplete { throw ArgumentParser.ExitCode(ExitStatus.failure.rawValue) }
+        if figures.isInterrupted { throw ArgumentParser.ExitCode(Cancellation.exitCode) }
+        if !figures.isComplete { throw ArgumentParser.ExitCode(ExitStatus.failure.rawValue) }
     }
 
     private func evict(
         _ snapshot: Snapshot, _ name: String, from cache: NodeCache, _ directory: ByteString
     ) throws -> Done {
         let report = try cache.evict(snapshot.packs, forgetting: forget)
+        return Self.evicted(
+            name, snapshot.id.hex, directory, packs: UInt64(report.packs), bytes: report.bytes,
+            kept: UInt64(report.kept))
+    }
+
+    static func evicted(
+        _ name: String, _ snapshot: String, _ directory: ByteString, packs: UInt64, bytes: UInt64,
+        kept: UInt64
+    ) -> Done {
         var object = OutputObject([
-            "name": .string(name), "snapshot": .string(snapshot.id.hex), "evictedPacks": .count(report.packs),
-            "freedBytes": .unsigned(report.bytes), "keptPacks": .count(report.kept),
+            "name": .string(name), "snapshot": .string(snapshot), "evictedPacks": .unsigned(packs),
+            "freedBytes": .unsigned(bytes), "keptPacks": .unsigned(kept),
         ])
         object.set("cacheDirectory", directory)
-        let packs = CountText.of(UInt64(report.packs), "pack")
-        return Done(
-            report.packs == 0
-                ? "nothing of \(name) is in \(directory)"
-                : "\(packs) of \(name) dropped from \(directory), \(BytesText.of(report.bytes)) free again",
-            object.value)
+        var text = "nothing of \(CellText.safe(name)) is in \(directory)"
+        if packs > 0 {
+            text = "\(CountText.of(packs, "pack")) of \(CellText.safe(name)) dropped from \(directory), "
+            text += "\(BytesText.of(bytes)) free again"
+        }
+        if kept > 0 { text += "; \(CountText.of(kept, "pack")) stayed, being used" }
+        return Done(text, object.value)
     }
 }
 

@@ -543,6 +543,8 @@ package nonisolated struct Kaml_Agent_V1_WarmReport: Sendable {
 
   package var packs: UInt64 = 0
 
+  package var files: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -736,11 +738,34 @@ package nonisolated struct Kaml_Agent_V1_Status: @unchecked Sendable {
     set {_uniqueStorage()._configurationFile = newValue}
   }
 
+  /// Where what was read through the agent came from.
+  package var tiers: [Kaml_Agent_V1_TierTraffic] {
+    get {_storage._tiers}
+    set {_uniqueStorage()._tiers = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Kaml_Agent_V1_TierTraffic: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// container, peer or store: the slowest that a byte of a read came from.
+  package var tier: String = String()
+
+  package var reads: UInt64 = 0
+
+  package var bytes: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Kaml_Agent_V1_CacheStatus: Sendable {
@@ -827,18 +852,24 @@ package nonisolated struct Kaml_Agent_V1_SlowRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var mountID: String = String()
-
   package var operation: String = String()
 
+  /// So far, when it is still in hand.
   package var nanoseconds: UInt64 = 0
 
   package var endedUnixNs: Int64 = 0
 
+  /// Of the trace that is exported of it.
   package var traceID: String = String()
 
   /// Still in hand.
   package var inFlight: Bool = false
+
+  package var dataset: String = String()
+
+  package var bytes: UInt64 = 0
+
+  package var failed: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1560,7 +1591,7 @@ nonisolated extension Kaml_Agent_V1_WarmProgress: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Kaml_Agent_V1_WarmReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WarmReport"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}snapshot\0\u{1}chunks\0\u{3}present_chunks\0\u{1}bytes\0\u{3}present_bytes\0\u{3}fetched_bytes\0\u{1}failures\0\u{3}failure_count\0\u{1}interrupted\0\u{3}cache_directory\0\u{1}packs\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}snapshot\0\u{1}chunks\0\u{3}present_chunks\0\u{1}bytes\0\u{3}present_bytes\0\u{3}fetched_bytes\0\u{1}failures\0\u{3}failure_count\0\u{1}interrupted\0\u{3}cache_directory\0\u{1}packs\0\u{1}files\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1580,6 +1611,7 @@ nonisolated extension Kaml_Agent_V1_WarmReport: SwiftProtobuf.Message, SwiftProt
       case 10: try { try decoder.decodeSingularBoolField(value: &self.interrupted) }()
       case 11: try { try decoder.decodeSingularBytesField(value: &self.cacheDirectory) }()
       case 12: try { try decoder.decodeSingularUInt64Field(value: &self.packs) }()
+      case 13: try { try decoder.decodeSingularUInt64Field(value: &self.files) }()
       default: break
       }
     }
@@ -1622,6 +1654,9 @@ nonisolated extension Kaml_Agent_V1_WarmReport: SwiftProtobuf.Message, SwiftProt
     if self.packs != 0 {
       try visitor.visitSingularUInt64Field(value: self.packs, fieldNumber: 12)
     }
+    if self.files != 0 {
+      try visitor.visitSingularUInt64Field(value: self.files, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1638,6 +1673,7 @@ nonisolated extension Kaml_Agent_V1_WarmReport: SwiftProtobuf.Message, SwiftProt
     if lhs.interrupted != rhs.interrupted {return false}
     if lhs.cacheDirectory != rhs.cacheDirectory {return false}
     if lhs.packs != rhs.packs {return false}
+    if lhs.files != rhs.files {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1837,7 +1873,7 @@ nonisolated extension Kaml_Agent_V1_GetStatusRequest: SwiftProtobuf.Message, Swi
 
 nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Status"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}process\0\u{3}started_unix_ns\0\u{3}monotonic_ns\0\u{1}ready\0\u{1}problems\0\u{1}cache\0\u{1}mounts\0\u{1}stores\0\u{1}resources\0\u{3}slow_requests\0\u{3}mount_holding\0\u{3}configuration_file\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}process\0\u{3}started_unix_ns\0\u{3}monotonic_ns\0\u{1}ready\0\u{1}problems\0\u{1}cache\0\u{1}mounts\0\u{1}stores\0\u{1}resources\0\u{3}slow_requests\0\u{3}mount_holding\0\u{3}configuration_file\0\u{1}tiers\0")
 
   fileprivate class _StorageClass {
     var _version: String = String()
@@ -1854,6 +1890,7 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
     var _slowRequests: [Kaml_Agent_V1_SlowRequest] = []
     var _mountHolding: String = String()
     var _configurationFile: Data = Data()
+    var _tiers: [Kaml_Agent_V1_TierTraffic] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1878,6 +1915,7 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
       _slowRequests = source._slowRequests
       _mountHolding = source._mountHolding
       _configurationFile = source._configurationFile
+      _tiers = source._tiers
     }
   }
 
@@ -1910,6 +1948,7 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
         case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._slowRequests) }()
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._mountHolding) }()
         case 14: try { try decoder.decodeSingularBytesField(value: &_storage._configurationFile) }()
+        case 15: try { try decoder.decodeRepeatedMessageField(value: &_storage._tiers) }()
         default: break
         }
       }
@@ -1964,6 +2003,9 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
       if !_storage._configurationFile.isEmpty {
         try visitor.visitSingularBytesField(value: _storage._configurationFile, fieldNumber: 14)
       }
+      if !_storage._tiers.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._tiers, fieldNumber: 15)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1987,10 +2029,51 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
         if _storage._slowRequests != rhs_storage._slowRequests {return false}
         if _storage._mountHolding != rhs_storage._mountHolding {return false}
         if _storage._configurationFile != rhs_storage._configurationFile {return false}
+        if _storage._tiers != rhs_storage._tiers {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Kaml_Agent_V1_TierTraffic: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".TierTraffic"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tier\0\u{1}reads\0\u{1}bytes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.tier) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.reads) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.tier.isEmpty {
+      try visitor.visitSingularStringField(value: self.tier, fieldNumber: 1)
+    }
+    if self.reads != 0 {
+      try visitor.visitSingularUInt64Field(value: self.reads, fieldNumber: 2)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Kaml_Agent_V1_TierTraffic, rhs: Kaml_Agent_V1_TierTraffic) -> Bool {
+    if lhs.tier != rhs.tier {return false}
+    if lhs.reads != rhs.reads {return false}
+    if lhs.bytes != rhs.bytes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2193,7 +2276,7 @@ nonisolated extension Kaml_Agent_V1_ProcessStatus: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Kaml_Agent_V1_SlowRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SlowRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}mount_id\0\u{1}operation\0\u{1}nanoseconds\0\u{3}ended_unix_ns\0\u{3}trace_id\0\u{3}in_flight\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}operation\0\u{1}nanoseconds\0\u{3}ended_unix_ns\0\u{3}trace_id\0\u{3}in_flight\0\u{1}dataset\0\u{1}bytes\0\u{1}failed\0\u{c}\u{1}\u{1}")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2201,21 +2284,20 @@ nonisolated extension Kaml_Agent_V1_SlowRequest: SwiftProtobuf.Message, SwiftPro
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.mountID) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.operation) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.nanoseconds) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.endedUnixNs) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.traceID) }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.inFlight) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.dataset) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 9: try { try decoder.decodeSingularBoolField(value: &self.failed) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.mountID.isEmpty {
-      try visitor.visitSingularStringField(value: self.mountID, fieldNumber: 1)
-    }
     if !self.operation.isEmpty {
       try visitor.visitSingularStringField(value: self.operation, fieldNumber: 2)
     }
@@ -2231,16 +2313,27 @@ nonisolated extension Kaml_Agent_V1_SlowRequest: SwiftProtobuf.Message, SwiftPro
     if self.inFlight != false {
       try visitor.visitSingularBoolField(value: self.inFlight, fieldNumber: 6)
     }
+    if !self.dataset.isEmpty {
+      try visitor.visitSingularStringField(value: self.dataset, fieldNumber: 7)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 8)
+    }
+    if self.failed != false {
+      try visitor.visitSingularBoolField(value: self.failed, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Kaml_Agent_V1_SlowRequest, rhs: Kaml_Agent_V1_SlowRequest) -> Bool {
-    if lhs.mountID != rhs.mountID {return false}
     if lhs.operation != rhs.operation {return false}
     if lhs.nanoseconds != rhs.nanoseconds {return false}
     if lhs.endedUnixNs != rhs.endedUnixNs {return false}
     if lhs.traceID != rhs.traceID {return false}
     if lhs.inFlight != rhs.inFlight {return false}
+    if lhs.dataset != rhs.dataset {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.failed != rhs.failed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -455,7 +455,7 @@ package enum MetricCatalogue {
 
     /// What libraries report through swift-metrics, by their names for it.
     package static let libraryCounters: [String: CounterMetric<NoLabels>] = [
-        "hb.request.errors": agentHttpErrors
+        "http.server.errors": agentHttpErrors
     ]
     package static let libraryGauges: [String: GaugeMetric<NoLabels>] = [
         "http.server.active_requests": agentHttpRequestsInFlight

@@ -18,9 +18,9 @@ package final class SpanRecorder: Sendable {
         var counts = Counts()
     }
 
-    /// From this on a read is exported although nobody sampled it, in nanoseconds.
-    package let slowNanoseconds: UInt64
-    private let sampler: Sampler
+    private let slow: Atomic<UInt64>
+    private let ratio: Atomic<UInt64>
+    private let followsParent: Bool
     private let clock: any Clock
     private let state = Monitor(State())
     private let parker = Parker()
@@ -32,12 +32,25 @@ package final class SpanRecorder: Sendable {
         _ sampler: Sampler, slowNanoseconds: UInt64 = 1_000_000_000, clock: any Clock = HostClock(),
         random: any RandomSource = HostRandom()
     ) {
-        self.sampler = sampler
-        self.slowNanoseconds = slowNanoseconds
+        slow = Atomic(slowNanoseconds)
+        ratio = Atomic(sampler.ratio.bitPattern)
+        followsParent = sampler.followsParent
         self.clock = clock
         let bytes = random.bytes(16)
         seed = bytes[0..<8].reduce(0) { $0 << 8 | UInt64($1) }
         nextID = Atomic(bytes[8..<16].reduce(0) { $0 << 8 | UInt64($1) })
+    }
+
+    /// From this on a read is exported although nobody sampled it, in nanoseconds. May be changed at any time.
+    package var slowNanoseconds: UInt64 {
+        get { slow.load(ordering: .relaxed) }
+        set { slow.store(newValue, ordering: .relaxed) }
+    }
+
+    /// The share of new traces, 0...1; what is no number counts as 0. May be changed at any time.
+    package var sampledRatio: Double {
+        get { Double(bitPattern: ratio.load(ordering: .relaxed)) }
+        set { ratio.store(Sampler(ratio: newValue).ratio.bitPattern, ordering: .relaxed) }
     }
 
     // MARK: Spans
@@ -47,6 +60,7 @@ package final class SpanRecorder: Sendable {
         _ name: String, _ kind: SpanKind = .internal, parent: SpanContext? = nil, start: UInt64? = nil
     ) -> TraceSpan {
         let trace = parent?.traceID ?? newTraceID()
+        let sampler = Sampler(ratio: sampledRatio, followsParent: followsParent)
         let isSampled = sampler.samples(trace, parent: parent)
         let context = SpanContext(traceID: trace, spanID: newSpanID(), isSampled: isSampled)
         return TraceSpan(

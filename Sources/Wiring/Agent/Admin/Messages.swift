@@ -3,6 +3,7 @@ import FuseSession
 import KamlProtos
 import System
 import SwiftProtobuf
+import Telemetry
 
 extension Kaml_Agent_V1_Mount {
     init(_ record: MountRecord, _ activity: SessionStatistics?) {
@@ -54,6 +55,20 @@ extension Kaml_Agent_V1_Event {
         kind = event.kind
         message = event.message
         mountID = event.mount
+    }
+}
+
+extension Kaml_Agent_V1_SlowRequest {
+    init(_ read: SlowRead) {
+        self.init()
+        operation = "read"
+        dataset = read.dataset
+        bytes = UInt64(clamping: read.bytes)
+        nanoseconds = read.duration
+        endedUnixNs = read.ended?.unixNanoseconds ?? 0
+        traceID = read.trace.map { "\($0)" } ?? ""
+        inFlight = read.ended == nil
+        failed = read.hasFailed
     }
 }
 

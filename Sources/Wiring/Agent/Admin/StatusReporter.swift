@@ -3,6 +3,7 @@ import FuseMount
 import HTTPExchange
 package import KamlProtos
 import NodeCache
+import Observability
 package import System
 import SwiftProtobuf
 package import Telemetry
@@ -14,6 +15,8 @@ package struct StatusReporter: Sendable {
     private let configurationFile: ByteString
     private let health: HealthWatch
     private let registry: MetricsRegistry
+    private let readDurations: Histogram<TierLabel>
+    private let readBytes: Counter<TierLabel>
 
     package init(
         _ agent: NodeAgent, version: String, configurationFile: ByteString, health: HealthWatch,
@@ -24,6 +27,8 @@ package struct StatusReporter: Sendable {
         self.configurationFile = configurationFile
         self.health = health
         self.registry = registry
+        readDurations = registry.histogram(MetricCatalogue.readDurationSeconds)
+        readBytes = registry.counter(MetricCatalogue.readBytes)
     }
 
     package func mounts() -> [Kaml_Agent_V1_Mount] {
@@ -52,6 +57,14 @@ package struct StatusReporter: Sendable {
             $0.failures = traffic.failures
         }
         status.resources = ProcessFacts.resources()
+        status.slowRequests = SlowReads.process.slowest().map(Kaml_Agent_V1_SlowRequest.init)
+        status.tiers = TierLabel.allCases.map { tier in
+            .with {
+                $0.tier = "\(tier)"
+                $0.reads = readDurations.count(tier)
+                $0.bytes = readBytes.value(tier)
+            }
+        }
         status.mountHolding = agent.holderWatch == nil ? "none" : "holder"
         status.configurationFile = Data(configurationFile.bytes)
         return status
@@ -84,6 +97,6 @@ package struct StatusReporter: Sendable {
             "\($0.time.unixNanoseconds) \($0.severity) \($0.kind) \($0.mount) \(ByteString($0.message))\n"
         }
         files.append(DebugFile("events.txt", events.joined()))
-        return files
+        return files.map { DebugFile($0.name, SecretWords.redacted($0.bytes)) }
     }
 }

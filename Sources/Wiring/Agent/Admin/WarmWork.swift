@@ -74,6 +74,7 @@ final class WarmWork: Sendable {
             $0.interrupted = report.isInterrupted
             $0.cacheDirectory = Data(agent.configuration.cache.directory.bytes)
             $0.packs = UInt64(plan.packCount)
+            $0.files = plan.files
         }
     }
 }

@@ -14,11 +14,18 @@ extension AgentConfiguration {
             text += "  \(setting.path[1]): \(Self.quoted(setting.text(self)))\n"
         }
         text += "\nstores:\n"
+        if withComments { text += Self.storesComment }
         if let defaultStore { text += "  default: \(Self.quoted(defaultStore))\n" }
         for (name, store) in stores.sorted(by: { $0.key < $1.key }) {
             text += "  \(name):\n"
-            for setting in Setting<NamedStore>.all where !setting.text(store).isEmpty {
-                text += "    \(setting.key): \(Self.quoted(setting.text(store)))\n"
+            for setting in Setting<NamedStore>.all {
+                let value = setting.text(store)
+                if withComments { text += "    # \(setting.help)\n" }
+                if !value.isEmpty {
+                    text += "    \(setting.key): \(Self.quoted(value))\n"
+                } else if withComments {
+                    text += "    # \(setting.key):\n"
+                }
             }
         }
         return text
@@ -59,6 +66,11 @@ extension AgentConfiguration {
         }
         return (settings + stores).map { "  \($0.0)\n      \($0.1)\n" }.joined()
     }
+
+    private static let storesComment = """
+          # Any number of stores, each below a name of its own; KAML_STORES_NAME_URL and --stores-NAME-url set one as well.
+
+        """
 
     private static func comment(_ setting: Setting<AgentConfiguration>, indent: String) -> String {
         let reload = setting.isReloadable ? " Reloaded on SIGHUP." : ""

@@ -39,8 +39,12 @@ package struct AgentConfiguration: Hashable, Sendable {
     }
 
     package struct Tracing: Hashable, Sendable {
+        package enum Carrier: String, CaseIterable, Sendable { case http, grpc }
+
         package var endpoint: String?
+        package var carrier = Carrier.http
         package var sampleRatio = 0.01
+        package var slowMilliseconds = 1000
         /// A file with `name: value` lines; a secret.
         package var headersFile: ByteString?
     }

@@ -21,6 +21,20 @@ package enum SecretFile {
         }
         return nil
     }
+
+    /// Of more than any of these files has nothing is taken.
+    static let largest = 64 << 10
+
+    /// The whole of it; nil when it is too large, or no UTF-8.
+    static func text(_ path: ByteString) throws(Errno) -> String? {
+        let file = try FileDescriptor.open(path, O_RDONLY)
+        var bytes = [UInt8](repeating: 0, count: largest + 1)
+        let outcome = unsafe bytes.withUnsafeMutableBytes { buffer in
+            Result { () throws(Errno) in try unsafe file.read(into: buffer, at: 0) }
+        }
+        let count = try outcome.get()
+        return count > largest ? nil : String(validating: bytes.prefix(count), as: UTF8.self)
+    }
 }
 
 /// Names that are meant where a similar one is typed.

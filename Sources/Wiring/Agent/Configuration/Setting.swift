@@ -1,4 +1,5 @@
 import ObjectStore
+import Observability
 import System
 
 /// One key: what it is called in the file, in the environment and as a flag, and what it sets.
@@ -96,11 +97,18 @@ extension Setting<AgentConfiguration> {
             "holder.socket", \.holderSocket, .optionalPath,
             "kamld-holder's socket, so that mounts outlive the agent; empty keeps them in the agent."),
         Setting(
-            "tracing.endpoint", \.tracing.endpoint, .optional(.url),
-            "An OTLP/HTTP collector, such as http://127.0.0.1:4318; off if empty."),
+            "tracing.endpoint", \.tracing.endpoint, .optional(.collector),
+            "An OTLP collector, such as http://127.0.0.1:4318. If empty, OpenTelemetry's OTEL_* variables count; off without."
+        ),
+        Setting(
+            "tracing.protocol", \.tracing.carrier, .word,
+            "How the collector is spoken to: http (protobuf, port 4318 as a rule) or grpc (4317)."),
         Setting(
             "tracing.sampleRatio", \.tracing.sampleRatio, .ratio(0...1), reloadable: true,
             "The share of reads that is traced; slow and failed ones always are."),
+        Setting(
+            "tracing.slowMilliseconds", \.tracing.slowMilliseconds, .count(1...3_600_000), reloadable: true,
+            "From which duration on a read is slow."),
         Setting(
             "tracing.headersFile", \.tracing.headersFile, .optionalPath,
             "A file with headers for the collector, one \"name: value\" a line; for its owner only."),
@@ -140,6 +148,17 @@ extension ValueForm where Value == String {
             }
             guard text.hasPrefix("/") || text.contains("://") else {
                 throw ValueError("a store's path is absolute here")
+            }
+            return text
+        }, text: { $0 })
+}
+
+extension ValueForm where Value == String {
+    static let collector = ValueForm(
+        name: "url",
+        parse: { text throws(ValueError) in
+            guard ExportSettings.isEndpoint(text) else {
+                throw ValueError("http://HOST:PORT or https://HOST:PORT, without a user and a query")
             }
             return text
         }, text: { $0 })

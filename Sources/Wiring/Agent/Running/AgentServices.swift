@@ -19,6 +19,7 @@ package struct AgentServices {
     ) async throws -> (agent: NodeAgent, services: AgentServices) {
         let listener = try Self.listener(configuration)
         let agent = try NodeAgent(configuration, events: events)
+        AgentMetrics.register(agent)
         let health = HealthWatch([
             HealthWatch.Probe("the cache's directory") { [agent] in
                 let path = agent.configuration.cache.directory
@@ -77,22 +78,33 @@ package struct AgentServices {
         case .address(let host, let port): place = .address(host: host, port: port)
         case .socket(let path): place = .socket(path)
         }
-        return try await HTTPEndpoint.listen(place) { question in
-            switch question.path {
-            case "/healthz":
-                let problems = health.problems
-                if problems.isEmpty { return HTTPAnswer(200, "ok\n") }
-                return HTTPAnswer(503, problems.map { $0 + "\n" }.joined())
-            case "/readyz": return agent.isReady ? HTTPAnswer(200, "ok\n") : HTTPAnswer(503, "not ready\n")
-            case "/metrics":
-                let format = ExpositionFormat(accept: question.accept)
-                guard let body = try? await agent.work.run({ MetricsRegistry.process.exposition(format) })
-                else {
-                    return HTTPAnswer(503, "overloaded\n")
-                }
-                return HTTPAnswer(200, contentType: format.contentType, body: body)
-            default: return nil
+        let metrics = EndpointMetrics()
+        let endpoint = try await HTTPEndpoint.listen(place) { question in
+            await metrics.measure { await answer(question, agent, health) }
+        }
+        if case .address(let host, _) = configuration.http, let port = endpoint.port {
+            agent.events.add("listening", "metrics and health on http://\(host):\(port)")
+        }
+        return endpoint
+    }
+
+    private static func answer(
+        _ question: HTTPQuestion, _ agent: NodeAgent, _ health: HealthWatch
+    ) async -> HTTPAnswer? {
+        switch question.path {
+        case "/healthz":
+            let problems = health.problems
+            if problems.isEmpty { return HTTPAnswer(200, "ok\n") }
+            return HTTPAnswer(503, problems.map { $0 + "\n" }.joined())
+        case "/readyz": return agent.isReady ? HTTPAnswer(200, "ok\n") : HTTPAnswer(503, "not ready\n")
+        case "/metrics":
+            let format = ExpositionFormat(accept: question.accept)
+            guard let body = try? await agent.work.run({ MetricsRegistry.process.exposition(format) })
+            else {
+                return HTTPAnswer(503, "overloaded\n")
             }
+            return HTTPAnswer(200, contentType: format.contentType, body: body)
+        default: return nil
         }
     }
 }

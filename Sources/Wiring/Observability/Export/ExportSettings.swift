@@ -1,10 +1,17 @@
 package import HTTPExchange
 package import Telemetry
 
+/// How spans are carried, by the names of OpenTelemetry.
+package enum ExportProtocol: String, Hashable, Sendable, CaseIterable {
+    case http = "http/protobuf"
+    case grpc
+}
+
 /// Where spans go, and which: what OpenTelemetry's environment variables say.
 package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflectable {
+    package var carrier = ExportProtocol.http
     package var origin: HTTPOrigin
-    /// Path of the endpoint, with `/v1/traces`.
+    /// Path of the endpoint, with `/v1/traces`; of no use to gRPC.
     package var target: String
     /// What the collector wants to see, such as a key: secret.
     package var fields: [HTTPField]
@@ -21,8 +28,11 @@ package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflecta
 
     /// Nil when nothing says where to: tracing is off.
     ///
+    /// `standard` is the sampler where none is named.
+    ///
     /// - Throws: all that is wrong, each by the variable's name. Values are left out, since they may hold secrets.
     package static func read(
+        else standard: Sampler = Self.standardSampler,
         _ environment: (String) -> String? = ServiceIdentity.environment
     ) throws(ExportSettingsError) -> ExportSettings? {
         func value(_ name: String) -> String? { environment(name).flatMap { $0.isEmpty ? nil : $0 } }
@@ -37,9 +47,13 @@ package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflecta
             problems.append(
                 "\(variable): give http://HOST:PORT or https://HOST:PORT, without a user or a query")
         }
-        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            if let text = value(name), text != "http/protobuf" {
-                problems.append("\(name): only http/protobuf is spoken")
+        var carrier = ExportProtocol.http
+        for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] {
+            guard let text = value(name) else { continue }
+            if let known = ExportProtocol(rawValue: text) {
+                carrier = known
+            } else {
+                problems.append("\(name): http/protobuf and grpc are spoken")
             }
         }
         var timeout: UInt64 = 10_000
@@ -59,7 +73,7 @@ package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflecta
         if resource == nil {
             problems.append("OTEL_RESOURCE_ATTRIBUTES: give KEY=VALUE, several parted by commas")
         }
-        var sampler = Self.standardSampler
+        var sampler = standard
         if let name = value("OTEL_TRACES_SAMPLER") {
             if let named = Sampler(name: name, argument: value("OTEL_TRACES_SAMPLER_ARG")) {
                 sampler = named
@@ -73,13 +87,13 @@ package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflecta
             throw ExportSettingsError(problems: problems)
         }
         return ExportSettings(
-            origin: endpoint.origin,
+            carrier: carrier, origin: endpoint.origin,
             target: own == nil ? endpoint.path + "/v1/traces" : endpoint.path.isEmpty ? "/" : endpoint.path,
             fields: fields.map { HTTPField($0.0.lowercased(), $0.1) }, timeout: timeout * 1_000_000,
             sampler: sampler, resource: resource.map { SpanAttribute($0.0, .text($0.1)) })
     }
 
-    private static func isField(_ name: String, _ value: String) -> Bool {
+    static func isField(_ name: String, _ value: String) -> Bool {
         let isTaken = [
             "host", "content-length", "content-type", "range", "transfer-encoding",
         ].contains(name.lowercased())
@@ -101,7 +115,7 @@ package struct ExportSettings: Sendable, CustomStringConvertible, CustomReflecta
         return pairs.count <= 64 ? pairs : nil
     }
 
-    private static func trimmed(_ text: Substring) -> Substring {
+    static func trimmed(_ text: Substring) -> Substring {
         var text = text.drop { $0 == " " }
         while text.last == " " { text.removeLast() }
         return text

@@ -5,8 +5,8 @@ import System
 import Telemetry
 
 /// systemd-journald's native protocol: one datagram an entry, and a sealed memory file for those that do not fit.
-@safe struct Journal: Sendable {
-    static let standardPath = "/run/systemd/journal/socket"
+@safe package struct Journal: Sendable {
+    package static let standardPath = "/run/systemd/journal/socket"
 
     private let socket: Int32
     private let path: String

@@ -1,5 +1,5 @@
 /// Keeps secrets out of logs that somebody handed to them by mistake.
-enum SecretWords {
+package enum SecretWords {
     static let replacement = "<redacted>"
 
     private static let words = [
@@ -20,9 +20,20 @@ enum SecretWords {
     ]
 
     /// The text without users and passwords in URLs, and without signatures.
-    static func redacted(_ text: String) -> String {
-        // Most texts are found clean without a copy.
+    package static func redacted(_ text: String) -> String {
         var bytes = Array(text.utf8)
+        return redact(&bytes) ? String(decoding: bytes, as: UTF8.self) : text
+    }
+
+    /// The same for what may be no UTF-8.
+    package static func redacted(_ bytes: [UInt8]) -> [UInt8] {
+        var bytes = bytes
+        _ = redact(&bytes)
+        return bytes
+    }
+
+    /// Whether something was.
+    private static func redact(_ bytes: inout [UInt8]) -> Bool {
         var isChanged = false
         var position = 0
         while position < bytes.count {
@@ -38,7 +49,7 @@ enum SecretWords {
                 position += 1
             }
         }
-        return isChanged ? String(decoding: bytes, as: UTF8.self) : text
+        return isChanged
     }
 
     /// `user:password` of `://user:password@`.
