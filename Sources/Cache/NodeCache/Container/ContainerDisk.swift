@@ -49,10 +49,21 @@ final class ContainerDisk: Sendable {
         ledger = Monitor(Ledger(isClean: isClean, hasFooter: hasFooter))
     }
 
+    /// Whether the map on disk says less than is true until it is closed in order.
+    var needsCleaning: Bool { ledger.withLock { !$0.isClean && !$0.isAbandoned } }
+
+    /// Bytes of the blocks of both files.
+    func allocatedBytes() throws(Errno) -> Int {
+        let blocks = try context.files.status(of: data).blocks &+ context.files.status(of: map).blocks
+        return Int(clamping: blocks &* 512)
+    }
+
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+        let start = context.clock.monotonicNanoseconds()
         try unsafe context.files.write(data, bytes, at: offset)
+        context.noteWrite(since: start)
     }
 
     /// Whether `buffer` could be filled from the container's `offset` on.

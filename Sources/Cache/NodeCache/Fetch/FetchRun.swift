@@ -5,12 +5,21 @@ import System
 
 /// Chunks of one container that a thread has undertaken to make present.
 struct FetchJob {
-    var container: Container
+    let container: Container
     var claims: [FetchClaim]
     /// Nobody waits for them: they may be given up when the cache closes.
     var isAhead = false
     /// Bytes that were read on a guess of where they lie.
     var speculation: Speculation?
+    /// Nothing of the container is taken away while the job writes.
+    private let use: ContainerUse
+
+    init(container: Container, claims: [FetchClaim], isAhead: Bool = false) {
+        self.container = container
+        self.claims = claims
+        self.isAhead = isAhead
+        use = ContainerUse(container)
+    }
 }
 
 /// One job on its thread: reads ranges of a pack, checks every frame as it comes, fills the container, answers.
@@ -42,6 +51,7 @@ struct FetchRun {
             }
             PrefixFrame.finish(waiting, scheduler, buffers)
         }
+        withExtendedLifetime(jobs) {}
     }
 
     private func run(

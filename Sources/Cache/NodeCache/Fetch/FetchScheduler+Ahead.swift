@@ -67,6 +67,8 @@ extension FetchScheduler {
     }
 
     func runAhead(_ container: Container, _ chunks: Range<Int>, _ isFilling: Bool) {
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
         guard container.hasDisk, !isStopping, !context.diskRefuses else { return }
         let claims = claimAhead(container, chunks, limit: .max)
         if claims.isEmpty { return }

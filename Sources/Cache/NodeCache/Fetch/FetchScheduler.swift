@@ -211,6 +211,9 @@ final class FetchScheduler: Sendable {
         state.withLock { $0.table.abandon(.init(container: ObjectIdentifier(container), chunk: chunk)) }
     }
 
+    /// Whether somebody waits for a fetch now.
+    var isBusy: Bool { state.withLock { $0.inline > 0 || $0.queue.isRunning || $0.queue.waiting > 0 } }
+
     /// Asked for every piece of a stream.
     var isStopping: Bool { isClosing.load(ordering: .relaxed) }
 

@@ -130,7 +130,8 @@ final class FrameReceiver {
         guard isPlain, claim.entry.storedLength == claim.entry.plainLength, claim.length > Self.threshold,
             // What goes by a disk that takes nothing would have to be read twice.
             !container.context.diskRefuses, let disk = container.disk,
-            container.lists(claim.chunk, claim.entry)
+            container.lists(claim.chunk, claim.entry),
+            container.context.space.admits(claim.length, container)
         else { return nil }
         self.claim = claim
         expected = container.expectedHash(claim.chunk, claim.entry)
