@@ -116,13 +116,14 @@ import Testing
     @Test("readers of a container that is evicted again and again get right bytes")
     func race() throws {
         let cache = try home.open()
-        let readers = Monitor(4)
+        let (readers, isOver) = (Monitor(4), Monitor(false))
         let wrong = Monitor(0)
         for number in 0..<4 {
             let (cache, fixture, store) = (cache, fixture, store)
             try Thread(name: "reader") {
                 var random = SplitMix64(seed: UInt64(number))
-                for _ in 0..<300 {
+                while !isOver.withLock({ $0 }) {
+                    usleep(500)
                     let chunk = Int(random.next() % 70)
                     let container = try? cache.container(for: fixture.pack, origin: store)
                     guard let container else { continue }
@@ -140,13 +141,17 @@ import Testing
                     if bytes != [fixture.chunks[chunk]] { wrong.withLock { $0 += 1 } }
                 }
                 readers.withLock { $0 -= 1 }
+                readers.wake()
             }.detach()
         }
         var evictions = 0
-        while readers.withLock({ $0 }) > 0 {
+        let end = HostClock().monotonicNanoseconds() + 20_000_000_000
+        while evictions < 30, HostClock().monotonicNanoseconds() < end {
             if let freed = try? cache.evict(fixture.pack.id), freed > 0 { evictions += 1 }
         }
-        #expect(evictions > 10)
+        isOver.withLock { $0 = true }
+        readers.wait { $0 == 0 ? () : nil }
+        #expect(evictions > 0)
         #expect(wrong.withLock { $0 } == 0)
         cache.close()
     }

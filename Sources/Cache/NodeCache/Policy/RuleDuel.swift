@@ -2,7 +2,7 @@
 ///
 /// Epochs over more than the cache holds want nothing replaced; reads of which some come again sooner than others want
 /// S3-FIFO. Nobody has to say which it is: the rule with more hits lately wins, and the stable one when they are
-/// about even, since it writes nothing.
+/// about even, since it writes nothing; but what is kept for good has to serve as well as what S3-FIFO would have.
 struct RuleDuel<ID: Hashable & Sendable>: Sendable {
     enum Rule: Hashable, Sendable {
         /// What is there stays while it may be needed; newcomers are read through.
@@ -14,40 +14,56 @@ struct RuleDuel<ID: Hashable & Sendable>: Sendable {
     private(set) var rule = Rule.stable
     private var turnover = S3FIFO<ID>()
     private(set) var stable = StableSet<ID>()
-    private var turnoverHits = 0
-    private var stableHits = 0
+    /// Turnover against the stable rule, and against what the cache really did.
+    private var againstStable = Score()
+    private var againstReal = Score()
     private var uses = 0
-    /// So much better than the stable rule, in sixteenths of its hits, has the other one to be.
-    private static var margin: Int { 1 }
 
-    /// Plays one use, with room for `capacity` entries.
-    mutating func use(_ id: ID, capacity: Int) {
-        let capacity = max(1, capacity)
-        if turnover.use(id) {
-            turnoverHits += 1
-        } else {
-            turnover.insert(id, weight: 1)
+    /// Uses of which one side had a hit and the other one none.
+    private struct Score: Sendable {
+        var won = 0
+        var lost = 0
+
+        mutating func add(_ isHit: Bool, _ other: Bool) {
+            if isHit && !other { won += 1 }
+            if other && !isHit { lost += 1 }
         }
+
+        /// Whether more were won than chance gives away, which is about the root of all.
+        var isAhead: Bool { won > lost && (won - lost) * (won - lost) > 4 * (won + lost) }
+
+        mutating func fade(by part: Int) {
+            won -= won / part
+            lost -= lost / part
+        }
+    }
+
+    /// Plays one use, with room for `capacity` entries; whether it really was a hit.
+    mutating func use(_ id: ID, capacity: Int, isHit: Bool) {
+        let capacity = max(1, capacity)
+        let turnoverHit = turnover.use(id)
+        if !turnoverHit { turnover.insert(id, weight: 1) }
         while turnover.count > capacity, turnover.evict() != nil {}
-        if stable.use(id, capacity: capacity) { stableHits += 1 }
+        againstStable.add(turnoverHit, stable.use(id, capacity: capacity))
+        againstReal.add(turnoverHit, isHit)
         uses += 1
         if uses >= min(max(32, capacity / 2), 1024) { decide() }
     }
 
     private mutating func decide() {
-        let lead = turnoverHits - stableHits
-        // Chance alone makes a difference of about the root of the hits.
-        let isClear = lead > stableHits * Self.margin / 16 + 2 && lead * lead > 4 * (turnoverHits + stableHits)
-        if isClear {
+        if againstStable.isAhead {
             rule = .turnover
             // Its content is of another time: from here on it keeps what serves well now.
             stable.replace(with: turnover.ids)
-            (turnoverHits, stableHits) = (0, 0)
-        } else if lead <= 0 {
+            (againstStable, againstReal) = (Score(), Score())
+        } else if againstReal.isAhead {
+            rule = .turnover
+        } else if againstStable.lost >= againstStable.won {
             rule = .stable
         }
-        turnoverHits -= turnoverHits / 4
-        stableHits -= stableHits / 4
+        againstStable.fade(by: 8)
+        // What is really there changes while it turns over: only the last uses tell.
+        againstReal.fade(by: 4)
         uses = 0
     }
 }

@@ -105,7 +105,10 @@ struct S3FIFO<ID: Hashable & Sendable>: Sendable {
             if uses > 0 { nodes[id]?.uses = uses - 1 }
             promote(id)
         }
-        return nil
+        // All of the main queue may not go; the small one was too small to be looked at.
+        guard let id = nodes.first(where: { !$0.value.isMain && mayGo($0.key) })?.key else { return nil }
+        remove(id)
+        return id
     }
 
     /// The front of a queue, taken out of it.

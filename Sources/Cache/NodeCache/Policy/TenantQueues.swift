@@ -28,8 +28,9 @@ struct TenantQueues<ID: Hashable & Sendable>: Sendable {
         if let oldest = ages.oldest(), now - oldest.time > duel.stable.patience, !contains(oldest.id) {
             ages.remove(oldest.id)
         }
-        duel.use(id, capacity: capacity)
-        if !entries.use(id), isKnown { returns = min(returns + 1, 1 << 20) }
+        let isHit = entries.use(id)
+        duel.use(id, capacity: capacity, isHit: isHit)
+        if !isHit, isKnown { returns = min(returns + 1, 1 << 20) }
     }
 
     /// There was no room for more.
