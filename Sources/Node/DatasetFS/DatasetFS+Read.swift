@@ -122,7 +122,7 @@ extension DatasetFS {
     ) -> Bool {
         guard container.enter() else { return false }
         defer { container.leave() }
-        guard container.isPresent(chunk) else { return false }
+        guard container.isPresent(chunk), !container.holdsRecent else { return false }
         container.touch()
         cache.didRead(container, chunk..<(chunk + 1))
         unsafe completion.deliver(
@@ -234,8 +234,11 @@ extension DatasetFS {
         guard let handle = try unsafe vouchedContainer(place, pack) else { return nil }
         let start = Int(part.containerOffset)
         let address = unsafe handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
-            guard container.enter() else { return nil }
-            if !container.isComplete {
+            // Their pages may be nowhere but on disk: the fetch has them in memory.
+            guard !container.holdsRecent, container.enter() else { return nil }
+            if container.isComplete {
+                container.didServeComplete()
+            } else {
                 guard let chunks = Self.chunks(of: part, in: container), container.arePresent(chunks) else {
                     container.leave()
                     return nil

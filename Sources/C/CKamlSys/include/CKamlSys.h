@@ -20,6 +20,9 @@ ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length);
 // fsetxattr(2).
 int kaml_fsetxattr(int fd, const char *name, const void *value, size_t length);
 
+// O_DIRECT of open(2), which Swift does not see; its value differs by processor.
+extern const int kaml_open_direct;
+
 // Names the calling thread for ps, perf and gdb (at most 15 bytes are kept).
 void kaml_set_thread_name(const char *name);
 

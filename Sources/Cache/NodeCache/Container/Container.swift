@@ -46,6 +46,11 @@ import System
     let isTouched = Atomic(false)
     /// Whether readers of present chunks tell the cache (`NodeCache.didRead`), which reads ahead of them.
     let isObserved = Atomic(false)
+    /// Chunks that are in memory for their readers (RecentChunks): they are not to be read from the mapping, whose pages
+    /// may be nowhere but on disk.
+    let heldChunks = Atomic<Int>(0)
+    /// Whether readers had chunks from memory whose pages may be nowhere but on disk.
+    let isWithReaders = Atomic(false)
     let lent = Atomic<Int32>(-1)
     let lentTime = Atomic<UInt64>(0)
     /// When a container that its disk refused may try again.
@@ -185,6 +190,15 @@ import System
         }
     }
 
+    /// Whether a mount's page cache may have what this container's has not, so that a reader does better with the mount's.
+    package var mountsHaveIt: Bool { isWithReaders.load(ordering: .relaxed) }
+
+    /// A mount asked for bytes of the complete container: its page cache has lost them, or never had them.
+    @inline(__always)
+    package func didServeComplete() {
+        if isWithReaders.load(ordering: .relaxed) { isWithReaders.store(false, ordering: .relaxed) }
+    }
+
     // MARK: - For the fetch
 
     /// The store the pack is read from; nil when the container was opened for a scrub only.
@@ -236,9 +250,24 @@ import System
 
     /// Makes a chunk readable whose verified bytes were written.
     func didStore(_ chunk: Int, bytes: Int) {
-        trust(chunk)
-        context.counters.filledBytes.count(bytes)
+        didStore(CollectionOfOne((chunk: chunk, bytes: bytes)))
     }
+
+    /// The same for chunks that were written together: each word of the map is written once.
+    func didStore(_ chunks: some Collection<(chunk: Int, bytes: Int)>) {
+        var words = Set<Int>()
+        for (chunk, bytes) in chunks {
+            if bitmap.set(chunk) { trustedCount.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+            words.insert(chunk >> 6)
+            context.counters.filledBytes.count(bytes)
+        }
+        for word in words { disk?.persist(word << 6, of: bitmap) }
+        if isComplete { disk?.didComplete() }
+    }
+
+    /// Whether some of its chunks are in memory for their readers, who ask for them by `NodeCache.fetch`.
+    @inline(__always)
+    package var holdsRecent: Bool { heldChunks.load(ordering: .relaxed) > 0 }
 
     /// Makes a chunk readable whose bytes in the container are known to be right.
     func trust(_ chunk: Int) {

@@ -12,6 +12,7 @@ final class ContainerDisk: Sendable {
     let context: CacheContext
     let pack: PackReference
     let data: FileDescriptor
+    private let direct = DirectFile()
     private let map: FileDescriptor
     private let mapPath: ByteString
     private let ledger: Monitor<Ledger>
@@ -65,6 +66,30 @@ final class ContainerDisk: Sendable {
         try unsafe context.files.write(data, bytes, at: offset)
         context.noteWrite(since: start)
     }
+
+    /// Writes a run of bytes; when `directly`, whole pages of it past the page cache where the disk takes them so. `bytes`
+    /// then lie in memory as they do in pages.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, directly: Bool) throws(Errno) {
+        let page = Block.pageBytes
+        let first = (offset + page - 1) / page * page
+        let last = (offset + UInt64(bytes.count)) / page * page
+        guard directly, first < last else { return try unsafe write(bytes, at: offset) }
+        let pages = Int(first - offset)..<Int(last - offset)
+        guard
+            try unsafe direct.write(
+                UnsafeRawBufferPointer(rebasing: bytes[pages]), at: first, of: data,
+                context.layout.data(pack.id), context)
+        else { return try unsafe write(bytes, at: offset) }
+        if pages.lowerBound > 0 {
+            try unsafe write(UnsafeRawBufferPointer(rebasing: bytes[..<pages.lowerBound]), at: offset)
+        }
+        if pages.upperBound < bytes.count {
+            try unsafe write(UnsafeRawBufferPointer(rebasing: bytes[pages.upperBound...]), at: last)
+        }
+    }
+
+    /// The container is complete: nothing is written any more, unless a chunk turns out to be bad.
+    func didComplete() { direct.close() }
 
     /// Whether `buffer` could be filled from the container's `offset` on.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {

@@ -13,6 +13,8 @@ final class CacheContext: Sendable {
     let sources: any ObjectSources
     let bootID: BootID
     let counters: CacheCounters
+    /// Of writes past the page cache.
+    let directPace = Monitor(DirectPace())
     let space = SpaceLedger()
     let health = Monitor(DiskHealth())
     let tenants = Monitor(TenantNames())

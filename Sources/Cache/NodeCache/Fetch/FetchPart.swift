@@ -43,6 +43,9 @@ struct ResolvedPart: Sendable {
     var chunks: Range<Int>
     var entries: [ChunkEntry]
     var hasHint: Bool
+    /// The container's bytes that are wanted; nil when that is all of the chunks.
+    var bytes: Range<UInt64>?
+
     /// What is asked for stays where it is until the last copy of the part is gone.
     let use: ContainerUse
 
@@ -54,6 +57,13 @@ struct ResolvedPart: Sendable {
         self.entries = entries
         self.hasHint = hasHint
         self.use = use ?? ContainerUse(container)
+    }
+
+    /// How many bytes of a chunk are wanted.
+    func wanted(of entry: ChunkEntry) -> Int {
+        guard let bytes else { return Int(entry.plainLength) }
+        let own = entry.containerOffset..<(entry.containerOffset + UInt64(entry.plainLength))
+        return bytes.clamped(to: own).count
     }
 }
 
@@ -113,9 +123,11 @@ extension FetchPart {
         }
         guard let footer else { throw damaged("cannot be resolved", chunks.lowerBound) }
         if let what = problem?(footer) { throw damaged("is wrong: the footer \(what)", chunks.lowerBound) }
-        return ResolvedPart(
+        var part = ResolvedPart(
             container: container, chunks: chunks, entries: chunks.map { footer[$0] }, hasHint: false,
             use: use)
+        if case .bytes(let bytes) = wanted { part.bytes = bytes }
+        return part
     }
 
     private func chunks(_ footer: PackFooter?) throws(CacheError) -> Range<Int> {

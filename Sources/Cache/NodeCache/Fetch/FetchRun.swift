@@ -38,6 +38,12 @@ struct FetchRun {
 
     var context: CacheContext { scheduler.context }
 
+    /// Whether the container's disk is to be written past the page cache, as far as memory holds what is written.
+    var mayWriteDirectly: Bool {
+        let now = context.clock.monotonicNanoseconds()
+        return context.options.writesDirectly && context.directPace.withLock { $0.allows(now: now) }
+    }
+
     /// Runs the jobs that one thread has undertaken: first every plain frame of all of them, since others may wait
     /// for those, then the frames that have to wait for bases themselves.
     /// `fillsGaps` lets small chunks that lie between those of a job come along.
@@ -198,11 +204,8 @@ struct FetchRun {
     private func settleRest(
         _ receiver: FrameReceiver, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
     ) {
-        for frame in receiver.failed {
-            // Nobody asked for it, and the disk did not take it: asked for again it would be refused again.
-            if frame.wasRefused, scheduler.abandon(container, frame.claim.chunk) { continue }
-            again(frame, buffers)
-        }
+        receiver.end()
+        for frame in receiver.failed { again(frame, buffers) }
         for plain in receiver.unlisted { keepUnlisted(plain) }
         waiting.append(contentsOf: receiver.waiting)
     }

@@ -13,6 +13,8 @@ final class FetchScheduler: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
     let pool = FetchBufferPool()
+    let blocks = BlockPool()
+    let recent: RecentChunks
     let state: Monitor<FetchState>
     private let isClosing = Atomic(false)
 
@@ -52,6 +54,7 @@ final class FetchScheduler: Sendable {
     init(_ context: CacheContext, _ registry: ContainerRegistry) {
         self.context = context
         self.registry = registry
+        recent = RecentChunks(limit: context.options.recentBytes, clock: context.clock)
         let threads = max(1, context.options.fetchThreads)
         // Threads that nothing read ahead may have, so that readers find one.
         let limits = Queue.Limits(ahead: max(1, threads / 4 * 3), perKey: max(1, threads / 2))
@@ -101,10 +104,10 @@ final class FetchScheduler: Sendable {
         let admission = state.withLock { state -> Admission in
             if state.isClosed { return .closed }
             orders = state.note(request)
-            if state.settleWithoutWork(request) { return .nothing }
+            if state.settleWithoutWork(request, recent) { return .nothing }
             if isLone, state.inline < context.options.inlineFetches, state.queue.startNow(entry) {
                 state.inline += 1
-                return .inline(state.claim(request), entry)
+                return .inline(state.claim(request, recent), entry)
             }
             state.queue.add(entry)
             return .queued
@@ -184,7 +187,7 @@ final class FetchScheduler: Sendable {
             isDone.withLock { $0 = true }
             isDone.wake()
         }
-        let jobs = state.withLock { $0.claim(request) }
+        let jobs = state.withLock { $0.claim(request, recent) }
         request.arm()
         // Bases lie here and there in packs that the reader may want nothing else of.
         FetchRun.run(jobs, self, fillsGaps: false)
@@ -195,7 +198,7 @@ final class FetchScheduler: Sendable {
     /// A chunk's fetch is over: tells everybody who waits for it.
     func finish(_ container: Container, _ chunk: Int, _ outcome: FetchRequest.Outcome) {
         let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
-        for waiter in state.withLock({ $0.table.finish(key) }) { waiter.request.settle(waiter.slot, outcome) }
+        settle(state.withLock { $0.table.finish(key) }, outcome)
     }
 
     /// Gives everybody who waits for a chunk its bytes, while its fetch goes on.
@@ -206,9 +209,19 @@ final class FetchScheduler: Sendable {
         }
     }
 
-    /// Lets go of a chunk that could not be kept, unless somebody waits for it.
-    func abandon(_ container: Container, _ chunk: Int) -> Bool {
-        state.withLock { $0.table.abandon(.init(container: ObjectIdentifier(container), chunk: chunk)) }
+    /// The same, out of a block that is still to be written; who wants the chunk in the container goes on waiting.
+    func answer(_ container: Container, _ chunk: Int, _ held: HeldChunk) {
+        let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
+        settle(state.withLock { $0.table.takeWaiters(key) { $0.request.holdsAnswers } }, .held(held))
+    }
+
+    private func settle(_ waiters: [Waiter], _ outcome: FetchRequest.Outcome) {
+        for waiter in waiters {
+            if case .held(let held) = outcome {
+                recent.didRead(waiter.request.wanted(waiter.slot), of: held.block)
+            }
+            waiter.request.settle(waiter.slot, outcome)
+        }
     }
 
     /// Whether somebody waits for a fetch now.
@@ -281,7 +294,11 @@ final class FetchScheduler: Sendable {
                     pool.trim(to: state.threads + context.options.inlineFetches)
                     return true
                 }
-                if leaves { return state.wake() }
+                if leaves {
+                    recent.trim()
+                    blocks.trim()
+                    return state.wake()
+                }
             case .end: return state.wake()
             }
         }
@@ -304,7 +321,7 @@ final class FetchScheduler: Sendable {
     }
 
     private func run(_ request: FetchRequest, _ speculation: Speculation?) {
-        var jobs = state.withLock { $0.claim(request) }
+        var jobs = state.withLock { $0.claim(request, recent) }
         if let speculation {
             for index in jobs.indices where jobs[index].container === speculation.container {
                 jobs[index].speculation = speculation
