@@ -138,7 +138,8 @@ extension DatasetFS {
     ) {
         // 1 MiB of the smallest chunks (64 KiB) in extents of one chunk each, with holes between, fits.
         let capacity = 40
-        let complete = unsafe withUnsafeTemporaryAllocation(of: PresentPart.self, capacity: capacity) { held in
+        let complete = unsafe withUnsafeTemporaryAllocation(of: PresentPart.self, capacity: capacity) {
+            held in
             var used = 0
             var given = 0
             // Until the reply is made.

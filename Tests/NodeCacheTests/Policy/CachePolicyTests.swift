@@ -156,7 +156,9 @@ private func holds(_ outcome: Bool, _ location: SourceLocation = #_sourceLocatio
         #expect(PinTable(Array("kaml-cache-pins 1\npack 00\nend\n".utf8)) == nil)
     }
 
-    @Test("names that would break the file are refused", arguments: ["", "a b", "a\nb", "\u{e9}", String(repeating: "x", count: 129)])
+    @Test(
+        "names that would break the file are refused",
+        arguments: ["", "a b", "a\nb", "\u{e9}", String(repeating: "x", count: 129)])
     func names(_ name: String) {
         var table = PinTable()
         holds(!table.insert(lease(name, end: 5, packs)))

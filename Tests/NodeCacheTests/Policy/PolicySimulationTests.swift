@@ -68,7 +68,8 @@ import Testing
             hits = (hits.0 + (a ? 1 : 0), hits.1 + (b ? 1 : 0), hits.2 + (c ? 1 : 0))
         }
         let all = Double(trace.count - start)
-        let ratios = Ratios(lru: Double(hits.0) / all, s3fifo: Double(hits.1) / all, ours: Double(hits.2) / all)
+        let ratios = Ratios(
+            lru: Double(hits.0) / all, s3fifo: Double(hits.1) / all, ours: Double(hits.2) / all)
         func percent(_ value: Double) -> String { "\((value * 1000).rounded() / 10) %" }
         print(
             "\(name), room for \(capacity): LRU \(percent(ratios.lru)), S3-FIFO \(percent(ratios.s3fifo)), "
@@ -87,13 +88,16 @@ import Testing
         }
     }
 
-    @Test("shuffled epochs over what does not fit: nearly all hits that any cache could have", arguments: [1.25, 2, 4, 10])
+    @Test(
+        "shuffled epochs over what does not fit: nearly all hits that any cache could have",
+        arguments: [1.25, 2, 4, 10])
     func epochs(_ times: Double) {
         let size = 1000
         let capacity = Int(Double(size) / times)
         let trace = Self.shuffledEpochs(6, of: size, seed: 7)
         let best = Double(capacity) / Double(size)
-        let second = play("epoch 2, dataset \(times)x", Array(trace[..<(2 * size)]), capacity: capacity, from: size)
+        let second = play(
+            "epoch 2, dataset \(times)x", Array(trace[..<(2 * size)]), capacity: capacity, from: size)
         #expect(second.ours >= 0.95 * best)
         let later = play("epochs 3-6, dataset \(times)x", trace, capacity: capacity, from: 2 * size)
         #expect(later.ours >= 0.95 * best)

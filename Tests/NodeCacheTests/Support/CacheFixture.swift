@@ -18,11 +18,13 @@ final class CacheFixture: Sendable {
     /// Small packs are read part by part like large ones, unless `wholePacks`: else a test of parts needs large packs.
     func open(
         _ options: CacheOptions = CacheOptions(), files: any FileSystem = HostFileSystem(),
-        in directory: ByteString? = nil, wholePacks: Bool = false
+        clock: any Clock = HostClock(), in directory: ByteString? = nil, wholePacks: Bool = false
     ) throws(CacheError) -> NodeCache {
         var options = options
         if !wholePacks { options.smallPackBytes = 0 }
-        return try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) {
+        return try NodeCache(
+            directory: directory ?? self.directory, options: options, fileSystem: files, clock: clock
+        ) {
             [self] text in
             notices.withLock { $0.append(text) }
         }

@@ -33,6 +33,8 @@ import System
     let lends = Atomic<Int>(0)
     /// Whether somebody read from it, or wanted to, since the policy last looked.
     let isUsed = Atomic(false)
+    /// Whether there was no room for some of it since then.
+    let isRefused = Atomic(false)
     /// Bytes that the ledger has for fills since the policy last looked.
     let charged = Atomic<Int>(0)
     /// In whose name it is kept (`TenantNames`).

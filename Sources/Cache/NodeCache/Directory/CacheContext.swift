@@ -153,7 +153,9 @@ final class CacheContext: Sendable {
             if found.inode != known.inode { releaseLock() }
         }
         if !holdsLock {
-            guard let lock = (try? CacheDirectory.open(layout, files, notice: { _ in })) ?? nil else { return }
+            guard let lock = (try? CacheDirectory.open(layout, files, notice: { _ in })) ?? nil else {
+                return
+            }
             hold(lock)
         }
         guard probes() else { return }
@@ -174,7 +176,8 @@ final class CacheContext: Sendable {
         let start = clock.monotonicNanoseconds()
         do throws(Errno) {
             try replaceFile(
-                layout.directory.appending("probe"), [UInt8](repeating: 0x4B, count: 4096), suffix: "tmp", files)
+                layout.directory.appending("probe"), [UInt8](repeating: 0x4B, count: 4096), suffix: "tmp",
+                files)
             try? files.unlink(layout.directory.appending("probe"))
         } catch { return false }
         return clock.monotonicNanoseconds() &- start < Self.slowWrite

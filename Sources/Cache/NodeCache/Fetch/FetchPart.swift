@@ -50,7 +50,8 @@ struct ResolvedPart: Sendable {
     let use: ContainerUse
 
     init(
-        container: Container, chunks: Range<Int>, entries: [ChunkEntry], hasHint: Bool, use: ContainerUse? = nil
+        container: Container, chunks: Range<Int>, entries: [ChunkEntry], hasHint: Bool,
+        use: ContainerUse? = nil
     ) {
         self.container = container
         self.chunks = chunks

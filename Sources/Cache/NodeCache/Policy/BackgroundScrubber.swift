@@ -100,7 +100,9 @@ final class BackgroundScrubber: Sendable {
     /// The last pack that was looked at; nil at the start of a pass.
     private var position: PackID? {
         get {
-            guard let bytes = try? readFile(context.layout.scrub, limit: 64, context.files) else { return nil }
+            guard let bytes = try? readFile(context.layout.scrub, limit: 64, context.files) else {
+                return nil
+            }
             return PackID(hex: String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self))
         }
         set {

@@ -9,7 +9,8 @@ extension CacheKeeper {
         else { return }
         guard let table = PinTable(bytes) else {
             return context.notice(
-                once: "pins", "\(context.layout.pins) is damaged: its leases are gone. Pin again what has to stay")
+                once: "pins",
+                "\(context.layout.pins) is damaged: its leases are gone. Pin again what has to stay")
         }
         state.withLock { state in
             // One that was made meanwhile is newer.

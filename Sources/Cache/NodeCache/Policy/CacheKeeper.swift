@@ -145,6 +145,7 @@ final class CacheKeeper: Sendable {
         let now = context.clock.monotonicNanoseconds()
         for container in registry.known {
             let isUsed = container.isUsed.exchange(false, ordering: .relaxed)
+            let isRefused = container.isRefused.exchange(false, ordering: .relaxed)
             let charge = container.charged.exchange(0, ordering: .relaxed)
             let tenant = container.tenant.load(ordering: .relaxed)
             let id = container.pack.id
@@ -158,7 +159,7 @@ final class CacheKeeper: Sendable {
                     state.policy.set(id, bytes: bytes, of: tenant, at: now)
                     state.hasNews = true
                 }
-                if isUsed { state.policy.use(id, of: tenant, at: now) }
+                if isUsed { state.policy.use(id, of: tenant, wasRefused: isRefused, at: now) }
                 if isUsed || isNew { state.awake.use(id, at: now) }
                 return change
             }
@@ -201,7 +202,7 @@ final class CacheKeeper: Sendable {
                 demand.requiredEntries = (inodes - room.inodes + Self.files - 1) / Self.files
             }
             if !hungry.isEmpty {
-                demand.wantedBytes = max(0, min(room.bytes / 50, 1 << 30) - max(0, room.bytes - used))
+                demand.wantedBytes = max(0, Self.spare(of: room.bytes) - max(0, room.bytes - used))
                 if inodes + Self.files > room.inodes { demand.wantedBytes = max(1, demand.wantedBytes) }
             }
             let victims = state.policy.victims(demand, at: now) { id in
@@ -212,6 +213,9 @@ final class CacheKeeper: Sendable {
         context.space.held.store(hungry.isEmpty ? 0 : SpaceLedger.bits(held), ordering: .relaxed)
         for victim in victims { remove(victim, now) }
     }
+
+    /// What is made free when newcomers find no room: a fiftieth, but enough for some fills at a time.
+    private static func spare(of room: Int) -> Int { min(max(room / 50, 4 << 20), room / 8, 1 << 30) }
 
     private func remove(_ victim: CachePolicy<PackID>.Victim, _ now: UInt64) {
         do throws(CacheError) {

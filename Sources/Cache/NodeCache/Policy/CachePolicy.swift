@@ -45,15 +45,16 @@ struct CachePolicy<ID: Hashable & Sendable>: Sendable {
     func owner(of id: ID) -> Tenant? { owners[id] }
     var ids: [ID] { Array(owners.keys) }
 
-    /// Notes that a dataset used an entry, or something that is not in the cache. `now` in nanoseconds.
-    mutating func use(_ id: ID, of tenant: Tenant, at now: UInt64) {
+    /// Notes that a dataset used an entry, or something that is not in the cache, and whether there was no room for some of
+    /// it. `now` in nanoseconds.
+    mutating func use(_ id: ID, of tenant: Tenant, wasRefused: Bool = false, at now: UInt64) {
         if let owner = owners[id], owner != tenant, isIdle(owner, now), let weight = weight(of: id) {
             // Its dataset is gone, or was not known when it was found on the disk.
             remove(id)
             set(id, bytes: weight, of: tenant, at: now)
         }
         touch(owners[id] ?? tenant, now)
-        shares[owners[id] ?? tenant]?.queues.use(id)
+        shares[owners[id] ?? tenant]?.queues.use(id, wasRefused: wasRefused)
         touch(tenant, now)
     }
 

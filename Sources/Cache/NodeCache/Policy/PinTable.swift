@@ -87,7 +87,9 @@ struct PinTable: Sendable {
                 if let lease, !insert(lease) { return nil }
                 lease = PinLease(
                     name: String(words[1]), end: Timestamp(seconds: end, nanoseconds: 0), packs: [])
-            } else if words.count == 2, words[0] == "pack", let id = PackID(hex: String(words[1])), lease != nil {
+            } else if words.count == 2, words[0] == "pack", let id = PackID(hex: String(words[1])),
+                lease != nil
+            {
                 lease?.packs.insert(id)
             } else {
                 return nil

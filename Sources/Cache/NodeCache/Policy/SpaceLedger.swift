@@ -41,6 +41,7 @@ final class SpaceLedger: Sendable {
             }
             used.wrappingSubtract(blocks, ordering: .relaxed)
         }
+        container.isRefused.store(true, ordering: .relaxed)
         hungry.bitwiseOr(tenant, ordering: .relaxed)
         if refusals.wrappingAdd(1, ordering: .relaxed).oldValue == 0 { keeper.unpark() }
         return false

@@ -6,7 +6,8 @@ struct TenantQueues<ID: Hashable & Sendable>: Sendable {
     private var now: UInt64 = 0
     /// Room for so many entries, as far as the dataset has come up against its limits.
     private var capacity = Int.max
-    /// Uses of entries that were known and are not here, each of which may cost another dataset an entry.
+    /// Uses of entries that were known and are not here, or not all of them, each of which may cost another dataset an
+    /// entry.
     private(set) var returns = 0
 
     var bytes: Int { entries.weight }
@@ -19,7 +20,7 @@ struct TenantQueues<ID: Hashable & Sendable>: Sendable {
 
     /// Notes a use, of an entry or of what could be one. Uses close together count as one: a reader goes through a
     /// container's files for a while.
-    mutating func use(_ id: ID) {
+    mutating func use(_ id: ID, wasRefused: Bool = false) {
         let isKnown = duel.stable.known.lastUse(id) != nil
         if let last = ages.lastUse(id), now - last <= UInt64(min(8, ages.count / 64)) { return }
         now += 1
@@ -30,7 +31,7 @@ struct TenantQueues<ID: Hashable & Sendable>: Sendable {
         }
         let isHit = entries.use(id)
         duel.use(id, capacity: capacity, isHit: isHit)
-        if !isHit, isKnown { returns = min(returns + 1, 1 << 20) }
+        if !isHit || wasRefused, isKnown { returns = min(returns + 1, 1 << 20) }
     }
 
     /// There was no room for more.
