@@ -95,12 +95,20 @@ private func holds(_ outcome: Bool, _ location: SourceLocation = #_sourceLocatio
         #expect((490...550).contains(policy.bytes(of: 1)))
     }
 
-    @Test("the larger one is held while the smaller one is hungry")
+    @Test(
+        "the larger one is held while the smaller one has been hungry of late, and comes back for what it knows"
+    )
     func held() {
         fill(0..<100, of: 1)
         fill(1000..<1020, of: 2)
-        #expect(policy.held(Policy.Demand(wantedBytes: 20, hungry: [1, 2])) == [1])
-        #expect(policy.held(Policy.Demand(wantedBytes: 20)) == [])
+        let demand = Policy.Demand(wantedBytes: 20, hungry: [1, 2])
+        // Reads of what was never seen are a scan.
+        #expect(policy.held(demand, at: 2).contains(2))
+        for _ in 0..<2 { for id in 2000..<2040 { policy.use(id, of: 2, at: 2) } }
+        #expect(policy.held(demand, at: 2) == [1])
+        _ = policy.victims(demand, at: 2) { _ in false }
+        #expect(policy.held(Policy.Demand(), at: 1_000_000_000) == [1])
+        #expect(policy.held(Policy.Demand(), at: 3_000_000_000) == [])
     }
 
     @Test("a dataset that nobody read for a while gives first, and all it has")

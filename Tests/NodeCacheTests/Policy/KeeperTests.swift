@@ -64,6 +64,30 @@ import Testing
         cache.close()
     }
 
+    @Test("reads of which a few packs have most: newcomers that are read again take the place of others")
+    func skewed() throws {
+        let cache = try home.open(options { $0.bytes = UInt64(8 * (Self.packBytes + 12_288)) })
+        var lru = PolicySimulationTests.LRU(capacity: 8)
+        let trace = PolicySimulationTests.skewed(1500, of: 40, seed: 4)
+        var (hits, recentHits) = (0, 0)
+        for (number, rank) in trace.enumerated() {
+            // The packs that are read most come last, when the cache is full already.
+            let index = number < 60 ? number % 40 : 39 - rank
+            let isHit = try cache.container(for: packs[index].pack, origin: store).isComplete
+            let isRecent = lru.read(index)
+            if number >= 500 {
+                (hits, recentHits) = (hits + (isHit ? 1 : 0), recentHits + (isRecent ? 1 : 0))
+            }
+            try read(cache, index)
+            cache.settle()
+            cache.keeper.look()
+        }
+        print("skewed reads through the cache: \(hits) hits of 1000, LRU \(recentHits)")
+        #expect(hits > recentHits)
+        #expect(cache.statistics().evictedContainers > 0)
+        cache.close()
+    }
+
     @Test("what is counted is what the files take up, over lives and evictions")
     func accounting() throws {
         let cache = try home.open(options { _ in })

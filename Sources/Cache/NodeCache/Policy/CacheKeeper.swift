@@ -100,7 +100,7 @@ final class CacheKeeper: Sendable {
         let tenants = PolicyIndex.read(context)
         let now = context.clock.monotonicNanoseconds()
         for folder in (try? context.files.list(context.layout.containers)) ?? [] where isRunning {
-            var found: [PackID: Int] = [:]
+            var found: [PackID: (bytes: Int, full: Int)] = [:]
             var others = (bytes: 0, inodes: 1)
             let path = context.layout.containers.appending(folder.name)
             for entry in (try? context.files.list(path)) ?? [] {
@@ -109,7 +109,9 @@ final class CacheKeeper: Sendable {
                 else { continue }
                 let bytes = Int(clamping: status.blocks &* 512)
                 if let id = CacheLayout.packID(of: entry.name) {
-                    found[id, default: 0] += bytes
+                    let known = found[id] ?? (0, 0)
+                    // The data file has the container's length.
+                    found[id] = (known.bytes + bytes, max(known.full, Int(clamping: status.size)))
                 } else {
                     others = (others.bytes + bytes, others.inodes + 1)
                 }
@@ -119,10 +121,11 @@ final class CacheKeeper: Sendable {
                 state.otherInodes += others.inodes
                 // What was opened meanwhile is known better.
                 let new = found.filter { !state.policy.contains($0.key) }
-                for (id, bytes) in new {
-                    state.policy.set(id, bytes: bytes, of: tenants[id]?.index ?? 0, at: now)
+                for (id, size) in new {
+                    state.policy.set(
+                        id, bytes: size.bytes, full: size.full, of: tenants[id]?.index ?? 0, at: now)
                 }
-                return new.values.reduce(others.bytes, +)
+                return new.values.reduce(others.bytes) { $0 + $1.bytes }
             }
             context.space.used.wrappingAdd(added, ordering: .relaxed)
         }
@@ -156,7 +159,8 @@ final class CacheKeeper: Sendable {
                 var change = -charge
                 if let bytes {
                     change += bytes - (state.policy.weight(of: id) ?? 0)
-                    state.policy.set(id, bytes: bytes, of: tenant, at: now)
+                    let full = Int(clamping: container.pack.containerSize)
+                    state.policy.set(id, bytes: bytes, full: full, of: tenant, at: now)
                     state.hasNews = true
                 }
                 if isUsed { state.policy.use(id, of: tenant, wasRefused: isRefused, at: now) }
@@ -208,9 +212,9 @@ final class CacheKeeper: Sendable {
             let victims = state.policy.victims(demand, at: now) { id in
                 !state.pins.holds(id) && registry.find(id)?.isIdle != false
             }
-            return (victims, state.policy.held(demand))
+            return (victims, state.policy.held(demand, at: now))
         }
-        context.space.held.store(hungry.isEmpty ? 0 : SpaceLedger.bits(held), ordering: .relaxed)
+        context.space.held.store(SpaceLedger.bits(held), ordering: .relaxed)
         for victim in victims { remove(victim, now) }
     }
 
@@ -223,8 +227,9 @@ final class CacheKeeper: Sendable {
         } catch {
             // Somebody came between, or the disk does not let go of it: it counts on.
             if error.code != .inUse { context.notice(once: "evict", "\(error)") }
+            let full = registry.find(victim.id).map { Int(clamping: $0.pack.containerSize) }
             return state.withLock {
-                $0.policy.set(victim.id, bytes: victim.bytes, of: victim.tenant, at: now)
+                $0.policy.set(victim.id, bytes: victim.bytes, full: full, of: victim.tenant, at: now)
             }
         }
         forget(victim.id, bytes: victim.bytes)

@@ -28,12 +28,17 @@ struct CachePolicy<ID: Hashable & Sendable>: Sendable {
     private struct Share {
         var queues = TenantQueues<ID>()
         var lastUse: UInt64
+        /// When its newcomers last found no room.
+        var lastHunger: UInt64?
     }
 
     private var shares: [Tenant: Share] = [:]
     private var owners: [ID: Tenant] = [:]
     /// Nanoseconds without a use after which a dataset counts as left.
     var idleTime: UInt64 = 600_000_000_000
+    /// Nanoseconds for which a dataset that found no room counts as hungry: room that was made for it is not to be
+    /// taken by others before it comes for it.
+    private static var hungerTime: UInt64 { 2_000_000_000 }
 
     var count: Int { owners.count }
     var bytes: Int { shares.values.reduce(0) { $0 + $1.queues.bytes } }
@@ -50,20 +55,21 @@ struct CachePolicy<ID: Hashable & Sendable>: Sendable {
     mutating func use(_ id: ID, of tenant: Tenant, wasRefused: Bool = false, at now: UInt64) {
         if let owner = owners[id], owner != tenant, isIdle(owner, now), let weight = weight(of: id) {
             // Its dataset is gone, or was not known when it was found on the disk.
+            let full = shares[owner]?.queues.fullWeight(of: id)
             remove(id)
-            set(id, bytes: weight, of: tenant, at: now)
+            set(id, bytes: weight, full: full, of: tenant, at: now)
         }
         touch(owners[id] ?? tenant, now)
         shares[owners[id] ?? tenant]?.queues.use(id, wasRefused: wasRefused)
         touch(tenant, now)
     }
 
-    /// Sets what an entry takes up; enters it when it is new.
-    mutating func set(_ id: ID, bytes: Int, of tenant: Tenant, at now: UInt64) {
+    /// Sets what an entry takes up, and what it would take up when full; enters it when it is new.
+    mutating func set(_ id: ID, bytes: Int, full: Int? = nil, of tenant: Tenant, at now: UInt64) {
         let owner = owners[id] ?? tenant
         owners[id] = owner
         if shares[owner] == nil { shares[owner] = Share(lastUse: now) }
-        shares[owner]?.queues.set(id, weight: bytes)
+        shares[owner]?.queues.set(id, weight: bytes, full: full)
     }
 
     mutating func remove(_ id: ID) {
@@ -75,7 +81,10 @@ struct CachePolicy<ID: Hashable & Sendable>: Sendable {
     mutating func victims(_ demand: Demand, at now: UInt64, mayGo: (ID) -> Bool) -> [Victim] {
         var victims: [Victim] = []
         var bytes = 0
-        for tenant in demand.hungry { shares[tenant]?.queues.metLimit() }
+        for tenant in demand.hungry {
+            shares[tenant]?.queues.metLimit()
+            shares[tenant]?.lastHunger = now
+        }
         // Bounded by the entries, each of which goes at most once.
         while bytes < demand.requiredBytes || victims.count < demand.requiredEntries {
             guard let victim = forced(now, mayGo) else { break }
@@ -110,21 +119,37 @@ struct CachePolicy<ID: Hashable & Sendable>: Sendable {
         for tenant in demand.hungry.sorted(by: { (self.bytes(of: $0), $0) < (self.bytes(of: $1), $1) }) {
             let own = self.bytes(of: tenant)
             if let rich = largest(besides: tenant), self.bytes(of: rich) > own + demand.wantedBytes,
-                (shares[tenant]?.queues.returns ?? 0) > 0 || own < total / 10,
-                let victim = take(from: rich, forced: true, mayGo)
+                mayTake(tenant, total)
             {
-                shares[tenant]?.queues.spendReturn()
-                return victim
+                let average = self.bytes(of: rich) / max(1, shares[rich]?.queues.count ?? 1)
+                if let victim = take(from: rich, forced: true, mayGo) {
+                    // Next to nothing is worth no return.
+                    if victim.bytes >= average / 2 { shares[tenant]?.queues.spendReturn() }
+                    return victim
+                }
             }
             if let victim = take(from: tenant, forced: false, mayGo) { return victim }
         }
         return nil
     }
 
-    /// Datasets that are not to grow while a smaller one is hungry.
-    func held(_ demand: Demand) -> Set<Tenant> {
-        guard let least = demand.hungry.map(bytes(of:)).min() else { return [] }
-        return Set(shares.keys.filter { bytes(of: $0) > least + demand.wantedBytes })
+    /// Whether a dataset may have room that a larger one gives.
+    private func mayTake(_ tenant: Tenant, _ total: Int) -> Bool {
+        (shares[tenant]?.queues.returns ?? 0) > 0 || bytes(of: tenant) < total / 10
+    }
+
+    /// Datasets that are not to grow now: larger ones while a smaller one is to get room, and scans while others need it.
+    func held(_ demand: Demand, at now: UInt64) -> Set<Tenant> {
+        let hungry = shares.filter { tenant, share in
+            demand.hungry.contains(tenant)
+                || share.lastHunger.map { now - min(now, $0) < Self.hungerTime } ?? false
+        }.keys
+        let total = bytes
+        var held = Set(hungry.count > 1 ? hungry.filter { !mayTake($0, total) } : [])
+        if let least = hungry.filter({ mayTake($0, total) }).map(bytes(of:)).min() {
+            held.formUnion(shares.keys.filter { bytes(of: $0) > least + demand.wantedBytes })
+        }
+        return held
     }
 
     private mutating func take(from tenant: Tenant, forced: Bool, _ mayGo: (ID) -> Bool) -> Victim? {
