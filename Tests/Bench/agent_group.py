@@ -13,3 +13,12 @@ def shuffled_epochs(w: Workspace):
     ratios, lru, best = answer["hit_ratios"], answer["lru"], answer["best"]
     yield Result("agent-epochs", ratios[1] / best, f"{ratios[1]:.3f}, then {ratios[2]:.3f} of reads were hits",
                  f"{best}; LRU {lru[1]:.3f}, then {lru[2]:.3f}")
+
+
+@measures(EXPERIMENTS, "agent-start")
+def start_with_a_terabyte(w: Workspace):
+    """The cache's part of it: from opening the directory to the first read, which is answered from a container."""
+    answer = w.kaml.bench("cache-start", "--directory", w.disk, "--containers", str(w.scaled(16384)))
+    ready, counted = max(answer["ready_ms"]), max(answer["counted_ms"])
+    yield Result("agent-start", ready / 1000, f"{ready:.0f} ms, all of it counted in the background after {counted:.0f}",
+                 f"{answer['containers']} containers of 64 MiB")

@@ -16,6 +16,7 @@ package final class FaultyFileSystem: FileSystem {
         /// Fails always.
         var always: [FileSystemCall: Errno] = [:]
         var before: [FileSystemCall: @Sendable () -> Void] = [:]
+        var space: (@Sendable () -> FileSystemSpace)?
     }
 
     private let host = HostFileSystem()
@@ -38,6 +39,14 @@ package final class FaultyFileSystem: FileSystem {
     /// Runs `body` before every call of a kind: one that turns a clock makes the call slow.
     package func before(_ call: FileSystemCall, _ body: (@Sendable () -> Void)?) {
         state.withLock { $0.before[call] = body }
+    }
+
+    /// Lets the file system be as full as `body` says, or as it is when nil.
+    package func setSpace(_ body: (@Sendable () -> FileSystemSpace)?) { state.withLock { $0.space = body } }
+
+    package func space(at path: ByteString) throws(Errno) -> FileSystemSpace {
+        if let space = state.withLock({ $0.space }) { return space() }
+        return try host.space(at: path)
     }
 
     /// Calls of a kind so far, those that failed too.

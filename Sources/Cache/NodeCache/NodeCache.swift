@@ -10,7 +10,7 @@ package final class NodeCache: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
     let scheduler: FetchScheduler
-    private let statisticsKeeper: StatisticsKeeper
+    let statisticsKeeper: StatisticsKeeper
     let keeper: CacheKeeper
     let scrubber: BackgroundScrubber
     private let residentLimit = ResidentLimit()
@@ -56,7 +56,10 @@ package final class NodeCache: Sendable {
         for pack: PackReference, origin: any ObjectStore, tenant: CacheTenant = .shared
     ) throws(CacheError) -> Container {
         let container = try registry.container(for: pack, origin: origin)
-        if tenant != .shared { container.tenant.store(tenant.index, ordering: .relaxed) }
+        if tenant != .shared {
+            container.tenant.store(tenant.index, ordering: .relaxed)
+            container.sharers.bitwiseOr(1 << UInt64(tenant.index & 63), ordering: .relaxed)
+        }
         if !container.isUsed.load(ordering: .relaxed) { container.isUsed.store(true, ordering: .relaxed) }
         return container
     }

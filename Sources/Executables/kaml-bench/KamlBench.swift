@@ -8,5 +8,6 @@ struct KamlBench: ParsableCommand {
         commandName: "kaml-bench", abstract: "Measuring loops for `make bench`.",
         subcommands: [
             ReadFiles.self, ColdRead.self, Synth.self, Lookups.self, VerifiedLoad.self, EpochReads.self,
+            CacheStart.self,
         ])
 }

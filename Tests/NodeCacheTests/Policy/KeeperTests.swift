@@ -51,13 +51,13 @@ import Testing
             cache.keeper.look()
         }
         cache.settle()
-        let before = cache.counters.filledBytes + UInt64(cache.counters.readThroughs) * 16_384
+        let before = cache.totals.filledBytes + UInt64(cache.totals.readThroughs) * 16_384
         for index in orders.dropFirst(40) {
             try read(cache, index)
             cache.keeper.look()
         }
         cache.settle()
-        let missed = cache.counters.filledBytes + UInt64(cache.counters.readThroughs) * 16_384 - before
+        let missed = cache.totals.filledBytes + UInt64(cache.totals.readThroughs) * 16_384 - before
         let hits = 1 - Double(missed) / Double(80 * Self.packBytes)
         #expect(hits >= 0.95 * 0.5, "\(hits)")
         #expect(diskUsage(cache) <= limit + limit / 100)
@@ -144,6 +144,150 @@ import Testing
         cache.close()
     }
 
+    @Test("what others put on the disk is room that the cache gives back")
+    func freeSpace() throws {
+        let files = FaultyFileSystem()
+        let room = Atomic<Int>(10 * (Self.packBytes + 12_288))
+        let kept = 100 << 20
+        files.setSpace { [home] in
+            let used = CacheLayout.usedBytes(home.directory)
+            return FileSystemSpace(
+                totalBytes: 1 << 30,
+                availableBytes: UInt64(max(0, kept + room.load(ordering: .relaxed) - used)))
+        }
+        var options = options { _ in }
+        options.limits.freeBytes = UInt64(kept)
+        let cache = try home.open(options, files: files)
+        for index in 0..<20 {
+            try read(cache, index)
+            cache.settle()
+            cache.keeper.look()
+        }
+        #expect(diskUsage(cache) <= room.load(ordering: .relaxed) + 65_536)
+        #expect(cache.usage.containers > 5)
+        room.store(3 * (Self.packBytes + 12_288), ordering: .relaxed)
+        for _ in 0..<3 { cache.keeper.look() }
+        #expect(diskUsage(cache) <= room.load(ordering: .relaxed) * 101 / 100 + 65_536)
+        room.store(-Self.packBytes, ordering: .relaxed)
+        for _ in 0..<3 { cache.keeper.look() }
+        #expect(cache.usage.containers == 0)
+        for index in 0..<20 { try read(cache, index) }
+        #expect(cache.condition == .healthy)
+        cache.close()
+    }
+
+    @Test("readers see right bytes while the limit comes and goes")
+    func readersUnderEviction() throws {
+        let cache = try home.open(options { _ in })
+        let isDone = Atomic(false)
+        let keeper = try Thread(name: "limits") { [cache] in
+            var limits = cache.limits
+            while !isDone.load(ordering: .acquiring) {
+                limits.bytes = limits.bytes == 1 ? 30 << 20 : 1
+                cache.setLimits(limits)
+                cache.keeper.look()
+            }
+        }
+        try inParallel(4) { reader in
+            var random = SplitMix64(seed: UInt64(reader))
+            for _ in 0..<150 {
+                let index = Int(random.next() % 10)
+                let container = try cache.container(for: packs[index].pack, origin: store)
+                let chunk = Int(random.next() % 16)
+                if container.enter() {
+                    defer { container.leave() }
+                    if container.isPresent(chunk) {
+                        #expect(container.mapped(packs[index].entries[chunk]) == packs[index].chunks[chunk])
+                        continue
+                    }
+                }
+                let part = FetchPart(container: container, chunks: chunk..<(chunk + 1))
+                #expect(try cache.read([part], settles: false) == [packs[index].chunks[chunk]])
+            }
+        }
+        isDone.store(true, ordering: .releasing)
+        keeper.join()
+        #expect(cache.totals.evictedContainers > 0)
+        cache.close()
+    }
+
+    @Test("a disk that does not let go of files is told of once, and what it keeps counts on")
+    func unlinkFails() throws {
+        let files = FaultyFileSystem()
+        let cache = try home.open(options { _ in }, files: files)
+        for index in 0..<5 { try read(cache, index) }
+        cache.settle()
+        cache.keeper.look()
+        files.always(.unlink, .inputOutput)
+        var limits = cache.limits
+        limits.bytes = 1
+        cache.setLimits(limits)
+        for _ in 0..<3 { cache.keeper.look() }
+        #expect(cache.usage.containers == 5 && cache.usage.usedBytes > 5 * UInt64(Self.packBytes))
+        #expect(home.told.count == 1, "\(home.told)")
+        for index in 0..<5 { try read(cache, index) }
+        files.always(.unlink, nil)
+        cache.keeper.look()
+        #expect(cache.usage.containers == 0)
+        cache.close()
+    }
+
+    @Test("what two datasets both read is there once, and the books say what that saves")
+    func sharing() throws {
+        let cache = try home.open(options { _ in })
+        for name in ["first", "second", "third"] {
+            try read(cache, 0, tenant: cache.tenant(named: name))
+            try read(cache, 1, tenant: cache.tenant(named: "first"))
+        }
+        cache.settle()
+        cache.keeper.look()
+        let status = cache.status()
+        #expect(status.usage.containers == 2)
+        #expect(status.usage.sharedBytes == 2 * UInt64(Self.packBytes + 8192))
+        #expect(status.totals.filledBytes == UInt64(2 * Self.packBytes))
+        #expect(status.totals.allocatedBytes == cache.statistics().allocatedBytes)
+        cache.close()
+    }
+
+    @Test("leases and owners that cannot be read are forgotten, told of, and made anew")
+    func damagedTables() throws {
+        let layout = CacheLayout(directory: home.directory)
+        let lease = PinLease(
+            name: "job", end: Timestamp(seconds: 4_000_000_000, nanoseconds: 0), packs: [packs[0].pack.id])
+        do {
+            let cache = try home.open(options { _ in })
+            try cache.pin(lease)
+            cache.close()
+        }
+        for path in [layout.pins, layout.index] {
+            try replaceFile(path, Array("kaml-cache-pins 1\nlease job".utf8), suffix: "t", HostFileSystem())
+        }
+        let cache = try home.open(options { _ in })
+        while !cache.usage.isCounted { usleep(1000) }
+        #expect(cache.pins.isEmpty)
+        #expect(home.told.count == 1 && home.told[0].contains("Pin again"))
+        try cache.pin(lease)
+        #expect(cache.pins == [lease])
+        cache.close()
+    }
+
+    @Test("what others remove from the directory, or put there, is counted at the next walk")
+    func recount() throws {
+        let cache = try home.open(options { $0.openContainers = 8 })
+        for index in 0..<40 { try read(cache, index) }
+        cache.settle()
+        cache.keeper.look()
+        let asleep = packs.first { !(cache.registry.find($0.pack.id)?.hasDisk ?? false) }
+        let path = home.dataPath(try #require(asleep).pack)
+        let freed = try HostFileSystem().status(of: path).blocks * 512
+        let before = cache.usage.usedBytes
+        try HostFileSystem().unlink(path)
+        cache.keeper.scan()
+        #expect(cache.usage.usedBytes == before - freed)
+        #expect(cache.usage.usedBytes == cache.statistics().allocatedBytes)
+        cache.close()
+    }
+
     @Test("what a lease holds stays, in this life and the next, until the lease ends")
     func pins() throws {
         let clock = HandClock()
@@ -181,7 +325,7 @@ import Testing
                 #expect(cache.usage.openContainers <= 9)
             }
         }
-        #expect(cache.counters.filledBytes == UInt64(40 * Self.packBytes))
+        #expect(cache.totals.filledBytes == UInt64(40 * Self.packBytes))
         cache.close()
         let next = try home.open(options { _ in })
         for fixture in packs { #expect(next.residency(of: fixture.pack).isComplete) }
@@ -251,14 +395,33 @@ import Testing
         try CacheFixture.damage(home.dataPath(packs[2].pack), at: packs[2].entries[7].containerOffset + 99)
         cache.setScrubRate(1 << 30)
         let container = try cache.container(for: packs[2].pack, origin: store)
-        while cache.counters.scrubBadChunks == 0 { usleep(1000) }
+        while cache.totals.scrubBadChunks == 0 { usleep(1000) }
         cache.setScrubRate(0)
-        #expect(cache.counters.scrubBadChunks == 1)
+        #expect(cache.totals.scrubBadChunks == 1)
         #expect(!container.isPresent(7) && container.presentCount == 15)
         #expect(home.told.count == 1 && home.told[0].contains("1 chunks"))
         try read(cache, 2)
         cache.settle()
         #expect(container.isComplete && container.mapped(packs[2].entries[7]) == packs[2].chunks[7])
+        cache.close()
+    }
+
+    @Test("the scrubber goes on where an earlier life of the cache was")
+    func scrubPosition() throws {
+        let sorted = packs[0..<5].map(\.pack.id).sorted()
+        do {
+            let cache = try home.open(options { _ in })
+            for index in 0..<5 { try read(cache, index) }
+            cache.close()
+        }
+        let path = CacheLayout(directory: home.directory).scrub
+        try replaceFile(path, Array("\(sorted[2])\n".utf8), suffix: "t", HostFileSystem())
+        var options = options { _ in }
+        options.scrubBytesPerSecond = 1 << 30
+        let cache = try home.open(options)
+        while cache.totals.scrubPasses == 0 { usleep(1000) }
+        #expect(cache.totals.scrubbedBytes == UInt64(2 * Self.packBytes))
+        #expect(cache.status().scrub.lastPass != nil)
         cache.close()
     }
 
@@ -269,170 +432,8 @@ import Testing
         cache.settle()
         cache.setScrubRate(Self.packBytes)
         let start = HostClock().monotonicNanoseconds()
-        while cache.counters.scrubbedBytes < UInt64(Self.packBytes) { usleep(1000) }
+        while cache.totals.scrubbedBytes < UInt64(Self.packBytes) { usleep(1000) }
         #expect(HostClock().monotonicNanoseconds() - start > 800_000_000)
-        cache.close()
-    }
-}
-
-/// A cache whose disk goes away, fails, or is slow.
-@Suite struct DiskTroubleTests {
-    let home: CacheFixture
-    let store = MemoryObjectStore()
-    let fixture: PackFixture
-    let other: PackFixture
-
-    init() throws {
-        home = try CacheFixture()
-        fixture = try PackFixture.random(Array(repeating: 16_384, count: 16), seed: 1, to: store)
-        other = try PackFixture.random(Array(repeating: 16_384, count: 16), seed: 2, to: store)
-    }
-
-    private func read(_ cache: NodeCache, _ fixture: PackFixture) throws {
-        let container = try cache.container(for: fixture.pack, origin: store)
-        #expect(try cache.read(container, 0..<16) == fixture.chunks)
-    }
-
-    @Test(
-        "a directory that is moved away: reads go on, it is told once, and it is taken up again when it is back"
-    )
-    func displaced() throws {
-        let clock = HandClock()
-        let cache = try home.open(clock: clock)
-        try read(cache, fixture)
-        let files = HostFileSystem()
-        let aside = ByteString(home.directory.bytes + Array(".aside".utf8))
-        try files.rename(home.directory, aside)
-        cache.keeper.look()
-        cache.keeper.look()
-        #expect(cache.condition == .degraded(.displaced))
-        #expect(home.told.count == 1, "\(home.told)")
-        try read(cache, fixture)
-        try read(cache, other)
-        #expect((try? files.status(of: home.directory)) == nil)
-        try files.rename(aside, home.directory)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        try read(cache, other)
-        #expect(cache.residency(of: other.pack).isComplete)
-        cache.close()
-    }
-
-    @Test("a disk that is read-only at the start is used once it can be written")
-    func readOnlyAtFirst() throws {
-        let clock = HandClock()
-        let files = FaultyFileSystem()
-        try home.open().close()
-        files.always(.open, .readOnlyFileSystem)
-        files.on(.open, 1, .readOnlyFileSystem)
-        // The check of the owner opens the directory first.
-        let cache = try? home.open(files: files, clock: clock)
-        files.always(.open, nil)
-        guard let cache else { return }
-        #expect(cache.condition == .degraded(.noDirectory))
-        try read(cache, fixture)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        try read(cache, fixture)
-        #expect(cache.residency(of: fixture.pack).isComplete)
-        cache.close()
-    }
-
-    @Test("a disk that is full is told of, and not any more when it takes files again")
-    func recovers() throws {
-        let clock = HandClock()
-        let files = FaultyFileSystem()
-        let cache = try home.open(files: files, clock: clock)
-        files.always(.write, .noSpace)
-        try read(cache, fixture)
-        #expect(cache.condition == .degraded(.refused(.noSpace)))
-        cache.keeper.look()
-        files.always(.write, nil)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        try read(cache, fixture)
-        #expect(cache.residency(of: fixture.pack).isComplete)
-        cache.close()
-    }
-
-    @Test("a disk that takes seconds for a write is left alone until it is faster")
-    func slow() throws {
-        let clock = HandClock()
-        let files = FaultyFileSystem()
-        var options = CacheOptions()
-        options.writesDirectly = false
-        let cache = try home.open(options, files: files, clock: clock)
-        files.before(.write) { clock.seconds.wrappingAdd(3, ordering: .relaxed) }
-        try read(cache, fixture)
-        #expect(cache.condition == .degraded(.slow))
-        let writes = files.count(.write)
-        for _ in 0..<3 { try read(cache, fixture) }
-        #expect(files.count(.write) <= writes + 1)
-        files.before(.write, nil)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        try read(cache, fixture)
-        #expect(cache.residency(of: fixture.pack).isComplete)
-        cache.close()
-    }
-}
-
-/// A clock that stands still until it is turned.
-final class HandClock: Clock {
-    let seconds = Atomic<UInt64>(1)
-    func now() -> Timestamp {
-        Timestamp(seconds: Int64(seconds.load(ordering: .relaxed)), nanoseconds: 0)
-    }
-    func monotonicNanoseconds() -> UInt64 { seconds.load(ordering: .relaxed) * 1_000_000_000 }
-}
-
-extension NodeCache {
-    var counters: CacheStatistics { context.counters.totals }
-}
-
-/// A cache that an earlier life left full.
-@Suite struct StartTests {
-    @Test("a terabyte of containers is taken over within a second")
-    func terabyte() throws {
-        let count = getenv("KAML_STRESS") == nil ? 2048 : 16_384
-        let home = try CacheFixture()
-        let store = MemoryObjectStore()
-        // One footer, with which every map says what it has.
-        let fixture = try PackFixture.random(Array(repeating: 4096, count: 64), seed: 1, to: store)
-        do {
-            let cache = try home.open()
-            let container = try cache.container(for: fixture.pack, origin: store)
-            #expect(try cache.read(container, 0..<64) == fixture.chunks)
-            cache.close()
-        }
-        let layout = CacheLayout(directory: home.directory)
-        let files = HostFileSystem()
-        let map = try readFile(layout.map(fixture.pack.id), limit: 1 << 20, files)
-        for _ in 1..<count {
-            let id = PackID(random: HostRandom())
-            try? files.makeDirectory(layout.containerFolder(id), mode: 0o700)
-            try replaceFile(layout.map(id), map, suffix: "t", files)
-            let data = try files.open(layout.data(id), O_RDWR | O_CREAT, mode: 0o600)
-            try files.truncate(data, to: 64 << 20)
-        }
-        let start = HostClock().monotonicNanoseconds()
-        let cache = try home.open()
-        let container = try cache.container(for: fixture.pack, origin: store)
-        #expect(try cache.read(container, 0..<64) == fixture.chunks)
-        let ready = HostClock().monotonicNanoseconds() - start
-        while !cache.usage.isCounted { usleep(1000) }
-        let counted = HostClock().monotonicNanoseconds() - start
-        print(
-            "\(count) containers: first read after \(ready / 1_000_000) ms, counted after \(counted / 1_000_000) ms"
-        )
-        #expect(ready < 1_000_000_000)
-        #expect(cache.usage.containers == UInt64(count))
         cache.close()
     }
 }

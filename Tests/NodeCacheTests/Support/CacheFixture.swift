@@ -30,6 +30,13 @@ final class CacheFixture: Sendable {
         }
     }
 
+    /// What a cache that was on a disk looks like, but for its contents.
+    func otherCache(in directory: ByteString) throws {
+        try replaceFile(
+            CacheLayout(directory: directory).version, Array("\(CacheLayout.version)\n".utf8), suffix: "t",
+            HostFileSystem())
+    }
+
     var told: [String] { notices.withLock { $0 } }
 
     func dataPath(_ pack: PackReference) -> ByteString { CacheLayout(directory: directory).data(pack.id) }
@@ -95,4 +102,11 @@ extension Container: CustomReflectable {
 
 extension NodeCache: CustomReflectable {
     package var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension CacheLayout {
+    /// Bytes of the blocks of everything in a cache's directory.
+    static func usedBytes(_ directory: ByteString) -> Int {
+        Int(StatisticsFile.usage(CacheLayout(directory: directory), HostFileSystem()).bytes)
+    }
 }

@@ -39,6 +39,8 @@ import System
     let charged = Atomic<Int>(0)
     /// In whose name it is kept (`TenantNames`).
     let tenant = Atomic<UInt32>(0)
+    /// A bit for each dataset that asked for it in this life of the cache.
+    let sharers = Atomic<UInt64>(0)
     /// Whether its files were closed with words in the map that no sync vouches for.
     let needsCleaning = Atomic(false)
     let footerLoader = FooterLoader()

@@ -62,9 +62,7 @@ final class ContainerDisk: Sendable {
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-        let start = context.clock.monotonicNanoseconds()
-        try unsafe context.files.write(data, bytes, at: offset)
-        context.noteWrite(since: start)
+        try context.timed { () throws(Errno) in try unsafe context.files.write(data, bytes, at: offset) }
     }
 
     /// Writes a run of bytes; when `directly`, whole pages of it past the page cache where the disk takes them so. `bytes`

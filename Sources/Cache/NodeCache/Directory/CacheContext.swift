@@ -18,8 +18,11 @@ final class CacheContext: Sendable {
     let space = SpaceLedger()
     let health = Monitor(DiskHealth())
     let tenants = Monitor(TenantNames())
+    private let pendingWrites = Monitor(PendingWrites())
     /// Which file system and directory the cache lives in; nil while it has none.
     private let home = Monitor<FileStatus?>(nil)
+    /// Counts the directories that were taken up.
+    let homeNumber = Atomic(0)
     private let isUsable = Atomic(false)
     private let isSlow = Atomic(false)
     private let lock: Monitor<CacheLock?>
@@ -104,9 +107,19 @@ final class CacheContext: Sendable {
                     : "look at the kernel log and the disk's health"))
     }
 
-    /// Notes how long a write took, by the clock's time at its start.
-    func noteWrite(since start: UInt64) {
-        guard clock.monotonicNanoseconds() &- start > Self.slowWrite else { return }
+    /// Runs a write, and notes how long it takes.
+    func timed(_ write: () throws(Errno) -> Void) throws(Errno) {
+        let start = clock.monotonicNanoseconds()
+        let pending = pendingWrites.withLock { $0.begin(at: start) }
+        defer {
+            let end = clock.monotonicNanoseconds()
+            noteWrite(pendingWrites.withLock { $0.end(pending, at: end) })
+        }
+        try write()
+    }
+
+    private func noteWrite(_ nanoseconds: UInt64) {
+        guard nanoseconds > Self.slowWrite else { return }
         guard health.withLock({ $0.note(.slow, at: clock.monotonicNanoseconds()) }) else { return }
         isSlow.store(true, ordering: .relaxed)
         notice(
@@ -121,6 +134,7 @@ final class CacheContext: Sendable {
     /// Looks whether the directory is where it was, and tries a disk that was in trouble when it is time to.
     func examineDisk() {
         let now = clock.monotonicNanoseconds()
+        noteWrite(pendingWrites.withLock { $0.longest(at: now) })
         examineHome(now)
         guard health.withLock({ $0.isProbeDue(at: now) }) else { return }
         if !holdsLock || !hasDisk { return reopen() }
@@ -144,13 +158,13 @@ final class CacheContext: Sendable {
                 + "Mount it again; it is taken up by itself")
     }
 
-    /// Takes the directory up again that was away, or could not be used before: only on the file system that it was on,
-    /// so that a disk that is not mounted does not fill the one below its mount point.
+    /// Takes the directory up again that was away, or could not be used before: only one on the file system that it was
+    /// on, or one that is a cache already, so that a disk that is not mounted does not fill the one below its mount point.
     private func reopen() {
         guard let found = try? files.status(of: layout.directory) else { return }
         if let known = home.withLock({ $0 }) {
-            guard found.device == known.device else { return }
-            if found.inode != known.inode { releaseLock() }
+            guard found.device == known.device || CacheDirectory.isCache(layout, files) else { return }
+            if found.inode != known.inode || found.device != known.device { releaseLock() }
         }
         if !holdsLock {
             guard let lock = (try? CacheDirectory.open(layout, files, notice: { _ in })) ?? nil else {
@@ -159,7 +173,11 @@ final class CacheContext: Sendable {
             hold(lock)
         }
         guard probes() else { return }
+        let isAnother = home.withLock {
+            $0.map { $0.inode != found.inode || $0.device != found.device } ?? true
+        }
         settle(in: try? files.status(of: layout.directory))
+        if isAnother { homeNumber.wrappingAdd(1, ordering: .releasing) }
         if health.withLock({ $0.recovered() }) {
             notice(once: "reopened", "the cache directory \(layout.directory) is in use again")
         }

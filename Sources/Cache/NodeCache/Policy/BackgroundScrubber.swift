@@ -1,6 +1,19 @@
 import DatasetStore
 import Synchronization
-import System
+package import System
+
+/// How far the background scrubber is.
+package struct ScrubProgress: Sendable, Hashable {
+    /// Bytes a second at most; 0 when nothing is scrubbed.
+    package var bytesPerSecond = 0
+    /// Containers of the pass that runs, and those of them that were looked at; both 0 between two passes.
+    package var containers = 0
+    package var checkedContainers = 0
+    /// When the last whole pass ended, on the wall clock; nil while there was none in this life of the cache.
+    package var lastPass: Timestamp?
+
+    package init() {}
+}
 
 /// Hashes what lies in the cache again, slowly and for ever: a thread of its own, at most so many bytes a second, less
 /// while readers wait for fetches. What is bad is forgotten, and fetched again when it is needed.
@@ -13,6 +26,7 @@ final class BackgroundScrubber: Sendable {
     private let isBusy: @Sendable () -> Bool
     private let parker = Parker()
     private let isStopped = Atomic(false)
+    private let state = Monitor(ScrubProgress())
     /// Bytes a second; 0 while nothing is to be done.
     private let rate: Atomic<Int>
     /// Nanoseconds between two passes, and between two looks whether there is something to do.
@@ -45,6 +59,12 @@ final class BackgroundScrubber: Sendable {
         parker.unpark()
     }
 
+    var progress: ScrubProgress {
+        var progress = state.withLock { $0 }
+        progress.bytesPerSecond = rate.load(ordering: .relaxed)
+        return progress
+    }
+
     private var isRunning: Bool { !isStopped.load(ordering: .acquiring) }
 
     private func run() {
@@ -63,8 +83,11 @@ final class BackgroundScrubber: Sendable {
         let buffers = FetchBuffers(MemoryMeter())
         var saved = context.clock.monotonicNanoseconds()
         let last = position
-        for pack in scrub.packs() where last.map({ $0 < pack.id }) ?? true {
-            guard isRunning, rate.load(ordering: .relaxed) > 0 else { return }
+        let packs = scrub.packs()
+        defer { state.withLock { ($0.containers, $0.checkedContainers) = (0, 0) } }
+        for (index, pack) in packs.enumerated() where last.map({ $0 < pack.id }) ?? true {
+            state.withLock { ($0.containers, $0.checkedContainers) = (packs.count, index) }
+            guard isRunning, context.hasDisk, rate.load(ordering: .relaxed) > 0 else { return }
             do throws(CacheError) {
                 let report = try scrub.check(pack, buffers) { bytes in
                     pause(after: bytes)
@@ -87,6 +110,7 @@ final class BackgroundScrubber: Sendable {
             }
         }
         position = nil
+        state.withLock { $0.lastPass = context.clock.now() }
         context.counters.scrubPasses.count()
     }
 

@@ -51,21 +51,29 @@ extension CacheKeeper {
 
     /// Changes the table, in the file first: a lease that was promised is there after a crash.
     private func change(_ body: (inout PinTable) throws(CacheError) -> Void) throws(CacheError) {
-        try state.withLock { state throws(CacheError) in
-            var pins = state.pins
-            try body(&pins)
-            guard pins.leases != state.pins.leases else { return }
-            do throws(Errno) {
-                if context.hasDisk {
-                    try replaceFile(context.layout.pins, pins.encoded(), suffix: "tmp", context.files)
-                }
-            } catch {
-                context.noticeDiskTrouble(error)
-                throw CacheError(
-                    .inputOutput, "the lease cannot be written to \(context.layout.pins)", cause: error,
-                    remedy: "Free space on the cache's disk, or look at its health")
-            }
-            state.pins = pins
+        // One change at a time; the disk is not waited for under the lock that everything else needs.
+        pinTurn.wait { isTaken in
+            defer { isTaken = true }
+            return isTaken ? nil : ()
         }
+        defer {
+            pinTurn.withLock { $0 = false }
+            pinTurn.wake()
+        }
+        let old = state.withLock { $0.pins }
+        var pins = old
+        try body(&pins)
+        guard pins.leases != old.leases else { return }
+        do throws(Errno) {
+            if context.hasDisk {
+                try replaceFile(context.layout.pins, pins.encoded(), suffix: "tmp", context.files)
+            }
+        } catch {
+            context.noticeDiskTrouble(error)
+            throw CacheError(
+                .inputOutput, "the lease cannot be written to \(context.layout.pins)", cause: error,
+                remedy: "Free space on the cache's disk, or look at its health")
+        }
+        state.withLock { $0.pins = pins }
     }
 }

@@ -20,17 +20,25 @@ final class CacheKeeper: Sendable {
         var room: CacheLimits.Room?
         var hasScanned = false
         var hasNews = false
+        /// Containers whose files are of a directory that was replaced, and that were in use then.
+        var strays: [Container] = []
     }
 
     let context: CacheContext
     let registry: ContainerRegistry
     let state: Monitor<State>
+    /// Whether somebody changes the leases.
+    let pinTurn = Monitor(false)
     private let isStopped = Atomic(false)
     private let descriptors: Int
+    /// The directory whose contents are counted (`CacheContext.homeNumber`).
+    private let countedHome = Atomic(0)
 
     /// Nanoseconds between two looks.
     private static let interval: UInt64 = 250_000_000
     private static let saveInterval: UInt64 = 60_000_000_000
+    /// Nanoseconds after which the directory is walked again, to find what others changed in it.
+    private static let recountInterval: UInt64 = 600_000_000_000
     /// Files of a container: its data and its map.
     private static let files = 2
 
@@ -61,6 +69,7 @@ final class CacheKeeper: Sendable {
         loadPins()
         scan()
         var saved = context.clock.monotonicNanoseconds()
+        var counted = saved
         while isRunning {
             context.space.keeper.park(nanoseconds: Self.interval)
             guard isRunning else { return }
@@ -70,12 +79,17 @@ final class CacheKeeper: Sendable {
                 saved = now
                 save()
             }
+            if now &- counted > Self.recountInterval {
+                counted = now
+                scan()
+            }
         }
     }
 
     /// One look at everything. For the thread, and for tests.
     func look() {
         context.examineDisk()
+        takeUpDirectory()
         harvest()
         measure()
         endLeases()
@@ -95,52 +109,90 @@ final class CacheKeeper: Sendable {
 
     // MARK: - What there is
 
-    /// Takes in what earlier lives of the cache left. Reading goes on meanwhile.
-    private func scan() {
+    /// Starts over with a directory that took the place of another one. What is in use goes on with its old files.
+    private func takeUpDirectory() {
+        let number = context.homeNumber.load(ordering: .acquiring)
+        let strays = state.withLock { state in
+            defer { state.strays = [] }
+            return state.strays
+        }
+        let isNew = countedHome.exchange(number, ordering: .relaxed) != number
+        let left = (isNew ? registry.known : strays).filter { $0.hasDisk && !registry.sleep($0) }
+        state.withLock { state in
+            state.strays = left
+            guard isNew else { return }
+            state.policy = CachePolicy()
+            state.awake = AgeLine()
+            (state.otherBytes, state.otherInodes, state.hasScanned) = (0, 0, false)
+            context.space.used.store(0, ordering: .relaxed)
+        }
+        guard isNew else { return }
+        loadPins()
+        scan()
+    }
+
+    /// Counts what is in the directory: what earlier lives of the cache left, and later what others changed. Reading goes
+    /// on meanwhile.
+    func scan() {
         let tenants = PolicyIndex.read(context)
         let now = context.clock.monotonicNanoseconds()
+        var seen: Set<PackID> = []
+        var others = usage(of: context.layout.manifests) { _, _ in false }
         for folder in (try? context.files.list(context.layout.containers)) ?? [] where isRunning {
             var found: [PackID: (bytes: Int, full: Int)] = [:]
-            var others = (bytes: 0, inodes: 1)
-            let path = context.layout.containers.appending(folder.name)
-            for entry in (try? context.files.list(path)) ?? [] {
-                guard let status = try? context.files.status(of: path.appending(entry.name)),
-                    status.kind == .regular
-                else { continue }
-                let bytes = Int(clamping: status.blocks &* 512)
-                if let id = CacheLayout.packID(of: entry.name) {
-                    let known = found[id] ?? (0, 0)
-                    // The data file has the container's length.
-                    found[id] = (known.bytes + bytes, max(known.full, Int(clamping: status.size)))
-                } else {
-                    others = (others.bytes + bytes, others.inodes + 1)
-                }
+            let more = usage(of: context.layout.containers.appending(folder.name)) { name, status in
+                guard let id = CacheLayout.packID(of: name) else { return false }
+                let known = found[id] ?? (0, 0)
+                // The data file has the container's length.
+                found[id] = (
+                    known.bytes + Int(clamping: status.blocks &* 512),
+                    max(known.full, Int(clamping: status.size))
+                )
+                return true
             }
-            let added = state.withLock { state -> Int in
-                state.otherBytes += others.bytes
-                state.otherInodes += others.inodes
-                // What was opened meanwhile is known better.
-                let new = found.filter { !state.policy.contains($0.key) }
-                for (id, size) in new {
+            others = (others.bytes + more.bytes, others.inodes + more.inodes)
+            for (id, size) in found {
+                seen.insert(id)
+                // What is open is known better.
+                let isOpen = registry.find(id)?.hasDisk == true
+                let change = state.withLock { state in
+                    let before = state.policy.weight(of: id)
+                    if before == size.bytes || before != nil && isOpen { return 0 }
                     state.policy.set(
                         id, bytes: size.bytes, full: size.full, of: tenants[id]?.index ?? 0, at: now)
+                    return size.bytes - (before ?? 0)
                 }
-                return new.values.reduce(others.bytes) { $0 + $1.bytes }
+                context.space.used.wrappingAdd(change, ordering: .relaxed)
             }
-            context.space.used.wrappingAdd(added, ordering: .relaxed)
         }
-        var manifests = (bytes: 0, inodes: 0)
-        for entry in (try? context.files.list(context.layout.manifests)) ?? [] {
-            let status = try? context.files.status(of: context.layout.manifests.appending(entry.name))
-            manifests.bytes += Int(clamping: (status?.blocks ?? 0) &* 512)
-            manifests.inodes += 1
+        guard isRunning else { return }
+        let gone = state.withLock { $0.policy.ids }.filter {
+            !seen.contains($0) && registry.find($0)?.hasDisk != true
         }
-        context.space.used.wrappingAdd(manifests.bytes, ordering: .relaxed)
-        state.withLock { state in
-            state.otherBytes += manifests.bytes
-            state.otherInodes += manifests.inodes
-            state.hasScanned = true
+        let change = state.withLock { state in
+            var change = others.bytes - state.otherBytes
+            for id in gone {
+                change -= state.policy.weight(of: id) ?? 0
+                state.policy.remove(id)
+            }
+            (state.otherBytes, state.otherInodes, state.hasScanned) = (others.bytes, others.inodes, true)
+            return change
         }
+        context.space.used.wrappingAdd(change, ordering: .relaxed)
+    }
+
+    /// Blocks and inodes of a folder and the files in it, but for those that `isElse` takes.
+    private func usage(
+        of folder: ByteString, isElse: (ByteString, FileStatus) -> Bool
+    ) -> (bytes: Int, inodes: Int) {
+        var sum = (bytes: 0, inodes: 1)
+        for entry in (try? context.files.list(folder)) ?? [] {
+            guard let status = try? context.files.status(of: folder.appending(entry.name)),
+                status.kind == .regular, !isElse(entry.name, status)
+            else { continue }
+            sum = (sum.bytes + Int(clamping: status.blocks &* 512), sum.inodes + 1)
+        }
+        return sum
     }
 
     /// Notes what was used and filled since the last look.

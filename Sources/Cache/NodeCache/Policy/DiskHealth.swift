@@ -27,6 +27,30 @@ package enum CacheCondition: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
+/// Writes that have begun and not ended: a disk that hangs says nothing.
+struct PendingWrites: Sendable {
+    private var starts: [UInt64: UInt64] = [:]
+    private var next: UInt64 = 0
+
+    mutating func begin(at now: UInt64) -> UInt64 {
+        next += 1
+        starts[next] = now
+        return next
+    }
+
+    /// How long the write took, in nanoseconds.
+    mutating func end(_ write: UInt64, at now: UInt64) -> UInt64 {
+        guard let start = starts.removeValue(forKey: write) else { return 0 }
+        return now - min(now, start)
+    }
+
+    /// For how long the oldest one has been under way.
+    func longest(at now: UInt64) -> UInt64 {
+        guard let oldest = starts.values.min() else { return 0 }
+        return now - min(now, oldest)
+    }
+}
+
 /// What is known of the disk, and when it is tried again: no I/O in here.
 ///
 /// While it is in doubt nothing is written and nothing is fetched that would have to be kept; the disk is tried with a

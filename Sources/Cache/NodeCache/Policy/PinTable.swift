@@ -16,6 +16,13 @@ package struct PinLease: Sendable, Hashable {
     }
 }
 
+extension PinLease {
+    /// All packs that a plan needs something of.
+    package init(name: String, end: Timestamp, plan: WarmPlan) {
+        self.init(name: name, end: end, packs: Set(plan.shares.map(\.pack.id)))
+    }
+}
+
 /// The leases of a cache, as they are kept in its directory: text lines `lease NAME END` and below each its
 /// `pack ID`s.
 struct PinTable: Sendable {
