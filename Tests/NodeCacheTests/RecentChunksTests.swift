@@ -26,10 +26,13 @@ import Testing
         let pool = BlockPool()
         let recent = RecentChunks(limit: 4 * Block.capacity, clock: ManualTime())
         let block = pool.take()
-        recent.enter(container, 0, HeldChunk(block: block, range: 0..<5000))
-        recent.enter(container, 1, HeldChunk(block: block, range: 8192..<13192))
-        #expect(recent.keep(block))
-        recent.settled(block, isKept: true)
+        #expect(recent.reserve())
+        recent.enter(
+            container,
+            [
+                (0, HeldChunk(block: block, range: 0..<5000)),
+                (1, HeldChunk(block: block, range: 8192..<13192)),
+            ])
         #expect(container.holdsRecent)
         #expect(recent.take(container, 1, reading: 5000)?.range == 8192..<13192)
         #expect(recent.take(container, 0, reading: 2000)?.range == 0..<5000)
@@ -50,11 +53,9 @@ import Testing
         let clock = ManualTime()
         let recent = RecentChunks(limit: 2 * Block.capacity, clock: clock)
         func keep(_ chunk: Int) -> Bool {
-            let block = pool.take()
-            recent.enter(container, chunk, HeldChunk(block: block, range: 0..<5000))
-            let isKept = recent.keep(block)
-            recent.settled(block, isKept: isKept)
-            return isKept
+            guard recent.reserve() else { return false }
+            recent.enter(container, [(chunk, HeldChunk(block: pool.take(), range: 0..<5000))])
+            return true
         }
         #expect(keep(0))
         #expect(keep(1))
@@ -62,6 +63,8 @@ import Testing
         #expect(recent.take(container, 2, reading: 0) == nil)
         #expect(recent.take(container, 0, reading: 0) != nil)
         clock.pass(3_000_000_000)
+        #expect(recent.reserve())
+        recent.giveBack()
         #expect(keep(2))
         #expect(recent.take(container, 0, reading: 0) == nil)
         #expect(recent.keptBytes == Block.capacity)
@@ -81,6 +84,28 @@ import Testing
         #expect(container.isComplete)
         #expect(cache.scheduler.recent.keptBytes == 0)
         for chunk in 0..<24 { #expect(container.mapped(fixture.entries[chunk]) == fixture.chunks[chunk]) }
+        cache.close()
+    }
+
+    @Test("a reader that comes from another pack's end is read ahead of while its first file is on its way")
+    func nextPack() throws {
+        let packs = try (0..<2).map {
+            try PackFixture.random(Array(repeating: 50_000, count: 60), seed: UInt64(10 + $0), to: store)
+        }
+        let (first, second) = (packs[0], packs[1])
+        let cache = try home.open()
+        let before = try cache.container(for: first.pack, origin: store)
+        for chunk in 0..<60 { _ = try cache.read(before, chunk..<(chunk + 1)) }
+        let gated = GatedObjectStore(store) { $0.lowerBound == second.entries[0].frameOffset }
+        let container = try cache.container(for: second.pack, origin: gated)
+        let reader = try Thread(name: "reader") {
+            let part = FetchPart(container: container, chunks: 0..<1, hint: second.hint(0))
+            #expect((try? cache.read([part])) == [second.chunks[0]])
+        }
+        gated.waitUntilRead(second.entries[1].frameOffset)
+        #expect(!container.isPresent(0))
+        gated.open()
+        reader.join()
         cache.close()
     }
 

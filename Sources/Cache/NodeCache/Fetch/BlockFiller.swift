@@ -2,8 +2,9 @@ import Chunking
 import DatasetStore
 import System
 
-/// Puts verified chunks that lie side by side in a container into blocks, and writes each block at once. Readers have a
-/// chunk as soon as it was verified; its bit is set once it was written.
+/// Puts verified chunks that lie side by side in a container into blocks, and writes each block at once. Readers are
+/// answered from the block once its chunks are written and their bits are set, so that a kill takes nothing back that
+/// they were given.
 struct BlockFiller {
     private struct Filling {
         let block: Block
@@ -62,24 +63,29 @@ struct BlockFiller {
         filling.used = filling.used.lowerBound..<end
         if run.container.keepHash(claim.chunk, claim.entry, hash) {
             filling.claims.append((claim, held))
-            run.scheduler.recent.enter(run.container, claim.chunk, held)
-            run.scheduler.answer(run.container, claim.chunk, held)
         } else {
             filling.unkept.append((claim, held))
         }
         self.filling = filling
     }
 
-    /// Writes what was kept, sets its bits, and answers whoever came meanwhile.
+    /// Writes what was kept, sets its bits, and answers.
     mutating func flush() {
         guard let filling else { return }
         self.filling = nil
         let (container, recent) = (run.container, run.scheduler.recent)
-        let isKept = !filling.claims.isEmpty && run.mayWriteDirectly && recent.keep(filling.block)
-        let isStored = write(filling, directly: isKept)
+        let mayStay = !filling.claims.isEmpty && run.mayWriteDirectly && recent.reserve()
+        let isStored = write(filling, directly: mayStay)
         if isStored {
             container.didStore(
                 filling.claims.map { (chunk: $0.claim.chunk, bytes: Int($0.claim.entry.plainLength)) })
+        }
+        if mayStay {
+            if isStored {
+                recent.enter(container, filling.claims.map { ($0.claim.chunk, $0.held) })
+            } else {
+                recent.giveBack()
+            }
         }
         for (claim, held) in filling.claims {
             run.scheduler.finish(container, claim.chunk, .held(held))
@@ -88,7 +94,6 @@ struct BlockFiller {
             run.context.counters.readThroughs.count()
             run.scheduler.finish(container, claim.chunk, .held(held))
         }
-        recent.settled(filling.block, isKept: isKept && isStored)
     }
 
     private func write(_ filling: Filling, directly: Bool) -> Bool {

@@ -9,15 +9,18 @@ struct FetchJob {
     var claims: [FetchClaim]
     /// Nobody waits for them: they may be given up when the cache closes.
     var isAhead = false
+    /// Whether readers want them in no order, some time: the page cache is where they wait.
+    var isFilling = false
     /// Bytes that were read on a guess of where they lie.
     var speculation: Speculation?
     /// Nothing of the container is taken away while the job writes.
     private let use: ContainerUse
 
-    init(container: Container, claims: [FetchClaim], isAhead: Bool = false) {
+    init(container: Container, claims: [FetchClaim], isAhead: Bool = false, isFilling: Bool = false) {
         self.container = container
         self.claims = claims
         self.isAhead = isAhead
+        self.isFilling = isFilling
         use = ContainerUse(container)
     }
 }
@@ -27,12 +30,16 @@ struct FetchRun {
     let scheduler: FetchScheduler
     let container: Container
     let isAhead: Bool
+    private let isFilling: Bool
     private let origin: (any ObjectStore)?
 
-    init(_ scheduler: FetchScheduler, _ container: Container, isAhead: Bool = false) {
+    init(
+        _ scheduler: FetchScheduler, _ container: Container, isAhead: Bool = false, isFilling: Bool = false
+    ) {
         self.scheduler = scheduler
         self.container = container
         self.isAhead = isAhead
+        self.isFilling = isFilling
         origin = container.origin
     }
 
@@ -41,7 +48,8 @@ struct FetchRun {
     /// Whether the container's disk is to be written past the page cache, as far as memory holds what is written.
     var mayWriteDirectly: Bool {
         let now = context.clock.monotonicNanoseconds()
-        return context.options.writesDirectly && context.directPace.withLock { $0.allows(now: now) }
+        return context.options.writesDirectly && !isFilling
+            && context.directPace.withLock { $0.allows(now: now) }
     }
 
     /// Runs the jobs that one thread has undertaken: first every plain frame of all of them, since others may wait
@@ -52,7 +60,7 @@ struct FetchRun {
         scheduler.pool.with { buffers in
             var waiting: [PrefixFrame] = []
             for job in jobs {
-                FetchRun(scheduler, job.container, isAhead: job.isAhead)
+                FetchRun(scheduler, job.container, isAhead: job.isAhead, isFilling: job.isFilling)
                     .run(job, fillsGaps, buffers, &waiting)
             }
             PrefixFrame.finish(waiting, scheduler, buffers)

@@ -30,6 +30,7 @@ final class FetchScheduler: Sendable {
         case request(FetchRequest)
         case speculation(Speculation)
         case ahead(Container, Range<Int>, isFilling: Bool)
+        case footer(Container)
     }
     typealias Queue = FetchQueue<Work, ObjectIdentifier>
 
@@ -198,7 +199,12 @@ final class FetchScheduler: Sendable {
     /// A chunk's fetch is over: tells everybody who waits for it.
     func finish(_ container: Container, _ chunk: Int, _ outcome: FetchRequest.Outcome) {
         let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
-        settle(state.withLock { $0.table.finish(key) }, outcome)
+        for waiter in state.withLock({ $0.table.finish(key) }) {
+            if case .held(let held) = outcome {
+                recent.didRead(waiter.request.wanted(waiter.slot), of: held.block)
+            }
+            waiter.request.settle(waiter.slot, outcome)
+        }
     }
 
     /// Gives everybody who waits for a chunk its bytes, while its fetch goes on.
@@ -206,21 +212,6 @@ final class FetchScheduler: Sendable {
         let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
         for waiter in state.withLock({ $0.table.takeWaiters(key) }) {
             unsafe waiter.request.settle(waiter.slot, .memory(plain))
-        }
-    }
-
-    /// The same, out of a block that is still to be written; who wants the chunk in the container goes on waiting.
-    func answer(_ container: Container, _ chunk: Int, _ held: HeldChunk) {
-        let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
-        settle(state.withLock { $0.table.takeWaiters(key) { $0.request.holdsAnswers } }, .held(held))
-    }
-
-    private func settle(_ waiters: [Waiter], _ outcome: FetchRequest.Outcome) {
-        for waiter in waiters {
-            if case .held(let held) = outcome {
-                recent.didRead(waiter.request.wanted(waiter.slot), of: held.block)
-            }
-            waiter.request.settle(waiter.slot, outcome)
         }
     }
 
@@ -310,6 +301,7 @@ final class FetchScheduler: Sendable {
         case .request(let request): run(request, nil)
         case .speculation(let speculation): speculation.run()
         case .ahead(let container, let chunks, let isFilling): runAhead(container, chunks, isFilling)
+        case .footer(let container): readFooter(container)
         }
         let wakes = state.withLock { state in
             state.queue.finished(entry)

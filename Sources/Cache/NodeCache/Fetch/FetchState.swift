@@ -123,12 +123,17 @@ extension FetchState {
             return []
         }
         var window: Int?
+        var orders: [FetchScheduler.Order] = []
         var reader = readahead[id]
         if reader == nil {
             guard isMiss else { return [] }
             if chunks.lowerBound == 0, container.pack.layout == .slots {
                 window = windowAtEnd
                 windowAtEnd = nil
+                // It goes on here: the footer is asked for beside its first chunk, not behind it.
+                if window != nil, container.footerLoader.known == nil {
+                    orders.append(FetchScheduler.Order(container: container, what: .footer))
+                }
             }
         }
         var state =
@@ -143,9 +148,16 @@ extension FetchState {
         if container.pack.layout == .slots, let atEnd = advice.windowAtEnd { windowAtEnd = atEnd }
         container.isObserved.store(state.isActive, ordering: .relaxed)
         readahead[id] = state
-        return advice.orders.map {
-            FetchScheduler.Order(container: container, chunks: $0.chunks, isFilling: $0.isFilling)
-        }
+        return orders + advice.orders.map { FetchScheduler.Order(container, $0) }
+    }
+
+    /// A footer came that was asked for ahead: what its reader is to be read ahead of.
+    mutating func footerCame(_ container: Container) -> [FetchScheduler.Order] {
+        guard let footer = container.footerLoader.known, !container.context.diskRefuses else { return [] }
+        let id = ObjectIdentifier(container)
+        guard let orders = readahead[id]?.sizesCame(footer), !orders.isEmpty else { return [] }
+        container.isObserved.store(true, ordering: .relaxed)
+        return orders.map { FetchScheduler.Order(container, $0) }
     }
 }
 

@@ -35,12 +35,11 @@ struct FetchTable<Waiter>: ~Copyable {
         return true
     }
 
-    /// Those who wait now and are content with less than the end, in the order they came: the leader answers them before it
-    /// is done.
-    mutating func takeWaiters(_ key: Key, where isContent: (Waiter) -> Bool = { _ in true }) -> [Waiter] {
-        guard let waiters = inFlight[key], waiters.contains(where: isContent) else { return [] }
-        inFlight[key] = waiters.filter { !isContent($0) }
-        return waiters.filter(isContent)
+    /// Those who wait now, in the order they came: the leader answers them before it is done.
+    mutating func takeWaiters(_ key: Key) -> [Waiter] {
+        guard let waiters = inFlight[key] else { return [] }
+        inFlight[key] = []
+        return waiters
     }
 
     /// The leader is done, for better or worse. Those to tell, in the order they came.

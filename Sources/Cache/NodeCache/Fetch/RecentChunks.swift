@@ -8,8 +8,8 @@ import System
     var bytes: UnsafeRawBufferPointer { unsafe block.bytes(range) }
 }
 
-/// Chunks that came a moment ago, in memory until a reader has had them: it is answered from there, and the page cache
-/// needs no copy of what the container's disk has. What nobody comes for is let go after a while.
+/// Chunks that came a moment ago, in memory until a reader has had them: the container's disk has them past the page
+/// cache, which needs no copy of them. What nobody comes for is let go after a while.
 final class RecentChunks: Sendable {
     struct Key: Hashable {
         var container: ObjectIdentifier
@@ -26,14 +26,14 @@ final class RecentChunks: Sendable {
         /// Plain bytes that no reader has had.
         var unread: Int
         var since: UInt64
-        /// Whether its bytes are on disk past the page cache, so that it stays until it was read.
-        var isKept = false
     }
 
     private struct State {
         var stretches: [ObjectIdentifier: Stretch] = [:]
         var blocks: [Key: ObjectIdentifier] = [:]
-        var kept = 0
+        /// Blocks that are to come.
+        var reserved = 0
+        var count: Int { stretches.count + reserved }
     }
 
     private let state = Monitor(State())
@@ -47,23 +47,39 @@ final class RecentChunks: Sendable {
     }
 
     /// Bytes of blocks that wait for readers now.
-    var keptBytes: Int { state.withLock { $0.kept * Block.capacity } }
+    var keptBytes: Int { state.withLock { $0.count * Block.capacity } }
 
-    /// Enters a verified chunk whose block is still being filled, or written.
-    func enter(_ container: Container, _ chunk: Int, _ held: HeldChunk) {
-        let id = ObjectIdentifier(held.block)
+    /// Makes room for a block that is about to be written. False when others have it. Whoever has the room owes one
+    /// `enter` or `giveBack`.
+    func reserve() -> Bool {
+        let now = clock.monotonicNanoseconds()
+        return state.withLock { state in
+            if (state.count + 1) * Block.capacity > limit { dropOld(now, in: &state) }
+            guard (state.count + 1) * Block.capacity <= limit else { return false }
+            state.reserved += 1
+            return true
+        }
+    }
+
+    /// The block was not written.
+    func giveBack() { state.withLock { $0.reserved -= 1 } }
+
+    /// Enters the chunks of a block that was written past the page cache.
+    func enter(_ container: Container, _ chunks: [(chunk: Int, held: HeldChunk)]) {
         let now = clock.monotonicNanoseconds()
         state.withLock { state in
-            var stretch =
-                state.stretches.removeValue(forKey: id)
-                ?? Stretch(container: container, chunks: [:], block: held.block, unread: 0, since: now)
-            stretch.chunks[chunk] = held.range
-            stretch.unread += held.range.count
-            stretch.since = now
+            state.reserved -= 1
+            guard let block = chunks.first?.held.block else { return }
+            let id = ObjectIdentifier(block)
+            var stretch = Stretch(container: container, chunks: [:], block: block, unread: 0, since: now)
+            for (chunk, held) in chunks {
+                stretch.chunks[chunk] = held.range
+                stretch.unread += held.range.count
+                state.blocks[Key(container: ObjectIdentifier(container), chunk: chunk)] = id
+            }
             state.stretches[id] = stretch
-            state.blocks[Key(container: ObjectIdentifier(container), chunk: chunk)] = id
         }
-        container.heldChunks.wrappingAdd(1, ordering: .releasing)
+        container.heldChunks.wrappingAdd(chunks.count, ordering: .releasing)
     }
 
     /// A chunk's bytes, for a reader that takes so many of them.
@@ -87,32 +103,9 @@ final class RecentChunks: Sendable {
     private func note(_ count: Int, of id: ObjectIdentifier, in state: inout State) {
         guard let left = state.stretches[id]?.unread else { return }
         state.stretches[id]?.unread = max(0, left - count)
-        guard left <= count, let stretch = state.stretches[id], stretch.isKept else { return }
+        guard left <= count, let stretch = state.stretches[id] else { return }
         stretch.container.isWithReaders.store(true, ordering: .relaxed)
         drop(id, in: &state)
-    }
-
-    /// Whether a block that is full may stay until its readers come: it then counts. False when others have the room.
-    func keep(_ block: Block) -> Bool {
-        let now = clock.monotonicNanoseconds()
-        return state.withLock { state in
-            if (state.kept + 1) * Block.capacity > limit { dropOld(now, in: &state) }
-            guard (state.kept + 1) * Block.capacity <= limit else { return false }
-            let id = ObjectIdentifier(block)
-            guard state.stretches[id] != nil else { return false }
-            state.stretches[id]?.isKept = true
-            state.kept += 1
-            return true
-        }
-    }
-
-    /// The block's chunks are where readers find them. It goes unless it is kept for bytes that nobody has had.
-    func settled(_ block: Block, isKept: Bool) {
-        state.withLock { state in
-            let id = ObjectIdentifier(block)
-            guard let stretch = state.stretches[id] else { return }
-            if !isKept || stretch.unread == 0 { drop(id, in: &state) }
-        }
     }
 
     /// Lets go of what nobody came for.
@@ -122,14 +115,13 @@ final class RecentChunks: Sendable {
     }
 
     private func dropOld(_ now: UInt64, in state: inout State) {
-        for (id, stretch) in state.stretches where stretch.isKept && now &- stretch.since > Self.patience {
+        for (id, stretch) in state.stretches where now &- stretch.since > Self.patience {
             drop(id, in: &state)
         }
     }
 
     private func drop(_ id: ObjectIdentifier, in state: inout State) {
         guard let stretch = state.stretches.removeValue(forKey: id) else { return }
-        if stretch.isKept { state.kept -= 1 }
         for chunk in stretch.chunks.keys {
             let key = Key(container: ObjectIdentifier(stretch.container), chunk: chunk)
             // Fetched again, it may lie in another block by now.

@@ -27,32 +27,39 @@ struct PackCopy: Sendable {
         bases = PlainChunkCache(capacity: threads * Self.basesPerThread)
     }
 
-    /// Copies packs in their order, several at once: what needs bases comes after them. Of many errors one is thrown;
-    /// no pack that is damaged is published.
+    /// Copies packs in their order, several at once: what needs bases comes after them. Of many errors the first pack's
+    /// is thrown, since those that lean on it fail with it; no pack that is damaged is published.
     func run(_ packs: [PackReference], threads: Int) throws(StoreError) {
         let next = Atomic<Int>(0)
-        let failure = Mutex<StoreError?>(nil)
+        let failure = Mutex<(pack: Int, error: StoreError)?>(nil)
         let workers = WorkerThreads(Swift.min(threads, Swift.max(1, packs.count)), "kaml-copy") {
             let checker = FrameChecker(footers, bases: bases)
             while failure.withLock({ $0 == nil }) {
                 let index = next.add(1, ordering: .relaxed).oldValue
                 guard index < packs.count else { return }
                 do throws(StoreError) {
-                    try copy(packs[index], checker) { failure.withLock { $0 != nil } }
+                    guard
+                        try copy(
+                            packs[index], checker,
+                            isCancelled: { failure.withLock { $0.map { $0.pack < index } ?? false } })
+                    else { return }
                     arrived.insert(packs[index].id)
                     progress.add(items: 1)
                 } catch {
-                    failure.withLock { $0 = $0 ?? error }
+                    failure.withLock { first in
+                        if first.map({ index < $0.pack }) ?? true { first = (index, error) }
+                    }
                 }
             }
         }
         workers.join()
-        if let error = failure.withLock({ $0 }) { throw error }
+        if let error = failure.withLock({ $0?.error }) { throw error }
     }
 
+    /// Whether it was copied: it is not once it is cancelled.
     private func copy(
         _ pack: PackReference, _ checker: FrameChecker, isCancelled: () -> Bool
-    ) throws(StoreError) {
+    ) throws(StoreError) -> Bool {
         let image: PackFooterImage
         do throws(StoreError) { image = try footers.image(of: pack) } catch { throw error.ofPromised }
         let writer: any ObjectWriter
@@ -62,8 +69,8 @@ struct PackCopy: Sendable {
         var isPublished = false
         defer { if !isPublished { writer.abandon() } }
         for window in windows(of: image.footer) {
-            // Somebody else's error ends it all.
-            if isCancelled() { return }
+            // The error of a pack before this one ends it all.
+            if isCancelled() { return false }
             try fill(checker, window, image.footer)
             do throws(ObjectStoreError) { try unsafe writer.append(checker.windowBytes) } catch {
                 throw StoreError(writing: pack, error)
@@ -76,6 +83,7 @@ struct PackCopy: Sendable {
             if try writer.publish() == .exists { try checkTwin(pack) }
         } catch { throw StoreError(writing: pack, error) }
         progress.add(bytes: UInt64(pack.footerLength))
+        return true
     }
 
     private func windows(of footer: PackFooter) -> CopyWindows {
