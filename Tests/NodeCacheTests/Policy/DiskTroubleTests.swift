@@ -153,7 +153,7 @@ import Testing
         files.before(.write) {
             if isFirst.exchange(false, ordering: .relaxed) { gate.wait { $0 ? () : nil } }
         }
-        let waiter = try Thread(name: "waiter") { [self] in
+        let waiter = try Thread(name: "waiter") {
             _ = try? cache.read([FetchPart(container: container, chunks: 0..<16)], settles: false)
         }
         while isFirst.load(ordering: .relaxed) { usleep(1000) }

@@ -243,7 +243,9 @@ import Testing
         cache.keeper.look()
         let status = cache.status()
         #expect(status.usage.containers == 2)
-        #expect(status.usage.sharedBytes == 2 * UInt64(Self.packBytes + 8192))
+        // What the map takes up, and the file system for itself, is up to the file system.
+        let least = 2 * UInt64(Self.packBytes)
+        #expect((least...(least + 65_536)).contains(status.usage.sharedBytes))
         #expect(status.totals.filledBytes == UInt64(2 * Self.packBytes))
         #expect(status.totals.allocatedBytes == cache.statistics().allocatedBytes)
         cache.close()
