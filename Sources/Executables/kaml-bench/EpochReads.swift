@@ -60,11 +60,12 @@ struct EpochReads: ParsableCommand {
             ratios.append(Double(hits) / Double(order.count))
             lru.append(Double(recentHits) / Double(order.count))
         }
-        let used = cache.statistics().allocatedBytes
+        let (used, totals) = (cache.statistics().allocatedBytes, cache.totals)
         cache.close()
         print(
             #"{"hit_ratios": \#(ratios), "lru": \#(lru), "best": \#(1 / times), "limit_bytes": \#(limit), "#
-                + #""used_bytes": \#(used)}"#)
+                + #""used_bytes": \#(used), "evicted_containers": \#(totals.evictedContainers), "#
+                + #""filled_bytes": \#(totals.filledBytes), "fetched_bytes": \#(totals.fetchedBytes)}"#)
     }
 
     /// Whether the file was at hand. Throws when its bytes cannot be had.

@@ -88,6 +88,36 @@ import Testing
         cache.close()
     }
 
+    @Test(
+        "looks in the middle of fills lose count of nothing: the limit holds, and nothing of an epoch is evicted"
+    )
+    func looksWhileFilling() throws {
+        let limit = 20 * (Self.packBytes + 12_288)
+        let cache = try home.open(options { $0.bytes = UInt64(limit) })
+        // Maps are there before it is full.
+        for fixture in packs { _ = try cache.container(for: fixture.pack, origin: store) }
+        cache.keeper.look()
+        let isDone = Atomic(false)
+        let looker = try Thread(name: "looks") {
+            while !isDone.load(ordering: .acquiring) { cache.keeper.look() }
+        }
+        try inParallel(4) { reader in
+            for chunk in PolicySimulationTests.shuffledEpochs(2, of: 640, seed: UInt64(reader)) {
+                let container = try cache.container(for: packs[chunk / 16].pack, origin: store)
+                let part = FetchPart(container: container, chunks: (chunk % 16)..<(chunk % 16 + 1))
+                _ = try cache.read([part], settles: false)
+            }
+        }
+        isDone.store(true, ordering: .releasing)
+        looker.join()
+        cache.settle()
+        cache.keeper.look()
+        #expect(cache.totals.evictedContainers == 0)
+        #expect(diskUsage(cache) <= limit + limit / 100)
+        #expect(cache.usage.usedBytes == UInt64(diskUsage(cache)))
+        cache.close()
+    }
+
     @Test("what is counted is what the files take up, over lives and evictions")
     func accounting() throws {
         let cache = try home.open(options { _ in })

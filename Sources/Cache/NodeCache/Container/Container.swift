@@ -35,7 +35,7 @@ import System
     let isUsed = Atomic(false)
     /// Whether there was no room for some of it since then.
     let isRefused = Atomic(false)
-    /// Bytes that the ledger has for fills since the policy last looked.
+    /// Bytes that the ledger has for fills that ended since the policy last looked.
     let charged = Atomic<Int>(0)
     /// In whose name it is kept (`TenantNames`).
     let tenant = Atomic<UInt32>(0)
@@ -221,6 +221,7 @@ import System
             context.counters.readThroughs.count()
             return false
         }
+        defer { context.space.settle(plain.count, self) }
         do throws(Errno) {
             try unsafe disk.write(plain, at: offset)
         } catch {

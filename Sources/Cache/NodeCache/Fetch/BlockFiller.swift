@@ -117,6 +117,7 @@ struct BlockFiller {
             for _ in filling.claims { context.counters.readThroughs.count() }
             return false
         }
+        defer { context.space.settle(used.count, run.container) }
         do throws(Errno) {
             try unsafe disk.write(
                 filling.block.bytes(used), at: filling.start + UInt64(used.lowerBound), directly: directly)

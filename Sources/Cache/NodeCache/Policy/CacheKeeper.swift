@@ -18,6 +18,8 @@ final class CacheKeeper: Sendable {
         /// Open containers in the order of their use.
         var awake = AgeLine<PackID>()
         var room: CacheLimits.Room?
+        /// Bytes of blocks over the limits, by the files alone: fills that are under way may come to nothing.
+        var excessBytes = 0
         var hasScanned = false
         var hasNews = false
         /// Containers whose files are of a directory that was replaced, and that were in use then.
@@ -231,6 +233,10 @@ final class CacheKeeper: Sendable {
             let room = state.limits.room(
                 usedBytes: max(0, context.space.used.load(ordering: .relaxed)), usedInodes: inodes, space)
             state.room = room
+            let real = state.policy.bytes + state.otherBytes
+            let allowed = state.limits.room(usedBytes: real, usedInodes: inodes, space).bytes
+            // What makes a container, and maps, may go over the limit a little.
+            state.excessBytes = real > allowed && real - allowed > allowed / 128 ? real - allowed : 0
             // Without inodes a container that is there may grow, and none is made.
             context.space.limit.store(room.bytes, ordering: .relaxed)
             context.space.takesContainers.store(inodes + Self.files <= room.inodes, ordering: .relaxed)
@@ -250,10 +256,7 @@ final class CacheKeeper: Sendable {
             var demand = CachePolicy<PackID>.Demand()
             demand.hungry = hungry
             let inodes = inodes(state)
-            // A fill that is under way may go over the limit for a moment.
-            if used > room.bytes, used - room.bytes > room.bytes / 128 {
-                demand.requiredBytes = used - room.bytes
-            }
+            demand.requiredBytes = state.excessBytes
             if inodes > room.inodes {
                 demand.requiredEntries = (inodes - room.inodes + Self.files - 1) / Self.files
             }

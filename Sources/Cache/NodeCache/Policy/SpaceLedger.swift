@@ -29,14 +29,13 @@ final class SpaceLedger: Sendable {
         return limit != .max && limit &- max(0, used.load(ordering: .relaxed)) < min(Self.spare, limit / 16)
     }
 
-    /// Enters a fill; false when it would go over the limit.
+    /// Enters a fill; false when it would go over the limit. Who was admitted calls `settle` when the write is over.
     func admits(_ bytes: Int, _ container: Container) -> Bool {
-        let blocks = (bytes + Self.block - 1) & ~(Self.block - 1)
+        let blocks = Self.blocks(bytes)
         let tenant = UInt64(1) << UInt64(container.tenant.load(ordering: .relaxed) & 63)
         if held.load(ordering: .relaxed) & tenant == 0 {
             let before = used.wrappingAdd(blocks, ordering: .relaxed).oldValue
             if before &+ blocks <= limit.load(ordering: .relaxed) {
-                container.charged.wrappingAdd(blocks, ordering: .relaxed)
                 return true
             }
             used.wrappingSubtract(blocks, ordering: .relaxed)
@@ -46,6 +45,14 @@ final class SpaceLedger: Sendable {
         if refusals.wrappingAdd(1, ordering: .relaxed).oldValue == 0 { keeper.unpark() }
         return false
     }
+
+    /// The write of a fill is over: from now on the file's own blocks stand for it. Not earlier, or the keeper would take
+    /// the file for what it is without the write, and there would be room for it twice.
+    func settle(_ bytes: Int, _ container: Container) {
+        container.charged.wrappingAdd(Self.blocks(bytes), ordering: .relaxed)
+    }
+
+    private static func blocks(_ bytes: Int) -> Int { (bytes + block - 1) & ~(block - 1) }
 
     /// Whether a container may be made; tells the keeper when not.
     func admitsContainer(of tenant: UInt32) -> Bool {
