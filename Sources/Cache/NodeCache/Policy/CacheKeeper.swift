@@ -38,6 +38,7 @@ final class CacheKeeper: Sendable {
 
     /// Nanoseconds between two looks.
     private static let interval: UInt64 = 250_000_000
+    private static let leastInterval: UInt64 = 100_000_000
     private static let saveInterval: UInt64 = 60_000_000_000
     /// Nanoseconds after which the directory is walked again, to find what others changed in it.
     private static let recountInterval: UInt64 = 600_000_000_000
@@ -73,7 +74,7 @@ final class CacheKeeper: Sendable {
         var saved = context.clock.monotonicNanoseconds()
         var counted = saved
         while isRunning {
-            context.space.keeper.park(nanoseconds: Self.interval)
+            rest()
             guard isRunning else { return }
             look()
             let now = context.clock.monotonicNanoseconds()
@@ -85,6 +86,18 @@ final class CacheKeeper: Sendable {
                 counted = now
                 scan()
             }
+        }
+    }
+
+    /// Sleeps until somebody finds no room, or for a while; never so little that every read would be a look of its own,
+    /// and what is read in no order would look like a choice of containers.
+    private func rest() {
+        let start = context.clock.monotonicNanoseconds()
+        context.space.keeper.park(nanoseconds: Self.interval)
+        while isRunning {
+            let passed = context.clock.monotonicNanoseconds() &- start
+            guard passed < Self.leastInterval else { return }
+            context.space.keeper.park(nanoseconds: Self.leastInterval - passed)
         }
     }
 
