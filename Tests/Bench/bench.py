@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 
+import agent_group
 import faults_group
 import mount_group
 import s3_group
@@ -20,7 +21,7 @@ from table import print_table
 from workspace import ROOT, Workspace
 
 GROUPS = {"store": store_group.EXPERIMENTS, "mount": mount_group.EXPERIMENTS, "s3": s3_group.EXPERIMENTS,
-          "faults": faults_group.EXPERIMENTS}
+          "faults": faults_group.EXPERIMENTS, "agent": agent_group.EXPERIMENTS}
 
 
 def main() -> int:

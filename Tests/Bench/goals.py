@@ -108,8 +108,16 @@ _FAULTS = [
      "", ">=", 7, "the same of others"),
 ]
 
+_AGENT = [
+    # key, name, unit, op, goal, against
+    ("agent-epochs", "shuffled epochs, dataset 2x the cache: hit ratio of epoch 2",
+     "x", ">=", 0.95, "the best that any cache could have"),
+    ("agent-start", "cache open to first read, with 1 TB of containers on disk", "s", "<=", 1, "sparse files, real bitmaps"),
+]
+
 GOALS = {
     key: Goal(key, group, *rest)
-    for group, table in (("store", _STORE), ("mount", _MOUNT), ("s3", _S3), ("faults", _FAULTS))
+    for group, table in (("store", _STORE), ("mount", _MOUNT), ("s3", _S3), ("faults", _FAULTS),
+                         ("agent", _AGENT))
     for key, *rest in table
 }

@@ -17,6 +17,10 @@ package struct CacheOptions: Sendable {
     package var maximumRangeBytes = (8 << 20) + 4096
     /// Packs of at most this many stored bytes are read whole, with their footer, at the first miss.
     package var smallPackBytes = 1 << 20
+    /// What the cache may take of its disk and of the process.
+    package var limits = CacheLimits()
+    /// Bytes a second that are hashed again in the background, to find rot; 0 for none.
+    package var scrubBytesPerSecond = 0
     /// How far readers are read ahead of.
     var readahead = ReadaheadRuns.Limits()
     /// Stored bytes nobody asked for that a range may take in to save a request.

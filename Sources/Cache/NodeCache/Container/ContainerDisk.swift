@@ -1,6 +1,5 @@
 import DatasetStore
 import System
-import Telemetry
 
 /// A container's two files, and the discipline that keeps the map true.
 ///
@@ -51,15 +50,19 @@ final class ContainerDisk: Sendable {
         ledger = Monitor(Ledger(isClean: isClean, hasFooter: hasFooter))
     }
 
+    /// Whether the map on disk says less than is true until it is closed in order.
+    var needsCleaning: Bool { ledger.withLock { !$0.isClean && !$0.isAbandoned } }
+
+    /// Bytes of the blocks of both files.
+    func allocatedBytes() throws(Errno) -> Int {
+        let blocks = try context.files.status(of: data).blocks &+ context.files.status(of: map).blocks
+        return Int(clamping: blocks &* 512)
+    }
+
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-        guard let span = Trace.current else {
-            return try unsafe context.files.write(data, bytes, at: offset)
-        }
-        let start = context.clock.monotonicNanoseconds()
-        defer { span.spend(context.clock.monotonicNanoseconds() &- start, on: "write") }
-        try unsafe context.files.write(data, bytes, at: offset)
+        try context.timed { () throws(Errno) in try unsafe context.files.write(data, bytes, at: offset) }
     }
 
     /// Writes a run of bytes; when `directly`, whole pages of it past the page cache where the disk takes them so. `bytes`

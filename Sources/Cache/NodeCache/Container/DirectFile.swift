@@ -25,7 +25,9 @@ final class DirectFile: Sendable {
         guard let descriptor = descriptor(of: data, path, context) else { return false }
         let start = context.clock.monotonicNanoseconds()
         do throws(Errno) {
-            try unsafe context.files.write(descriptor.file, bytes, at: offset)
+            try context.timed { () throws(Errno) in
+                try unsafe context.files.write(descriptor.file, bytes, at: offset)
+            }
             let now = context.clock.monotonicNanoseconds()
             context.directPace.withLock { $0.wrote(bytes.count, in: now &- start, now: now) }
             return true

@@ -112,6 +112,12 @@ struct BlockFiller {
                 used = used.lowerBound..<end
             }
         }
+        let context = run.context
+        guard !context.avoidsDisk, context.space.admits(used.count, run.container) else {
+            for _ in filling.claims { context.counters.readThroughs.count() }
+            return false
+        }
+        defer { context.space.settle(used.count, run.container) }
         do throws(Errno) {
             try unsafe disk.write(
                 filling.block.bytes(used), at: filling.start + UInt64(used.lowerBound), directly: directly)

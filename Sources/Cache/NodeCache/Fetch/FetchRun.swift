@@ -6,7 +6,7 @@ import Telemetry
 
 /// Chunks of one container that a thread has undertaken to make present.
 struct FetchJob {
-    var container: Container
+    let container: Container
     var claims: [FetchClaim]
     /// Nobody waits for them: they may be given up when the cache closes.
     var isAhead = false
@@ -14,6 +14,16 @@ struct FetchJob {
     var isFilling = false
     /// Bytes that were read on a guess of where they lie.
     var speculation: Speculation?
+    /// Nothing of the container is taken away while the job writes.
+    private let use: ContainerUse
+
+    init(container: Container, claims: [FetchClaim], isAhead: Bool = false, isFilling: Bool = false) {
+        self.container = container
+        self.claims = claims
+        self.isAhead = isAhead
+        self.isFilling = isFilling
+        use = ContainerUse(container)
+    }
 }
 
 /// One job on its thread: reads ranges of a pack, checks every frame as it comes, fills the container, answers.
@@ -56,6 +66,7 @@ struct FetchRun {
             }
             PrefixFrame.finish(waiting, scheduler, buffers)
         }
+        withExtendedLifetime(jobs) {}
     }
 
     private func run(

@@ -78,11 +78,15 @@ extension FetchScheduler {
 
     /// What cannot be had now is asked for again, and told, when a reader needs it.
     func readFooter(_ container: Container) {
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
         guard container.hasDisk, !isStopping, (try? container.footer()) != nil else { return }
         read(ahead: state.withLock { $0.footerCame(container) })
     }
 
     func runAhead(_ container: Container, _ chunks: Range<Int>, _ isFilling: Bool) {
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
         guard container.hasDisk, !isStopping, !context.diskRefuses else { return }
         let claims = claimAhead(container, chunks, limit: .max)
         if claims.isEmpty { return }

@@ -217,6 +217,9 @@ final class FetchScheduler: Sendable {
         }
     }
 
+    /// Whether somebody waits for a fetch now.
+    var isBusy: Bool { state.withLock { $0.inline > 0 || $0.queue.isRunning || $0.queue.waiting > 0 } }
+
     /// Asked for every piece of a stream.
     var isStopping: Bool { isClosing.load(ordering: .relaxed) }
 
