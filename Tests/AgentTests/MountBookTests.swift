@@ -102,10 +102,10 @@ struct MountBookTests {
     @Test("takes each mount of an earlier agent over once, and goes on with what it asked for")
     func takeover() {
         var book = MountBook()
-        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now))
-        #expect(!book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now) == true)
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now) == false)
         book.didServe("1", Self.facts)
-        #expect(!book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now) == false)
         #expect(book.ask(Self.request("a"), limit: 9, newID: "2", now: Self.now) == .existing(id: "1"))
     }
 
@@ -113,16 +113,16 @@ struct MountBookTests {
     func stranded() {
         var book = MountBook()
         _ = book.askTakeover(Self.request("a"), id: "1", now: Self.now)
-        #expect(book.didStrand("1", "no store"))
+        #expect(book.didStrand("1", "no store") == true)
         #expect(book["1"]?.state == .stranded)
-        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now))
-        #expect(!book.didStrand("1", "no store"))
-        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now) == true)
+        #expect(book.didStrand("1", "no store") == false)
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now) == true)
         book.didServe("1", Self.facts)
         #expect(book["1"]?.state == .serving)
         #expect(book["1"]?.trouble == "")
         // What serves is not stranded by a late answer.
-        #expect(!book.didStrand("1", "late"))
+        #expect(book.didStrand("1", "late") == false)
     }
 
     @Test("gives a stranded mount up when asked, and keeps it stranded where the kernel refuses")
@@ -143,7 +143,7 @@ struct MountBookTests {
     func closedTakeover() {
         var book = MountBook()
         _ = book.close()
-        #expect(!book.askTakeover(Self.request("a"), id: "1", now: Self.now))
+        #expect(book.askTakeover(Self.request("a"), id: "1", now: Self.now) == false)
     }
 }
 
