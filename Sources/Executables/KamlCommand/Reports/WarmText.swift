@@ -51,7 +51,7 @@ package struct WarmText: Report {
         if report.isComplete {
             text += "\(name) is in \(directory): \(contents)\n"
         } else {
-            let share = report.chunks > 0 ? Double(report.presentChunks) / Double(report.chunks) * 100 : 0
+            let share = report.bytes > 0 ? Double(report.presentBytes) / Double(report.bytes) * 100 : 0
             // Not a hundred while anything is missing.
             text += "\(Decimals.text(min(99.9, share), 1))% of \(name) is in \(directory): "
             text += "\(BytesText.of(report.presentBytes)) of \(contents)\n"
