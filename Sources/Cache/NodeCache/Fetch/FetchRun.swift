@@ -79,9 +79,10 @@ struct FetchRun {
         var missing = claims.filter { !settleFromDisk($0, buffers) }
         if !missing.isEmpty, container.isSmall, container.localFooter() == nil {
             do throws(CacheError) {
-                if let whole = try container.footerOrWhole().whole {
-                    return take(whole, missing, buffers, &waiting)
+                let isDone = traced(missing.count) {
+                    Result { () throws(CacheError) in try takeWhole(missing, buffers, &waiting) }
                 }
+                if try isDone.get() { return }
             } catch  where error.code == .damaged {
                 // The frames may be good.
             } catch { return fail(missing, error) }
@@ -95,7 +96,42 @@ struct FetchRun {
         }
     }
 
+    /// A fetch under a span of its own, where the thread's work is traced.
+    private func traced<Value>(_ chunks: Int, _ fetch: () -> Value) -> Value {
+        let span = Trace.current?.child("fetch")
+        span?.set("kaml.pack", container.pack.key.text)
+        span?.set("kaml.chunks", chunks)
+        let start = context.clock.monotonicNanoseconds()
+        let value = Trace.with(span, fetch)
+        if let span {
+            span.addPart("verification", nanoseconds: span.spent(on: "verification"))
+            span.addPart("write", nanoseconds: span.spent(on: "write"))
+            span.end()
+        }
+        FetchMetrics.process.durations.record(context.clock.monotonicNanoseconds() &- start, .store, span)
+        return value
+    }
+
+    /// Chunks are checked here, and written: what is not spent on writing goes to the checks.
+    private func checking(_ span: TraceSpan?, _ check: () -> Void) {
+        guard let span else { return check() }
+        let (start, written) = (context.clock.monotonicNanoseconds(), span.spent(on: "write"))
+        check()
+        let taken = context.clock.monotonicNanoseconds() &- start
+        let writing = span.spent(on: "write") &- written
+        span.spend(taken > writing ? taken - writing : 0, on: "verification")
+    }
+
     // MARK: - Bytes that came by another way
+
+    /// Reads a small pack as a whole; false when its bytes are not to be had so.
+    private func takeWhole(
+        _ own: [FetchClaim], _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
+    ) throws(CacheError) -> Bool {
+        guard let whole = try container.footerOrWhole().whole else { return false }
+        take(whole, own, buffers, &waiting)
+        return true
+    }
 
     /// Everything that a small pack holds, read as one with its footer, which is known by now.
     func take(
@@ -132,7 +168,7 @@ struct FetchRun {
     ) {
         let receiver = FrameReceiver(self, claims[...], buffers)
         var cutter = FrameCutter(frames: claims.map(\.place), from: start)
-        unsafe cutter.cut(bytes.bytes) { receiver.take($0) }
+        checking(Trace.current) { unsafe cutter.cut(bytes.bytes) { receiver.take($0) } }
         settleRest(receiver, buffers, &waiting)
     }
 
@@ -141,17 +177,7 @@ struct FetchRun {
     private func fetch(
         _ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame], mayRetry: Bool = true
     ) {
-        let span = Trace.current?.child("fetch")
-        span?.set("kaml.pack", container.pack.key.text)
-        span?.set("kaml.chunks", range.claims.count)
-        let start = context.clock.monotonicNanoseconds()
-        Trace.with(span) { fetchTraced(range, buffers, &waiting, mayRetry: mayRetry) }
-        if let span {
-            span.addPart("verification", nanoseconds: span.spent(on: "verification"))
-            span.addPart("write", nanoseconds: span.spent(on: "write"))
-            span.end()
-        }
-        FetchMetrics.process.durations.record(context.clock.monotonicNanoseconds() &- start, .store, span)
+        traced(range.claims.count) { fetchTraced(range, buffers, &waiting, mayRetry: mayRetry) }
     }
 
     private func fetchTraced(
@@ -200,15 +226,7 @@ struct FetchRun {
                         context.clock.monotonicNanoseconds() &- start, .store, span)
                 }
                 received += piece.count
-                guard let span else {
-                    unsafe cutter.cut(piece) { receiver.take($0) }
-                    return !(isAhead && scheduler.isStopping)
-                }
-                let (arrived, written) = (context.clock.monotonicNanoseconds(), span.spent(on: "write"))
-                unsafe cutter.cut(piece) { receiver.take($0) }
-                let taken = context.clock.monotonicNanoseconds() &- arrived
-                let writing = span.spent(on: "write") &- written
-                span.spend(taken > writing ? taken - writing : 0, on: "verification")
+                checking(span) { unsafe cutter.cut(piece) { receiver.take($0) } }
                 return !(isAhead && scheduler.isStopping)
             }
         }
