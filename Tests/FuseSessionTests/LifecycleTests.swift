@@ -132,29 +132,30 @@ extension Mounts {
             try await onThread {
                 let directory = try TemporaryDirectory()
                 defer { directory.remove() }
-                let reader = try Self.readerLeftBehind(directory.mountPoint)
-                // The connection went with the session.
+                let tree = MemoryTree()
+                let inode = tree.file("held", [1, 2, 3])
+                tree.holdReads(of: inode)
+                let reader = try Self.stopUnderReader(directory, tree)
+                // The connection has gone with the session, and with it the reader's last request.
                 waitpid(reader, nil, 0)
             }
         }
 
-        /// A reader that waits for a store while its mount is unmounted, and its session stopped.
-        private static func readerLeftBehind(_ mountPoint: ByteString) throws -> pid_t {
-            let tree = MemoryTree()
-            let inode = tree.file("held", [1, 2, 3])
-            tree.holdReads(of: inode)
-            let mounter = mounter(mountPoint)
+        /// Unmounts and stops while a store keeps a reader waiting; returns the reader.
+        private static func stopUnderReader(_ directory: borrowing TemporaryDirectory, _ tree: MemoryTree)
+            throws -> pid_t
+        {
+            let mounter = mounter(directory.mountPoint)
             var configuration = FuseSession.Configuration(profile: .zeroMessageOpen, workers: 2)
             configuration.patienceMilliseconds = 200
-            let session = try FuseSession(
-                mounter.attach(), operations: tree, configuration: configuration)
+            let session = try FuseSession(mounter.attach(), operations: tree, configuration: configuration)
             try session.start()
             try session.waitUntilServing()
-            let reader = try start(["cat", mountPoint.appending("held")])
+            let reader = try start(["cat", directory.mountPoint.appending("held")])
             usleep(100_000)
             // Others are served on.
             var totals = statvfs()
-            #expect(mountPoint.withCString { statvfs($0, &totals) } == 0)
+            #expect(directory.mountPoint.withCString { statvfs($0, &totals) } == 0)
             let began = HostClock().monotonicNanoseconds()
             try mounter.detach(lazily: true)
             #expect(session.stop(withinMilliseconds: 200) == false)

@@ -16,12 +16,14 @@ struct VerifiedLoad: ParsableCommand {
     @Option(help: "Threads that read through files which stay open.") var readers = 8
     @Option(help: "Threads that read through mappings.") var mappers = 2
     @Option(help: "Threads that walk the tree, and open and read the files that they meet.") var walkers = 1
-    @Option(help: "How long; SIGTERM ends it earlier.") var seconds: Double = 10
+    @Option(
+        help: "How long; SIGTERM ends it earlier, and SIGUSR1 asks for the longest wait since it last asked.")
+    var seconds: Double = 10
 
     func run() throws {
         let pairs = try FilePair.list(mount: ByteString(mount), source: ByteString(source))
         guard !pairs.isEmpty else { throw ValidationError("no files under \(source)") }
-        Self.endOnSIGTERM()
+        Self.takeSignals()
         let outcome = LoadOutcome()
         var count = 0
         func start(_ number: Int, _ body: @escaping @Sendable (UInt64) -> Void) throws {
@@ -40,7 +42,13 @@ struct VerifiedLoad: ParsableCommand {
         try start(walkers) { _ in WalkerLoad(root: root, expected: pairs).run(outcome) }
 
         let deadline = HostClock().monotonicNanoseconds() + UInt64(seconds * 1e9)
-        while HostClock().monotonicNanoseconds() < deadline, !outcome.isOver { usleep(20_000) }
+        while HostClock().monotonicNanoseconds() < deadline, !outcome.isOver {
+            usleep(5_000)
+            if Self.wasAsked.exchange(false, ordering: .relaxed) {
+                print(outcome.sliceJSON())
+                fflush(nil)
+            }
+        }
         outcome.end()
         for _ in 0..<500 where outcome.ended.load(ordering: .relaxed) < count { usleep(20_000) }
         print(outcome.json(hung: count - outcome.ended.load(ordering: .relaxed)))
@@ -50,9 +58,11 @@ struct VerifiedLoad: ParsableCommand {
     }
 
     private static let isTerminated = Atomic<Bool>(false)
+    private static let wasAsked = Atomic<Bool>(false)
 
-    private static func endOnSIGTERM() {
+    private static func takeSignals() {
         signal(SIGTERM) { _ in VerifiedLoad.isTerminated.store(true, ordering: .relaxed) }
+        signal(SIGUSR1) { _ in VerifiedLoad.wasAsked.store(true, ordering: .relaxed) }
     }
 
     static var wasTerminated: Bool { isTerminated.load(ordering: .relaxed) }
@@ -96,6 +106,7 @@ final class LoadOutcome: Sendable {
     /// Waits by their length: 64 steps of a quarter of a doubling each, from 16 us on.
     private let waits = Mutex([Int](repeating: 0, count: 96))
     private let longest = Atomic<UInt64>(0)
+    private let longestInSlice = Atomic<UInt64>(0)
 
     var isOver: Bool { over.load(ordering: .relaxed) || VerifiedLoad.wasTerminated }
     func end() { over.store(true, ordering: .relaxed) }
@@ -105,6 +116,7 @@ final class LoadOutcome: Sendable {
         reads.add(1, ordering: .relaxed)
         if !isRight { wrong.add(1, ordering: .relaxed) }
         longest.max(nanoseconds, ordering: .relaxed)
+        longestInSlice.max(nanoseconds, ordering: .relaxed)
         waits.withLock { $0[Self.step(nanoseconds)] += 1 }
     }
 
@@ -133,6 +145,14 @@ final class LoadOutcome: Sendable {
             if sum >= wanted { return 0.016 * pow(2, Double(step) / 4) }
         }
         return 0
+    }
+
+    /// Since the last one was asked for.
+    func sliceJSON() -> String {
+        let slowest = Double(longestInSlice.exchange(0, ordering: .relaxed)) / 1e6
+        return
+            #"{"longest_ms": \#(slowest), "reads": \#(reads.load(ordering: .relaxed)), "#
+            + #""errors": \#(errors.load(ordering: .relaxed)), "wrong": \#(wrong.load(ordering: .relaxed))}"#
     }
 
     func json(hung: Int) -> String {

@@ -85,15 +85,17 @@ package final class NodeAgent: Sendable {
         if let holderWatch {
             holderWatch.end()
             mounts.letGo(graceSeconds: graceSeconds)
+            // The users of the mounts wait for the next agent, and that one for the cache's lock.
+            closeCache(patienceMilliseconds: 500)
         } else {
             mounts.close(graceSeconds: graceSeconds)
+            closeCache(patienceMilliseconds: 3000)
         }
-        closeCache()
     }
 
     /// A fetch that hangs in a store must not keep the process: what is lost is only that the next start after a reboot
     /// knows the cache to be whole.
-    private func closeCache() {
+    private func closeCache(patienceMilliseconds: Int) {
         let isClosed = Monitor(false)
         do throws(Errno) {
             try Thread(name: "kaml-closing") { [cache] in
@@ -104,7 +106,7 @@ package final class NodeAgent: Sendable {
         } catch {
             return cache.close()
         }
-        for _ in 0..<Self.cachePatienceMilliseconds {
+        for _ in 0..<patienceMilliseconds {
             if isClosed.withLock({ $0 }) { return }
             usleep(1000)
         }
@@ -113,8 +115,6 @@ package final class NodeAgent: Sendable {
             "a fetch hangs in a store or a disk; the cache is left as a crash would leave it",
             severity: .warning)
     }
-
-    private static let cachePatienceMilliseconds = 3000
 
     /// Takes what can change while the agent runs; says what needs a restart.
     package func reload(_ wanted: AgentConfiguration) {
