@@ -119,7 +119,8 @@ let wiring: [Target] = [
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
             "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "Transport",
-            "Observability", "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation, lifecycle,
+            "Observability", "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation,
+            lifecycle,
         ], exclude: ["Configuration/kamld.example.yaml"]),
 ]
 

@@ -19,8 +19,8 @@ import Telemetry
     let inherited: Handshake?
     let notice: @Sendable (String) -> Void
     let patienceMilliseconds: Int
-    let ended: @Sendable (SessionEnd) -> Void
     let dataset: String?
+    let ended: @Sendable (SessionEnd) -> Void
     let workerKey: pthread_key_t
     /// Those that have served; their memory stays.
     private let staff: Monitor<[Worker?]>

@@ -21,7 +21,7 @@ struct Trouble: Error, CustomStringConvertible {
 final class RunningProgram: Sendable {
     let process: pid_t
     private let words: [ByteString]
-    private let outputPath: ByteString
+    let outputPath: ByteString
     private let errorsPath: ByteString
     private let status = Mutex<Int32?>(nil)
     private static let counter = Atomic<Int>(0)

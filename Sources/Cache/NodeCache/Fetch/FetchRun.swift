@@ -79,10 +79,7 @@ struct FetchRun {
         var missing = claims.filter { !settleFromDisk($0, buffers) }
         if !missing.isEmpty, container.isSmall, container.localFooter() == nil {
             do throws(CacheError) {
-                let isDone = traced(missing.count) {
-                    Result { () throws(CacheError) in try takeWhole(missing, buffers, &waiting) }
-                }
-                if try isDone.get() { return }
+                if try takeWhole(missing, buffers, &waiting) { return }
             } catch  where error.code == .damaged {
                 // The frames may be good.
             } catch { return fail(missing, error) }
@@ -96,41 +93,17 @@ struct FetchRun {
         }
     }
 
-    /// A fetch under a span of its own, where the thread's work is traced.
-    private func traced<Value>(_ chunks: Int, _ fetch: () -> Value) -> Value {
-        let span = Trace.current?.child("fetch")
-        span?.set("kaml.pack", container.pack.key.text)
-        span?.set("kaml.chunks", chunks)
-        let start = context.clock.monotonicNanoseconds()
-        let value = Trace.with(span, fetch)
-        if let span {
-            span.addPart("verification", nanoseconds: span.spent(on: "verification"))
-            span.addPart("write", nanoseconds: span.spent(on: "write"))
-            span.end()
-        }
-        FetchMetrics.process.durations.record(context.clock.monotonicNanoseconds() &- start, .store, span)
-        return value
-    }
-
-    /// Chunks are checked here, and written: what is not spent on writing goes to the checks.
-    private func checking(_ span: TraceSpan?, _ check: () -> Void) {
-        guard let span else { return check() }
-        let (start, written) = (context.clock.monotonicNanoseconds(), span.spent(on: "write"))
-        check()
-        let taken = context.clock.monotonicNanoseconds() &- start
-        let writing = span.spent(on: "write") &- written
-        span.spend(taken > writing ? taken - writing : 0, on: "verification")
-    }
-
     // MARK: - Bytes that came by another way
 
-    /// Reads a small pack as a whole; false when its bytes are not to be had so.
+    /// Reads a small pack as one with its footer. False when that gave the footer alone.
     private func takeWhole(
         _ own: [FetchClaim], _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
     ) throws(CacheError) -> Bool {
-        guard let whole = try container.footerOrWhole().whole else { return false }
-        take(whole, own, buffers, &waiting)
-        return true
+        try FetchTrace.fetch(container, chunks: own.count) { () throws(CacheError) in
+            guard let whole = try container.footerOrWhole().whole else { return false }
+            take(whole, own, buffers, &waiting)
+            return true
+        }
     }
 
     /// Everything that a small pack holds, read as one with its footer, which is known by now.
@@ -168,7 +141,7 @@ struct FetchRun {
     ) {
         let receiver = FrameReceiver(self, claims[...], buffers)
         var cutter = FrameCutter(frames: claims.map(\.place), from: start)
-        checking(Trace.current) { unsafe cutter.cut(bytes.bytes) { receiver.take($0) } }
+        FetchTrace.verifying(context.clock) { unsafe cutter.cut(bytes.bytes) { receiver.take($0) } }
         settleRest(receiver, buffers, &waiting)
     }
 
@@ -177,7 +150,12 @@ struct FetchRun {
     private func fetch(
         _ range: FetchRange, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame], mayRetry: Bool = true
     ) {
-        traced(range.claims.count) { fetchTraced(range, buffers, &waiting, mayRetry: mayRetry) }
+        let start = context.clock.monotonicNanoseconds()
+        let span = FetchTrace.fetch(container, chunks: range.claims.count) {
+            fetchTraced(range, buffers, &waiting, mayRetry: mayRetry)
+            return Trace.current
+        }
+        FetchMetrics.process.durations.record(context.clock.monotonicNanoseconds() &- start, .store, span)
     }
 
     private func fetchTraced(
@@ -226,7 +204,7 @@ struct FetchRun {
                         context.clock.monotonicNanoseconds() &- start, .store, span)
                 }
                 received += piece.count
-                checking(span) { unsafe cutter.cut(piece) { receiver.take($0) } }
+                FetchTrace.verifying(context.clock) { unsafe cutter.cut(piece) { receiver.take($0) } }
                 return !(isAhead && scheduler.isStopping)
             }
         }

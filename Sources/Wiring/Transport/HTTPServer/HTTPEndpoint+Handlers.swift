@@ -2,45 +2,92 @@ import NIOCore
 import NIOHTTP1
 import System
 
-/// The open connections, counted.
+/// The open connections, counted. When there are too many the one that has been silent for longest makes room: whoever
+/// keeps connections open keeps nobody else out.
 final class ConnectionList: Sendable {
-    private let open = Monitor<[ObjectIdentifier: any Channel]>([:])
+    private struct Connection {
+        var channel: any Channel
+        /// Counts up with every connection and every question.
+        var lastWord: UInt64
+    }
+    private struct State {
+        var open: [ObjectIdentifier: Connection] = [:]
+        var words: UInt64 = 0
+        var isClosed = false
+    }
+    private let state = Monitor(State())
 
-    /// False when there are too many, or the endpoint ends.
+    /// False when the endpoint ends.
     func add(_ channel: any Channel) -> Bool {
         let id = ObjectIdentifier(channel)
-        let isTaken = open.withLock { open in
-            guard open.count < HTTPEndpoint.maximumConnections else { return false }
-            open[id] = channel
-            return true
+        let (isTaken, silent) = state.withLock { state -> (Bool, (any Channel)?) in
+            if state.isClosed { return (false, nil) }
+            var silent: (any Channel)?
+            if state.open.count >= HTTPEndpoint.maximumConnections,
+                let oldest = state.open.min(by: { $0.value.lastWord < $1.value.lastWord })
+            {
+                silent = oldest.value.channel
+                state.open[oldest.key] = nil
+            }
+            state.words += 1
+            state.open[id] = Connection(channel: channel, lastWord: state.words)
+            return (true, silent)
         }
+        silent?.close(promise: nil)
         if isTaken {
-            channel.closeFuture.whenComplete { [open] _ in
-                open.withLock { _ = $0.removeValue(forKey: id) }
+            channel.closeFuture.whenComplete { [state] _ in
+                state.withLock { _ = $0.open.removeValue(forKey: id) }
             }
         }
         return isTaken
     }
 
+    /// A whole question came over it.
+    func didAsk(_ channel: any Channel) {
+        state.withLock { state in
+            state.words += 1
+            state.open[ObjectIdentifier(channel)]?.lastWord = state.words
+        }
+    }
+
     func closeAll() {
-        for channel in open.withLock({ Array($0.values) }) { channel.close(promise: nil) }
+        let channels = state.withLock { state in
+            state.isClosed = true
+            return state.open.values.map(\.channel)
+        }
+        for channel in channels { channel.close(promise: nil) }
     }
 }
 
-/// Closes a connection whose head does not end: NIO's decoder bounds one header, not all of them together.
+/// Closes a connection whose head does not end, in bytes or in time: NIO's decoder bounds one header, not all of them
+/// together.
 final class HeadLimit: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
     private let limit: Int
+    private let time: TimeAmount
     private var bytes = 0
+    private var deadline: Scheduled<Void>?
 
-    init(_ limit: Int) { self.limit = limit }
+    init(_ limit: Int, within time: TimeAmount) {
+        self.limit = limit
+        self.time = time
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if bytes == 0 {
+            let channel = context.channel
+            deadline = context.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
+        }
         bytes += unwrapInboundIn(data).readableBytes
         if bytes > limit { return context.close(promise: nil) }
         context.fireChannelRead(data)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        deadline?.cancel()
+        context.fireChannelInactive()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -49,7 +96,10 @@ final class HeadLimit: ChannelInboundHandler {
     }
 
     /// A request was taken: the next one may have as much.
-    func reset() { bytes = 0 }
+    func reset() {
+        bytes = 0
+        deadline?.cancel()
+    }
 }
 
 /// Answers one request after the other.
@@ -58,9 +108,13 @@ final class QuestionHandler: ChannelInboundHandler {
     typealias OutboundOut = HTTPServerResponsePart
 
     private let handler: HTTPEndpoint.Handler
+    private let connections: ConnectionList
     private var head: HTTPRequestHead?
 
-    init(_ handler: @escaping HTTPEndpoint.Handler) { self.handler = handler }
+    init(_ handler: @escaping HTTPEndpoint.Handler, _ connections: ConnectionList) {
+        self.handler = handler
+        self.connections = connections
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
@@ -69,6 +123,7 @@ final class QuestionHandler: ChannelInboundHandler {
         case .end:
             guard let head else { return }
             self.head = nil
+            connections.didAsk(context.channel)
             if let limit = try? context.pipeline.syncOperations.handler(type: HeadLimit.self) {
                 limit.reset()
             }

@@ -36,12 +36,14 @@ package final class HTTPEndpoint: Sendable {
     /// Nil for a path that is not there.
     package typealias Handler = @Sendable (HTTPQuestion) async -> HTTPAnswer?
 
-    /// Connections at one time; further ones are closed at once.
+    /// Connections at one time; for a further one the most silent is closed.
     static let maximumConnections = 64
     /// Of the request line and the headers together, and of one header.
     static let maximumHeadBytes = 16 << 10
     /// A connection that says nothing for so long is closed.
     static let idle = TimeAmount.seconds(30)
+    /// From the first byte of a question to its last.
+    static let patience = TimeAmount.seconds(10)
 
     private let channel: any Channel
     private let connections: ConnectionList
@@ -61,9 +63,9 @@ package final class HTTPEndpoint: Sendable {
                     guard connections.add(channel) else { throw ChannelError.ioOnClosedChannel }
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(IdleStateHandler(allTimeout: idle))
-                    try pipeline.addHandler(HeadLimit(maximumHeadBytes))
+                    try pipeline.addHandler(HeadLimit(maximumHeadBytes, within: patience))
                     try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-                    try pipeline.addHandler(QuestionHandler(handler))
+                    try pipeline.addHandler(QuestionHandler(handler, connections))
                 }
             }
         switch place {
