@@ -35,7 +35,7 @@ extension OnMounts {
             guard status == 0 else { throw Errno.last }
             // It may hang up in the middle, and that is fine.
             _ = bytes.withUnsafeBytes {
-                Glibc.send(raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT.rawValue))
+                Glibc.send(raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
             }
             return descriptor
         }

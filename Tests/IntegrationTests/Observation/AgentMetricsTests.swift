@@ -11,8 +11,8 @@ extension OnMounts {
                 decoding: try readWhole(ByteString(root + "/Sources/Ground/Telemetry/metrics.yaml")),
                 as: UTF8.self)
             return text.split(separator: "\n").compactMap { line in
-                guard let start = line.firstRange(of: "- {name: ") else { return nil }
-                return String(line[start.upperBound...].prefix { $0 != "," })
+                guard line.hasPrefix("  - {name: ") else { return nil }
+                return String(line.drop { $0 != ":" }.dropFirst(2).prefix { $0 != "," })
             }
         }
 
