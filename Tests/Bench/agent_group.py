@@ -1,8 +1,9 @@
 """GROUP=agent: what the node's agent costs and keeps to."""
+import agent_mounts
 from experiment import Experiment, Result, measures
 from workspace import Workspace
 
-EXPERIMENTS: list[Experiment] = []
+EXPERIMENTS: list[Experiment] = list(agent_mounts.EXPERIMENTS)
 
 
 @measures(EXPERIMENTS, "agent-epochs")

@@ -50,7 +50,7 @@ def _bad(outcome: dict) -> int:
 @measures(EXPERIMENTS, "agent-kill-errors", "agent-kill-stall")
 def killed(w: Workspace):
     """Half of the kills for each profile, at random moments, also while the agent starts."""
-    kills, waits, bad, words = max(10, int(KILLS * w.scale)), [], 0, []
+    kills, waits, bad, words = w.scaled(KILLS, 10), [], 0, []
     for profile in ("large", "small"):
         with Node(w) as node:
             load = _loaded(w, node, profile)
@@ -103,7 +103,7 @@ def upgraded(w: Workspace):
 @measures(EXPERIMENTS, "agent-idle-memory", "agent-mounts-memory", "agent-scrape-seconds", "agent-scrape-bytes")
 def a_thousand_mounts(w: Workspace):
     """Each of 100 k files, with one directory of each listed."""
-    mounts = max(10, int(MOUNTS * w.scale))
+    mounts = w.scaled(MOUNTS, 10)
     store = w.disk / "synth-store"
     made = w.kaml.bench("synth", "--entries", "100000", "--store", store)
     with Node(w) as node:

@@ -113,6 +113,22 @@ _AGENT = [
     ("agent-epochs", "shuffled epochs, dataset 2x the cache: hit ratio of epoch 2",
      "x", ">=", 0.95, "the best that any cache could have"),
     ("agent-start", "cache open to first read, with 1 TB of containers on disk", "s", "<=", 1, "sparse files, real bitmaps"),
+    ("agent-kill-errors", "1,000 kill -9 under verified load: errors, wrong bytes and hung readers",
+     "", "<=", 0, "nothing"),
+    ("agent-kill-stall", "the same: longest wait of a reader for each kill, p99",
+     "ms", "<=", 250, "nothing"),
+    ("agent-upgrade-errors", "upgrades under verified load: errors, wrong bytes and hung readers",
+     "", "<=", 0, "nothing"),
+    ("agent-upgrade-stall", "the same: longest wait of a reader",
+     "s", "<=", 1, "nothing"),
+    ("agent-idle-memory", "anonymous resident memory of an idle agent",
+     "MB", "<=", 40, "nothing"),
+    ("agent-mounts-memory", "anonymous resident memory with 1,000 mounts of 100 k files each",
+     "MB", "<=", 200, "nothing"),
+    ("agent-scrape-seconds", "scrape of /metrics with 1,000 mounts",
+     "ms", "<=", 50, "nothing"),
+    ("agent-scrape-bytes", "the same: size of the answer",
+     "MB", "<=", 1, "nothing"),
 ]
 
 GOALS = {

@@ -173,12 +173,16 @@ package final class FuseSession: Sendable {
             phases.running += 1
             return true
         }
-        guard isServing else { return core.crew.withLock { $0.lost(index) } }
+        guard isServing else {
+            core.isGrowing.store(false, ordering: .relaxed)
+            return core.crew.withLock { $0.lost(index) }
+        }
         do throws(Errno) {
             try Thread(name: "kaml-fuse-\(index)") { serve(core, index) }.detach()
         } catch {
             core.crew.withLock { $0.lost(index) }
             core.mayGrow.store(core.workerCount > 1, ordering: .relaxed)
+            core.isGrowing.store(false, ordering: .relaxed)
             core.phases.withLock { $0.running -= 1 }
         }
     }
@@ -201,6 +205,7 @@ package final class FuseSession: Sendable {
                 return phases.end.map { .some($0) }
             }
         }
+        core.isGrowing.store(false, ordering: .relaxed)
         let outcome =
             end
             ?? worker.run(core) {

@@ -12,16 +12,11 @@ extension SessionCore {
             unsafe fuse_reply_err(request, EINVAL)
             return
         }
-        withWorker { worker in
-            guard let worker else {
-                // libfuse calls back on the thread that gave it the request, which is always a worker.
-                unsafe fuse_reply_err(request, EIO)
-                return
-            }
+        ListingBuffer.use { buffer in
             var listing = unsafe Listing(
-                request: request, room: min(size, worker.listing.count), withAttributes: withAttributes)
+                request: request, room: min(size, buffer.bytes.count), withAttributes: withAttributes)
             do throws(Errno) {
-                try operations.list(directory, from: cookie) { entry in listing.add(entry, worker) }
+                try operations.list(directory, from: cookie) { entry in listing.add(entry, buffer) }
             } catch {
                 // What fits was read before the error; the caller gets it first and the error next time.
                 if listing.used == 0 {
@@ -29,12 +24,12 @@ extension SessionCore {
                     return
                 }
             }
-            unsafe Self.reply(request, UnsafeRawBufferPointer(rebasing: worker.listing[..<listing.used]))
+            unsafe Self.reply(request, UnsafeRawBufferPointer(rebasing: buffer.bytes[..<listing.used]))
         }
     }
 }
 
-/// A reply to readdir being put together in the worker's buffer.
+/// A reply to readdir being put together.
 @safe private struct Listing {
     let request: fuse_req_t
     let room: Int
@@ -42,15 +37,15 @@ extension SessionCore {
     var used = 0
 
     /// `false` when the entry does not fit.
-    mutating func add(_ entry: borrowing ListedEntry, _ worker: Worker) -> Bool {
+    mutating func add(_ entry: borrowing ListedEntry, _ buffer: ListingBuffer) -> Bool {
         let length = unsafe entry.name.count
         // A name that no lookup could name again is not shown; nor a place that telldir(3) cannot tell.
         guard length > 0, length <= Limits.nameBytes, let next = off_t(exactly: entry.nextCookie) else {
             return true
         }
-        unsafe UnsafeMutableRawBufferPointer(worker.name).copyMemory(from: entry.name)
-        unsafe worker.name[length] = 0
-        let target = unsafe worker.listing.baseAddress.map {
+        unsafe UnsafeMutableRawBufferPointer(buffer.name).copyMemory(from: entry.name)
+        unsafe buffer.name[length] = 0
+        let target = unsafe buffer.bytes.baseAddress.map {
             unsafe ($0 + used).assumingMemoryBound(to: CChar.self)
         }
         let needed: Int
@@ -60,13 +55,13 @@ extension SessionCore {
             // The kernel looks up neither, so no inode is handed out for them.
             if unsafe Self.isDots(entry.name) { parameters.ino = 0 }
             needed = unsafe fuse_add_direntry_plus(
-                request, target, room - used, worker.name.baseAddress, &parameters, next)
+                request, target, room - used, buffer.name.baseAddress, &parameters, next)
         } else {
             var status = stat()
             status.st_ino = UInt(entry.attributes.inode.rawValue)
             status.st_mode = entry.attributes.mode
             needed = unsafe fuse_add_direntry(
-                request, target, room - used, worker.name.baseAddress, &status, next)
+                request, target, room - used, buffer.name.baseAddress, &status, next)
         }
         guard needed <= room - used else { return false }
         used += needed

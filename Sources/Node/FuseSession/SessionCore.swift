@@ -29,6 +29,8 @@ import Telemetry
     let mayGrow: Atomic<Bool>
     /// Workers that wait for a request, while more may be started.
     let idle = Atomic<Int>(0)
+    /// A worker has been started and does not wait for requests yet.
+    let isGrowing = Atomic<Bool>(false)
     private static let spareWorkers = 60
     /// What threads that are no workers count: deferred replies.
     let elsewhere = CounterBlock()
@@ -76,11 +78,10 @@ import Telemetry
         staff = Monitor(Array(repeating: nil, count: total))
         crew = Monitor(WorkerCrew(regular: workerCount, total: total))
         mayGrow = Atomic(workerCount > 1)
-        var key = pthread_key_t()
-        let status = unsafe pthread_key_create(&key, nil)
-        workerKey = key
+        do throws(Errno) { workerKey = try Worker.key.get() } catch {
+            throw .system("pthread_key_create", error)
+        }
         device = mount.device.rawValue
-        if status != 0 { throw .system("pthread_key_create", Errno(rawValue: status)) }
 
         let session = unsafe Self.newSession(userdata: Unmanaged.passUnretained(self).toOpaque())
         guard let session = unsafe session else { throw .libraryRefused }
@@ -110,7 +111,6 @@ import Telemetry
     deinit {
         registration?.retire()
         if let session = unsafe session { unsafe fuse_session_destroy(session) }
-        pthread_key_delete(workerKey)
     }
 
     private static func newSession(userdata: UnsafeMutableRawPointer) -> OpaquePointer? {
@@ -130,7 +130,7 @@ import Telemetry
     func worker(_ index: Int) -> Worker {
         staff.withLock { staff in
             if let worker = staff[index] { return worker }
-            let worker = Worker()
+            let worker = Worker(of: self)
             staff[index] = worker
             return worker
         }
@@ -142,7 +142,10 @@ import Telemetry
     @inline(__always)
     func withWorker<Result>(_ body: (Worker?) -> Result) -> Result {
         guard let pointer = unsafe pthread_getspecific(workerKey) else { return body(nil) }
-        return unsafe Unmanaged<Worker>.fromOpaque(pointer)._withUnsafeGuaranteedRef { body($0) }
+        return unsafe Unmanaged<Worker>.fromOpaque(pointer)._withUnsafeGuaranteedRef { worker in
+            // A worker of another session answers for this one, when both waited for one fetch.
+            body(worker.serves(self) ? worker : nil)
+        }
     }
 
     @inline(__always)
@@ -183,9 +186,14 @@ import Telemetry
     /// All workers are busy. One at a time, and none before INIT is answered, since everything waits for that.
     func growCrew() {
         if isNegotiating.load(ordering: .relaxed) { return }
+        if isGrowing.exchange(true, ordering: .relaxed) { return }
         let (next, isFull) = crew.withLock { ($0.allAreBusy(), $0.isFull) }
         if isFull { mayGrow.store(false, ordering: .relaxed) }
-        if let next { FuseSession.startWorker(self, next) }
+        if let next {
+            FuseSession.startWorker(self, next)
+        } else {
+            isGrowing.store(false, ordering: .relaxed)
+        }
     }
 
     // MARK: - The hooks under libfuse

@@ -8,13 +8,11 @@ import System
 @safe final class Worker: @unchecked Sendable {
     // Sendable: buffers are touched by the worker's thread only; counters are atomic.
     let counters = CounterBlock()
+    /// The session that it serves.
+    private let owner: ObjectIdentifier
     /// A request as the kernel hands it over. libfuse announces writes of 1 MiB, so the kernel refuses a
     /// smaller buffer; pages that no request fills stay untouched.
     let request: UnsafeMutableRawBufferPointer
-    /// A directory listing being put together.
-    let listing: UnsafeMutableRawBufferPointer
-    /// A name with its NUL.
-    let name: UnsafeMutableBufferPointer<CChar>
     /// The thread, for `FuseSession.stop`; `nil` while it does not run. Locked, so that no signal goes to a
     /// thread that has ended.
     private let thread = Mutex<pthread_t?>(nil)
@@ -22,22 +20,29 @@ import System
     /// between requests.
     private let requestWord = Atomic<UInt64>(0)
 
-    /// The kernel asks for as much of a directory as getdents64(2) was given room for: 32 KiB from glibc.
-    static let listingBytes = 128 << 10
     static let requestBytes = Mounter.maxReadBytes + (64 << 10)
+    /// More than any request that a read-only file system gets.
+    private static let touchedBytes = 8192
 
-    init() {
+    init(of core: SessionCore) {
+        owner = ObjectIdentifier(core)
         unsafe request = .allocate(byteCount: Self.requestBytes, alignment: 4096)
-        unsafe listing = .allocate(byteCount: Self.listingBytes, alignment: 4096)
-        unsafe name = .allocate(capacity: Limits.nameBytes + 1)
-        unsafe name.initialize(repeating: 0)
+        // A kill while the kernel copies a request to a page that is not there yet becomes its sender's EIO.
+        unsafe request[..<Self.touchedBytes].initializeMemory(as: UInt8.self, repeating: 0)
     }
 
-    deinit {
-        unsafe request.deallocate()
-        unsafe listing.deallocate()
-        unsafe name.deallocate()
-    }
+    deinit { unsafe request.deallocate() }
+
+    @inline(__always)
+    func serves(_ core: SessionCore) -> Bool { owner == ObjectIdentifier(core) }
+
+    /// Where a thread keeps its worker. One for all sessions of the process: there are 1024 such keys (PTHREAD_KEYS_MAX),
+    /// and libfuse takes one for each session.
+    static let key: Result<pthread_key_t, Errno> = {
+        var key = pthread_key_t()
+        let status = unsafe pthread_key_create(&key, nil)
+        return status == 0 ? .success(key) : .failure(Errno(rawValue: status))
+    }()
 
     /// What a request takes, but for those whose loss nobody notices (FORGET in batches).
     private static let usualRequestBytes = 16 << 10

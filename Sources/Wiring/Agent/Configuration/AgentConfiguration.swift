@@ -32,7 +32,7 @@ package struct AgentConfiguration: Hashable, Sendable {
     }
 
     package struct Mounts: Hashable, Sendable {
-        package var maximum = 2000
+        package var maximum = 1000
         package var threads = FuseSession.defaultWorkers
         package var readAheadKiB = 4096
         package var allowOther: Bool

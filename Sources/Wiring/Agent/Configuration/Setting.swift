@@ -83,7 +83,8 @@ extension Setting<AgentConfiguration> {
             "cache.fetchThreads", \.cache.fetchThreads, .count(1...512), "Threads that fetch from stores."),
         Setting(
             "cache.fetchMemory", \.cache.fetchMemory, .bytes, "What fetches may hold in memory together."),
-        Setting("mounts.maximum", \.mounts.maximum, .count(1...100_000), "Mounts that may be there at once."),
+        // libfuse takes one of the process's 1024 thread-specific keys (PTHREAD_KEYS_MAX) for each.
+        Setting("mounts.maximum", \.mounts.maximum, .count(1...1000), "Mounts that may be there at once."),
         Setting(
             "mounts.threads", \.mounts.threads, .count(1...256),
             "Threads that serve the kernel, for each mount."),
