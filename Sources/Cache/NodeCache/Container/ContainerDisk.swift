@@ -37,6 +37,10 @@ final class ContainerDisk: Sendable {
         case done
     }
 
+    /// Bytes that go into the page cache at a time. Longer writes get larger folios, out of memory that a virtual machine is
+    /// more likely to have given back to its host.
+    private static let cachedStep = 128 << 10
+
     init(
         context: CacheContext, pack: PackReference, data: consuming FileDescriptor,
         map: consuming FileDescriptor,
@@ -71,7 +75,17 @@ final class ContainerDisk: Sendable {
         let page = Block.pageBytes
         let first = (offset + page - 1) / page * page
         let last = (offset + UInt64(bytes.count)) / page * page
-        guard directly, first < last else { return try unsafe write(bytes, at: offset) }
+        guard directly, first < last else {
+            var written = 0
+            while written < bytes.count {
+                let count = min(Self.cachedStep, bytes.count - written)
+                try unsafe write(
+                    UnsafeRawBufferPointer(rebasing: bytes[written..<(written + count)]),
+                    at: offset + UInt64(written))
+                written += count
+            }
+            return
+        }
         let pages = Int(first - offset)..<Int(last - offset)
         guard
             try unsafe direct.write(
