@@ -111,7 +111,7 @@ extension OnMounts {
                     (["--config", broken], ["broken.yaml:2:1"]),
                     (
                         ["--config", wrong],
-                        ["wrong.yaml:1:14: log.level", "wrong.yaml:2:24: cache.max", "nope"]
+                        ["wrong.yaml:1:14: log.level", "wrong.yaml:2:23: cache.max", "nope"]
                     ),
                     (["--log-levle", "info"], ["did you mean --log-level"]),
                     (["--cache-fetch-threads", "0"], ["1 to 512"]),

@@ -55,7 +55,6 @@ extension OnMounts {
         @Test func `a full disk under the log is counted, and nothing else notices`() async throws {
             try await inLab { lab in
                 let node = try LabNode(lab)
-                try lab.shell("mkfifo", lab.path("port"))
                 let program = try node.launchAgent(
                     ["--http-listen", ByteString("unix:\(lab.path("http.sock"))"), "--log-format", "json"],
                     wrapper: ["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"], holding: false)

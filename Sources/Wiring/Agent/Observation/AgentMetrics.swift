@@ -1,4 +1,5 @@
 import FuseSession
+import HTTPExchange
 import Telemetry
 
 /// What a scrape is told of the agent as a whole.
@@ -8,6 +9,10 @@ enum AgentMetrics {
 
     /// Asks the agent at every scrape, without keeping it.
     static func register(_ agent: NodeAgent, in registry: MetricsRegistry = .process) {
+        // From the start on, so that a first event shows as a step from 0.
+        _ = StoreMetrics.process
+        _ = registry.counter(MetricCatalogue.agentTakeovers)
+        _ = registry.histogram(MetricCatalogue.agentTakeoverSeconds)
         registry.collect { [weak agent] collection in
             guard let agent else { return }
             collection.add(MetricCatalogue.agentReady, agent.isReady ? 1 : 0)

@@ -94,11 +94,14 @@ package final class SpanExporter: Sendable {
                 rest = rest.dropFirst(Self.batch)
                 let trouble = deliver(part, &pace)
                 if let trouble, !isInTrouble {
-                    notice("spans are dropped: the collector does not take them (\(trouble))")
+                    notice("spans are dropped: the collector does not take them (\(trouble.why))")
                 } else if trouble == nil, isInTrouble {
                     notice("the collector takes spans again")
                 }
                 isInTrouble = trouble != nil
+                if let trouble, trouble.pause > 0, !isStopping {
+                    _ = pause.park(nanoseconds: trouble.pause)
+                }
             }
             if last { break }
         }
@@ -106,11 +109,17 @@ package final class SpanExporter: Sendable {
         state.wake()
     }
 
+    private struct Trouble {
+        var why: String
+        /// How long the next batch has to wait.
+        var pause: UInt64 = 0
+    }
+
     /// Why the batch was dropped; nil when it was taken.
-    private func deliver(_ spans: [FinishedSpan], _ pace: inout ExportPace) -> String? {
+    private func deliver(_ spans: [FinishedSpan], _ pace: inout ExportPace) -> Trouble? {
         guard let request = SpanMessages.request(spans, from: resource) else {
             dropped.add(UInt64(spans.count), .tooLarge)
-            return "too large"
+            return Trouble(why: "too large")
         }
         pace.begin()
         while true {
@@ -125,11 +134,11 @@ package final class SpanExporter: Sendable {
             case .refused(let why):
                 outcomes.add(1, .refused)
                 dropped.add(UInt64(spans.count), .refused)
-                return why
+                return Trouble(why: why)
             case .tooLarge:
                 outcomes.add(1, .refused)
                 dropped.add(UInt64(spans.count), .tooLarge)
-                return "status 413"
+                return Trouble(why: "status 413")
             case .later(let after, let why):
                 outcomes.add(1, .failed)
                 let next = pace.failed(askedFor: after, random: randomWord())
@@ -138,8 +147,9 @@ package final class SpanExporter: Sendable {
                     if !isStopping { continue }
                 }
                 dropped.add(UInt64(spans.count), .unreachable)
-                if case .giveUp(let delay) = next, !isStopping { _ = pause.park(nanoseconds: delay) }
-                return why
+                var trouble = Trouble(why: why)
+                if case .giveUp(let delay) = next { trouble.pause = delay }
+                return trouble
             }
         }
     }
