@@ -151,12 +151,19 @@ struct RealPartsTests {
 
     struct ReceivedSpan: Decodable {
         var name: String
-        var trace_id: String
-        var span_id: String
-        var parent_span_id: String?
+        var traceID: String
+        var spanID: String
+        var parentSpanID: String?
         var kind: String
         var attributes: [String: String]
         var resource: [String: String]
+
+        enum CodingKeys: String, CodingKey {
+            case name, kind, attributes, resource
+            case traceID = "trace_id"
+            case spanID = "span_id"
+            case parentSpanID = "parent_span_id"
+        }
     }
 
     @Test func aCollectorOfOthersGetsTheTraceOfARead() throws {
@@ -188,8 +195,8 @@ struct RealPartsTests {
         let spans = try decoded([ReceivedSpan].self, try collector.line())
         let read = try #require(spans.first { $0.name == "read" })
         let child = try #require(spans.first { $0.name == "store request" })
-        #expect(Data(base64Encoded: read.trace_id).map { Array($0) } == root.context.traceID.bytes)
-        #expect(child.trace_id == read.trace_id && child.parent_span_id == read.span_id)
+        #expect(Data(base64Encoded: read.traceID).map { Array($0) } == root.context.traceID.bytes)
+        #expect(child.traceID == read.traceID && child.parentSpanID == read.spanID)
         #expect(read.kind == "SPAN_KIND_SERVER" && child.kind == "SPAN_KIND_CLIENT")
         #expect(read.attributes["dataset"] == "imagenet@v2")
         #expect(read.resource["service.name"] == "kamld" && read.resource["k8s.node.name"] == "node-1")
