@@ -1,9 +1,10 @@
 """GROUP=agent: what the node's agent costs and keeps to."""
 import agent_mounts
+import agent_telemetry
 from experiment import Experiment, Result, measures
 from workspace import Workspace
 
-EXPERIMENTS: list[Experiment] = list(agent_mounts.EXPERIMENTS)
+EXPERIMENTS: list[Experiment] = agent_mounts.EXPERIMENTS + agent_telemetry.EXPERIMENTS
 
 
 @measures(EXPERIMENTS, "agent-epochs")

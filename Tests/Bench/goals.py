@@ -129,6 +129,10 @@ _AGENT = [
      "ms", "<=", 50, "nothing"),
     ("agent-scrape-bytes", "the same: size of the answer",
      "MB", "<=", 1, "nothing"),
+    ("agent-told-warm", "cached reads with traces at 1 %, logs and scrapes, of those without",
+     "x", ">=", 0.98, "the same agent without traces, info logs and scrapes"),
+    ("agent-told-cold", "the same for reads from a directory store",
+     "x", ">=", 0.98, "the same agent without traces, info logs and scrapes"),
 ]
 
 GOALS = {

@@ -114,7 +114,7 @@ struct `Held mounts` {
         try await withLab { lab throws in
             try lab.writeData()
             let server = try lab.serveAndWait("zero")
-            kill(server, SIGSTOP)
+            try lab.stop(server)
             let reader = try start(["cat", lab.mountPoint.appending("large1")], output: nil)
             usleep(100_000)
             #expect(waitpid(reader, nil, WNOHANG) == 0)
