@@ -32,11 +32,11 @@ package final class NodeCache: Sendable {
             files: fileSystem, clock: clock, layout: layout, options: options, sources: sources,
             lock: lock,
             counters: CacheCounters(continuing: StatisticsFile.read(layout, fileSystem)), notice: notice)
-        metrics = CacheMetrics.register(context, in: .process)
         registry = ContainerRegistry(context)
         scheduler = FetchScheduler(context, registry)
         statisticsKeeper = StatisticsKeeper(context, registry)
         keeper = CacheKeeper(context, registry)
+        metrics = CacheMetrics.register(context.counters, keeper, in: .process)
         scrubber = BackgroundScrubber(context, registry) { [scheduler] in scheduler.isBusy }
         statisticsKeeper.start()
         keeper.start()
