@@ -27,7 +27,8 @@ import System
     init(of core: SessionCore) {
         owner = ObjectIdentifier(core)
         unsafe request = .allocate(byteCount: Self.requestBytes, alignment: 4096)
-        // A kill while the kernel copies a request to a page that is not there yet becomes its sender's EIO.
+        // A kill while the kernel copies a request to a page that is not there yet becomes its sender's EIO
+        // (fuse_dev_do_read in fs/fuse/dev.c).
         unsafe request[..<Self.touchedBytes].initializeMemory(as: UInt8.self, repeating: 0)
     }
 
@@ -44,16 +45,9 @@ import System
         return status == 0 ? .success(key) : .failure(Errno(rawValue: status))
     }()
 
-    /// What a request takes, but for those whose loss nobody notices (FORGET in batches).
-    private static let usualRequestBytes = 16 << 10
-
     /// Makes the calling thread this worker's.
     func enter(_ core: SessionCore) {
         blockSignals()
-        // Were the process killed while the kernel brings a page of the buffer in, the request would fail with EIO
-        // (fuse_dev_do_read in fs/fuse/dev.c) instead of waiting for the next agent.
-        unsafe UnsafeMutableRawBufferPointer(rebasing: request[..<Self.usualRequestBytes])
-            .initializeMemory(as: UInt8.self, repeating: 0)
         unsafe pthread_setspecific(core.workerKey, Unmanaged.passUnretained(self).toOpaque())
         thread.withLock { $0 = pthread_self() }
     }
