@@ -296,7 +296,8 @@ import Testing
         let cache = try home.open(options { _ in })
         while !cache.usage.isCounted { usleep(1000) }
         #expect(cache.pins.isEmpty)
-        #expect(home.told.count == 1 && home.told[0].contains("Pin again"))
+        // A busy machine's disk may be told of as slow, too.
+        #expect(home.told.count { $0.contains("Pin again") } == 1)
         try cache.pin(lease)
         #expect(cache.pins == [lease])
         cache.close()
