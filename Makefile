@@ -6,7 +6,7 @@ SWIFT := .ci/swift.sh
 SOURCES := Sources Tests Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test unit integration bench stress fuzz fuzz-short lint format proto clean
+.PHONY: help setup build run test unit integration bench stress fuzz fuzz-short lint format metrics proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: setup ## formatting and style; changes nothing
 
 format: setup ## format the Swift sources in place
 	$(SWIFT) format --in-place --parallel --recursive $(SOURCES)
+
+metrics: setup ## regenerate the metrics' Swift and the README's table from Sources/Ground/Telemetry/metrics.yaml
+	@.ci/metrics.py
 
 proto: setup ## regenerate Swift from proto/
 	@.ci/proto.sh

@@ -92,7 +92,8 @@ let node: [Target] = [
         ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
     swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
-    swiftTarget("FuseSession", in: "Node", ["System", "Telemetry", "FuseMount", "DatasetFS", "CFuse3"]),
+    swiftTarget(
+        "FuseSession", in: "Node", ["System", "Telemetry", "FuseMount", "DatasetFS", "CFuse3", "CKamlSys"]),
 ]
 
 let wiring: [Target] = [
@@ -161,7 +162,7 @@ let testTargets: [Target] = [
         name: "KamlTestSupport",
         dependencies: ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore"],
         path: "Tests/KamlTestSupport", swiftSettings: checked),
-    tests("SystemTests", ["System", "KamlTestSupport"]),
+    tests("SystemTests", ["System", "CKamlSys", "KamlTestSupport"]),
     tests("TelemetryTests", ["System", "Telemetry", "KamlTestSupport"]),
     // Vectors are read by path: Bundle.module would bring Foundation.
     tests("ChunkingTests", ["System", "Chunking", "CCrypto", "KamlTestSupport"], exclude: ["Vectors"]),
@@ -192,12 +193,13 @@ let testTargets: [Target] = [
         name: "cache-fill-helper",
         dependencies: ["System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport"],
         path: "Tests/CacheFillHelper", swiftSettings: checked),
+    // Traces are read by path, as vectors are.
     tests(
         "NodeCacheTests",
         [
             "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "KamlTestSupport",
             "cache-fill-helper",
-        ]),
+        ], exclude: ["Traces"]),
     tests(
         "DatasetFSTests",
         [

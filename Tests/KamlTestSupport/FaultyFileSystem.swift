@@ -15,6 +15,8 @@ package final class FaultyFileSystem: FileSystem {
         var script: [FileSystemCall: [Int: Errno]] = [:]
         /// Fails always.
         var always: [FileSystemCall: Errno] = [:]
+        var before: [FileSystemCall: @Sendable () -> Void] = [:]
+        var space: (@Sendable () -> FileSystemSpace)?
     }
 
     private let host = HostFileSystem()
@@ -34,6 +36,19 @@ package final class FaultyFileSystem: FileSystem {
         state.withLock { $0.always[call] = errno }
     }
 
+    /// Runs `body` before every call of a kind: one that turns a clock makes the call slow.
+    package func before(_ call: FileSystemCall, _ body: (@Sendable () -> Void)?) {
+        state.withLock { $0.before[call] = body }
+    }
+
+    /// Lets the file system be as full as `body` says, or as it is when nil.
+    package func setSpace(_ body: (@Sendable () -> FileSystemSpace)?) { state.withLock { $0.space = body } }
+
+    package func space(at path: ByteString) throws(Errno) -> FileSystemSpace {
+        if let space = state.withLock({ $0.space }) { return space() }
+        return try host.space(at: path)
+    }
+
     /// Calls of a kind so far, those that failed too.
     package func count(_ call: FileSystemCall) -> Int { state.withLock { $0.done[call, default: 0] } }
 
@@ -41,6 +56,7 @@ package final class FaultyFileSystem: FileSystem {
     package var trace: [FileSystemCall] { state.withLock { $0.trace } }
 
     private func step(_ call: FileSystemCall) throws(Errno) {
+        state.withLock { $0.before[call] }?()
         let errno = state.withLock { state -> Errno? in
             let number = state.done[call, default: 0] + 1
             state.done[call] = number

@@ -14,9 +14,13 @@ final class FakePrivileges: MountPrivileges {
 
     func attach(_ options: MountOptions) throws(HolderRefusal) -> NewMount {
         if let refusal { throw refusal }
+        let connection: FileDescriptor
+        do throws(Errno) { connection = try FileDescriptor.open("/dev/null", O_RDWR) } catch {
+            throw .mount(.systemCall(name: "open", error: error))
+        }
         attached.append(options.mountPoint)
         return NewMount(
-            connection: try! FileDescriptor.open("/dev/null", O_RDWR), mountPoint: options.mountPoint,
+            connection: connection, mountPoint: options.mountPoint,
             device: ByteString("0:\(100 + attached.count)"))
     }
 

@@ -118,6 +118,19 @@ final class Lab {
         return child
     }
 
+    /// SIGSTOP; returns when every thread stands still. One that had a request in hand would keep its sender from being
+    /// killed.
+    func stop(_ child: Int32) throws {
+        kill(child, SIGSTOP)
+        try eventually {
+            ((try? names(ByteString("/proc/\(child)/task"))) ?? []).allSatisfy { thread in
+                let place = ByteString("/proc/\(child)/task").appending(thread).appending("stat")
+                let text = String(decoding: (try? contents(place)) ?? [], as: UTF8.self)
+                return text.split(separator: ")").last?.hasPrefix(" T") == true
+            }
+        }
+    }
+
     func killServer(_ child: Int32) {
         kill(child, SIGKILL)
         reap(child)

@@ -69,14 +69,90 @@ import Testing
         cache.close()
     }
 
-    @Test("a container that this process has open is not evicted")
+    @Test("a container that somebody reads or has lent is not evicted, and is when they are done")
     func open() throws {
         try fill(0..<70)
         let cache = try home.open()
         let container = try cache.container(for: fixture.pack, origin: store)
-        #expect { try cache.evict(fixture.pack.id) } throws: { ($0 as? CacheError)?.code == .inUse }
+        do {
+            let part = FetchPart(container: container, chunks: 0..<1)
+            #expect { try cache.evict(fixture.pack.id) } throws: { ($0 as? CacheError)?.code == .inUse }
+            withExtendedLifetime(part) {}
+        }
         #expect(container.isComplete)
+        #expect(try cache.evict(fixture.pack.id) >= 70 * 9000)
+        #expect(container.presentCount == 0 && !container.isPresent(3))
+        #expect(try cache.container(for: fixture.pack, origin: store) === container)
+        #expect(try cache.read(container, 0..<70) == fixture.chunks)
+        #expect(container.isComplete)
+        for chunk in 0..<70 { #expect(container.mapped(fixture.entries[chunk]) == fixture.chunks[chunk]) }
+        _ = try container.lend()
+        #expect { try cache.evict(fixture.pack.id) } throws: { ($0 as? CacheError)?.code == .inUse }
         cache.close()
         #expect { try cache.evict(fixture.pack.id) } throws: { ($0 as? CacheError)?.code == .closed }
+    }
+
+    @Test("a container that fell asleep answers from its files when it is read again")
+    func sleep() throws {
+        try fill(0..<70)
+        let cache = try home.open()
+        let container = try cache.container(for: fixture.pack, origin: store)
+        let before = cache.statistics().fetchRequests
+        for _ in 0..<3 {
+            #expect(cache.registry.sleep(container))
+            #expect(!container.hasDisk && container.presentCount == 0 && container.footerLoader.known == nil)
+            #expect(try cache.container(for: fixture.pack, origin: store) === container)
+            #expect(container.isComplete)
+            #expect(try cache.read(container, 0..<70) == fixture.chunks)
+        }
+        #expect(cache.statistics().fetchRequests == before)
+        cache.close()
+        // Closed while it slept, it is clean all the same.
+        let again = try home.open()
+        #expect(again.residency(of: fixture.pack).isComplete)
+        again.close()
+    }
+
+    @Test("readers of a container that is evicted again and again get right bytes")
+    func race() throws {
+        let cache = try home.open()
+        let (readers, isOver) = (Monitor(4), Monitor(false))
+        let wrong = Monitor(0)
+        for number in 0..<4 {
+            let (cache, fixture, store) = (cache, fixture, store)
+            try Thread(name: "reader") {
+                var random = SplitMix64(seed: UInt64(number))
+                while !isOver.withLock({ $0 }) {
+                    usleep(500)
+                    let chunk = Int(random.next() % 70)
+                    let container = try? cache.container(for: fixture.pack, origin: store)
+                    guard let container else { continue }
+                    // As a hit does it, and as a miss does.
+                    if container.enter() {
+                        if container.isPresent(chunk),
+                            container.mapped(fixture.entries[chunk]) != fixture.chunks[chunk]
+                        {
+                            wrong.withLock { $0 += 1 }
+                        }
+                        container.leave()
+                    }
+                    let bytes = try? cache.read(
+                        [FetchPart(container: container, chunks: chunk..<(chunk + 1))], settles: false)
+                    if bytes != [fixture.chunks[chunk]] { wrong.withLock { $0 += 1 } }
+                }
+                readers.withLock { $0 -= 1 }
+                readers.wake()
+            }.detach()
+        }
+        var evictions = 0
+        let end = HostClock().monotonicNanoseconds() + 20_000_000_000
+        while evictions < 30, HostClock().monotonicNanoseconds() < end {
+            if let freed = try? cache.evict(fixture.pack.id), freed > 0 { evictions += 1 }
+        }
+        isOver.withLock { $0 = true }
+        readers.wait { $0 == 0 ? () : nil }
+        #expect(evictions > 0)
+        #expect(wrong.withLock { $0 } == 0)
+        cache.close()
     }
 }

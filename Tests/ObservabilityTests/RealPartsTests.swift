@@ -151,18 +151,18 @@ struct RealPartsTests {
 
     struct ReceivedSpan: Decodable {
         var name: String
-        var trace: String
-        var id: String
-        var parent: String?
+        var traceID: String
+        var spanID: String
+        var parentSpanID: String?
         var kind: String
         var attributes: [String: String]
         var resource: [String: String]
 
         enum CodingKeys: String, CodingKey {
             case name, kind, attributes, resource
-            case trace = "trace_id"
-            case id = "span_id"
-            case parent = "parent_span_id"
+            case traceID = "trace_id"
+            case spanID = "span_id"
+            case parentSpanID = "parent_span_id"
         }
     }
 
@@ -195,8 +195,8 @@ struct RealPartsTests {
         let spans = try decoded([ReceivedSpan].self, try collector.line())
         let read = try #require(spans.first { $0.name == "read" })
         let child = try #require(spans.first { $0.name == "store request" })
-        #expect(Data(base64Encoded: read.trace).map { Array($0) } == root.context.traceID.bytes)
-        #expect(child.trace == read.trace && child.parent == read.id)
+        #expect(Data(base64Encoded: read.traceID).map { Array($0) } == root.context.traceID.bytes)
+        #expect(child.traceID == read.traceID && child.parentSpanID == read.spanID)
         #expect(read.kind == "SPAN_KIND_SERVER" && child.kind == "SPAN_KIND_CLIENT")
         #expect(read.attributes["dataset"] == "imagenet@v2")
         #expect(read.resource["service.name"] == "kamld" && read.resource["k8s.node.name"] == "node-1")

@@ -46,9 +46,7 @@ import Testing
         #expect(missing?.detail.contains("/nowhere/ca.pem") == true)
     }
 
-    @Test func aServerThatSpeaksNoTLSIsNotTrusted() throws {
-        let server = try ScriptedServer { _ in [.answer(200)] }
-        defer { server.stop() }
+    @Test func aServerThatSpeaksNoTLSIsNamedForThat() throws {
         let (plain, origin) = try ScriptedServer.listen(backlog: 4)
         defer { close(plain) }
         let thread = try Thread(name: "plain") {
@@ -64,7 +62,8 @@ import Testing
                 deadlines: .generous, cancellation: nil)
         }
         thread.join()
-        #expect(error?.code == .untrusted)
+        #expect(error?.code == .cannotConnect)
+        #expect(error?.detail.contains("does not speak TLS") == true, "\(String(describing: error))")
     }
 }
 
@@ -127,6 +126,34 @@ import Testing
         #expect(collector.body == [7])
         #expect(proxy.requests.map(\.target) == ["http://bucket.example:8080/a/../b%2Fc?x="])
         #expect(proxy.requests.first?["host"] == "bucket.example:8080")
+    }
+
+    @Test(arguments: [true, false])
+    func aProxyThatIsNotThereIsNamed(isSecure: Bool) throws {
+        let (listener, gone) = try ScriptedServer.listen(backlog: 1)
+        close(listener)
+        let client = CurlHTTPClient(
+            TransportOptions(proxy: .url("http://user:canary@127.0.0.1:\(gone.port ?? 0)")))
+        let error = httpError { () throws(HTTPError) in
+            try client.exchange(
+                HTTPRequest(.get, HTTPOrigin(isSecure: isSecure, host: "bucket.example"), "/"), Collector(),
+                deadlines: .generous, cancellation: nil)
+        }
+        #expect(error?.code == .cannotConnect)
+        #expect(
+            error?.detail.hasPrefix("the proxy cannot be reached") == true, "\(String(describing: error))")
+        #expect(error?.description.contains("canary") == false)
+    }
+
+    @Test func aServerThatIsNotThereIsNoProxy() throws {
+        let (listener, gone) = try ScriptedServer.listen(backlog: 1)
+        close(listener)
+        let error = httpError { () throws(HTTPError) in
+            try CurlHTTPClient().exchange(
+                HTTPRequest(.get, gone, "/"), Collector(), deadlines: .generous, cancellation: nil)
+        }
+        #expect(error?.code == .cannotConnect)
+        #expect(error?.detail.contains("proxy") == false, "\(String(describing: error))")
     }
 
     @Test func aTunnelSeesNoFieldsOfTheRequest() throws {

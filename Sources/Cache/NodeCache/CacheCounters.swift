@@ -11,6 +11,11 @@ final class CacheCounters: Sendable {
     let recheckedChunks = Atomic<UInt64>(0)
     let rejectedChunks = Atomic<UInt64>(0)
     let readThroughs = Atomic<UInt64>(0)
+    let evictedContainers = Atomic<UInt64>(0)
+    let evictedBytes = Atomic<UInt64>(0)
+    let scrubbedBytes = Atomic<UInt64>(0)
+    let scrubBadChunks = Atomic<UInt64>(0)
+    let scrubPasses = Atomic<UInt64>(0)
 
     /// Goes on from what earlier lives of the cache left.
     init(continuing earlier: CacheStatistics) {
@@ -23,6 +28,11 @@ final class CacheCounters: Sendable {
         recheckedChunks.store(earlier.recheckedChunks, ordering: .relaxed)
         rejectedChunks.store(earlier.rejectedChunks, ordering: .relaxed)
         readThroughs.store(earlier.readThroughs, ordering: .relaxed)
+        evictedContainers.store(earlier.evictedContainers, ordering: .relaxed)
+        evictedBytes.store(earlier.evictedBytes, ordering: .relaxed)
+        scrubbedBytes.store(earlier.scrubbedBytes, ordering: .relaxed)
+        scrubBadChunks.store(earlier.scrubBadChunks, ordering: .relaxed)
+        scrubPasses.store(earlier.scrubPasses, ordering: .relaxed)
     }
 
     var totals: CacheStatistics {
@@ -36,6 +46,11 @@ final class CacheCounters: Sendable {
         totals.recheckedChunks = recheckedChunks.load(ordering: .relaxed)
         totals.rejectedChunks = rejectedChunks.load(ordering: .relaxed)
         totals.readThroughs = readThroughs.load(ordering: .relaxed)
+        totals.evictedContainers = evictedContainers.load(ordering: .relaxed)
+        totals.evictedBytes = evictedBytes.load(ordering: .relaxed)
+        totals.scrubbedBytes = scrubbedBytes.load(ordering: .relaxed)
+        totals.scrubBadChunks = scrubBadChunks.load(ordering: .relaxed)
+        totals.scrubPasses = scrubPasses.load(ordering: .relaxed)
         return totals
     }
 }

@@ -9,10 +9,18 @@ package struct CacheOptions: Sendable {
     /// Bytes that fetches together may hold in memory, by what each is charged before it runs. One that is charged more
     /// runs alone. Chunks found damaged on the node's disk are fetched beside it, one at a time for each reader.
     package var maximumInFlightBytes = 64 << 20
+    /// Bytes that came a moment ago and may wait in memory for their readers, beside those in flight.
+    package var recentBytes = 80 << 20
+    /// Whether containers are written past the page cache, as far as what is written waits in memory for its readers.
+    package var writesDirectly = true
     /// Largest ranged read of a store object for a reader, in bytes. Eight chunks of 1 MiB with their headers fit.
     package var maximumRangeBytes = (8 << 20) + 4096
     /// Packs of at most this many stored bytes are read whole, with their footer, at the first miss.
     package var smallPackBytes = 1 << 20
+    /// What the cache may take of its disk and of the process.
+    package var limits = CacheLimits()
+    /// Bytes a second that are hashed again in the background, to find rot; 0 for none.
+    package var scrubBytesPerSecond = 0
     /// How far readers are read ahead of.
     var readahead = ReadaheadRuns.Limits()
     /// Stored bytes nobody asked for that a range may take in to save a request.

@@ -16,6 +16,14 @@ package struct CacheStatistics: Sendable, Hashable {
     package var rejectedChunks: UInt64 = 0
     /// Chunks that were answered from memory because the cache's disk did not take them.
     package var readThroughs: UInt64 = 0
+    /// Containers that made room for others, and the bytes of their blocks.
+    package var evictedContainers: UInt64 = 0
+    package var evictedBytes: UInt64 = 0
+    /// Plain bytes that were hashed again in the background, the chunks of them that were wrong, and the times that all of
+    /// the cache was gone through.
+    package var scrubbedBytes: UInt64 = 0
+    package var scrubBadChunks: UInt64 = 0
+    package var scrubPasses: UInt64 = 0
     /// Container files in the directory now.
     package var containers: UInt64 = 0
     /// Containers open in this process that hold every chunk of their pack.

@@ -11,7 +11,9 @@ package final class NodeCache: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
     let scheduler: FetchScheduler
-    private let keeper: StatisticsKeeper
+    let statisticsKeeper: StatisticsKeeper
+    let keeper: CacheKeeper
+    let scrubber: BackgroundScrubber
     private let residentLimit = ResidentLimit()
     let isClosed = Atomic(false)
     private let metrics: MetricRegistration
@@ -30,27 +32,40 @@ package final class NodeCache: Sendable {
             files: fileSystem, clock: clock, layout: layout, options: options, sources: sources,
             lock: lock,
             counters: CacheCounters(continuing: StatisticsFile.read(layout, fileSystem)), notice: notice)
-        metrics = CacheMetrics.register(context, in: .process)
         registry = ContainerRegistry(context)
         scheduler = FetchScheduler(context, registry)
-        keeper = StatisticsKeeper(context, registry)
+        statisticsKeeper = StatisticsKeeper(context, registry)
+        keeper = CacheKeeper(context, registry)
+        metrics = CacheMetrics.register(context.counters, keeper, in: .process)
+        scrubber = BackgroundScrubber(context, registry) { [scheduler] in scheduler.isBusy }
+        statisticsKeeper.start()
         keeper.start()
+        scrubber.start()
     }
 
     deinit {
         // Not closed: nothing is marked clean, and the lock goes when the last thread lets go of it.
         keeper.stop()
+        scrubber.stop()
+        statisticsKeeper.stop()
         scheduler.stop()
         metrics.retire()
     }
 
-    /// The local twin of a pack: the same instance for the cache's life, once it has a disk. Opens its files at the
-    /// first call; while the disk does not take them every read goes through to the store, and a call tries them
+    /// The local twin of a pack, kept in the name of `tenant`: the same instance for the cache's life, but for one that
+    /// another description of the pack replaces. Opens its files at the first call and again after they were closed or
+    /// evicted; while the disk does not take them every read goes through to the store, and a call tries them
     /// again after a pause.
     package func container(
-        for pack: PackReference, origin: any ObjectStore
+        for pack: PackReference, origin: any ObjectStore, tenant: CacheTenant = .shared
     ) throws(CacheError) -> Container {
-        try registry.container(for: pack, origin: origin)
+        let container = try registry.container(for: pack, origin: origin)
+        if tenant != .shared {
+            container.tenant.store(tenant.index, ordering: .relaxed)
+            container.sharers.bitwiseOr(1 << UInt64(tenant.index & 63), ordering: .relaxed)
+        }
+        if !container.isUsed.load(ordering: .relaxed) { container.isUsed.store(true, ordering: .relaxed) }
+        return container
     }
 
     /// Manifest images that are decompressed once into the directory and mapped.
@@ -87,12 +102,12 @@ package final class NodeCache: Sendable {
     }
 
     private func forgetResidentPages() {
-        for container in registry.open { container.forgetResidentPages() }
+        for container in registry.known { container.forgetResidentPages() }
     }
 
     /// What the cache did and holds. Looks at every file of the directory.
     package func statistics() -> CacheStatistics {
-        var statistics = keeper.totals()
+        var statistics = statisticsKeeper.totals()
         let usage = StatisticsFile.usage(context.layout, context.files)
         statistics.containers = usage.containers
         statistics.allocatedBytes = usage.bytes
@@ -127,10 +142,13 @@ package final class NodeCache: Sendable {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         scheduler.close()
         keeper.stop()
+        scrubber.stop()
+        statisticsKeeper.stop()
         if markClean {
-            for container in registry.open { container.close() }
-            keeper.write()
+            for container in registry.known { container.close() }
+            keeper.save()
+            statisticsKeeper.write()
         }
-        keeper.releaseLock()
+        statisticsKeeper.releaseLock()
     }
 }

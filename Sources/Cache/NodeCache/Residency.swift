@@ -49,10 +49,12 @@ extension NodeCache {
     /// Removes a pack's container from the disk; returns the bytes of its blocks. What first reads of imported objects
     /// found out about them stays, so that the next fetch is held to it, unless it is `forgetting`. 0 when there is none.
     ///
-    /// Throws `inUse` while this process has the container open, since readers may have it mapped.
+    /// Throws `inUse` while somebody reads from it, or has a file open that the kernel reads from it.
     package func evict(_ pack: PackID, forgetting: Bool = false) throws(CacheError) -> UInt64 {
         if isClosed.load(ordering: .acquiring) { throw CacheError(.closed, "the cache was closed") }
-        return try registry.evict(pack, forgetting: forgetting)
+        let freed = try registry.evict(pack, forgetting: forgetting)
+        keeper.didEvict(pack)
+        return freed
     }
 }
 
@@ -67,7 +69,9 @@ private struct ResidencyReader {
     }
 
     func read(_ pack: PackReference, _ wanted: (PackFooter?) -> [Range<Int>]) -> Residency {
-        if let container = registry.find(pack.id), container.pack == pack {
+        if let container = registry.find(pack.id), container.pack == pack, container.hasDisk {
+            let use = ContainerUse(container)
+            defer { withExtendedLifetime(use) {} }
             let footer = container.localFooter()
             return count(container.bitmap, footer, wanted(footer))
         }

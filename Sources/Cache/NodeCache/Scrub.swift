@@ -16,6 +16,14 @@ package struct ScrubReport: Sendable, Hashable {
     package var unknownChunks: UInt64 = 0
 
     package init() {}
+
+    mutating func add(_ other: ScrubReport) {
+        containers += other.containers
+        chunks += other.chunks
+        bytes += other.bytes
+        badChunks += other.badChunks
+        unknownChunks += other.unknownChunks
+    }
 }
 
 /// Hashes every present chunk of every container in the directory again.
@@ -27,8 +35,7 @@ struct Scrub {
         var report = ScrubReport()
         let buffers = FetchBuffers(MemoryMeter())
         for pack in packs() {
-            let container = try registry.container(for: pack, origin: nil)
-            scrub(container, buffers, &report)
+            report.add(try check(pack, buffers))
             report.containers += 1
             progress(report)
         }
@@ -36,7 +43,7 @@ struct Scrub {
     }
 
     /// The packs whose maps lie in the directory and can be read.
-    private func packs() -> [PackReference] {
+    func packs() -> [PackReference] {
         var packs: [PackReference] = []
         for folder in (try? context.files.list(context.layout.containers)) ?? [] {
             for entry in (try? context.files.list(context.layout.containers.appending(folder.name))) ?? [] {
@@ -52,28 +59,46 @@ struct Scrub {
         return packs.sorted { $0.id < $1.id }
     }
 
-    private func scrub(_ container: Container, _ buffers: FetchBuffers, _ report: inout ScrubReport) {
-        guard let disk = container.disk else { return }
-        let footer = container.localFooter() ?? (container.origin != nil ? try? container.footer() : nil)
+    /// Hashes a container's chunks. `goesOn` is told the bytes of each and may end it; between two chunks the container
+    /// may be evicted.
+    func check(
+        _ pack: PackReference, _ buffers: FetchBuffers, goesOn: (Int) -> Bool = { _ in true }
+    ) throws(CacheError) -> ScrubReport {
+        var report = ScrubReport()
+        let wasAwake = registry.find(pack.id)?.hasDisk == true
+        let container = try registry.container(for: pack, origin: nil)
+        defer { if !wasAwake { _ = registry.sleep(container) } }
         for chunk in 0..<container.bitmap.count where container.bitmap.isPresent(chunk) {
-            guard let footer else {
-                report.unknownChunks += 1
-                container.distrust(chunk)
-                continue
-            }
-            let entry = footer[chunk]
-            let plain = unsafe buffers.plain(Int(entry.plainLength))
-            report.chunks += 1
-            report.bytes += UInt64(entry.plainLength)
-            if unsafe disk.read(into: plain, at: entry.containerOffset),
-                let expected = container.expectedHash(chunk, entry),
-                unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == expected
-            {
-                container.trust(chunk)
-            } else {
-                report.badChunks += 1
-                container.reject(chunk)
-            }
+            let before = report.bytes
+            check(container, chunk, buffers, &report)
+            guard goesOn(Int(clamping: report.bytes - before)) else { break }
+        }
+        return report
+    }
+
+    private func check(
+        _ container: Container, _ chunk: Int, _ buffers: FetchBuffers, _ report: inout ScrubReport
+    ) {
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
+        guard let disk = container.disk, container.bitmap.isPresent(chunk) else { return }
+        let footer = container.localFooter() ?? (container.origin != nil ? try? container.footer() : nil)
+        guard let footer else {
+            report.unknownChunks += 1
+            return container.distrust(chunk)
+        }
+        let entry = footer[chunk]
+        let plain = unsafe buffers.plain(Int(entry.plainLength))
+        report.chunks += 1
+        report.bytes += UInt64(entry.plainLength)
+        if unsafe disk.read(into: plain, at: entry.containerOffset),
+            let expected = container.expectedHash(chunk, entry),
+            unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == expected
+        {
+            container.trust(chunk)
+        } else {
+            report.badChunks += 1
+            container.reject(chunk)
         }
     }
 }

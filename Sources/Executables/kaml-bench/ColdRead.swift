@@ -116,7 +116,7 @@ struct ColdRead: ParsableCommand {
         return usage.ru_maxrss * 1024
     }
 
-    private static func remove(_ path: ByteString, _ files: HostFileSystem) {
+    static func remove(_ path: ByteString, _ files: HostFileSystem) {
         for entry in (try? files.list(path)) ?? [] {
             let child = path.appending(entry.name)
             if (try? files.status(of: child))?.kind == .directory {

@@ -6,5 +6,8 @@ import ArgumentParser
 struct KamlBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kaml-bench", abstract: "Measuring loops for `make bench`.",
-        subcommands: [ReadFiles.self, ColdRead.self, Synth.self, Lookups.self, VerifiedLoad.self])
+        subcommands: [
+            ReadFiles.self, ColdRead.self, Synth.self, Lookups.self, VerifiedLoad.self, EpochReads.self,
+            CacheStart.self,
+        ])
 }

@@ -35,6 +35,7 @@ struct Kaml: ParsableCommand {
             TagCommand.self, ResetCommand.self, DiffCommand.self, LsCommand.self, CatCommand.self,
             StatCommand.self,
             ExportCommand.self, PushCommand.self, PullCommand.self, CloneCommand.self, WarmCommand.self,
+            PinCommand.self,
             MountCommand.self,
             UmountCommand.self, StatusCommand.self, TopCommand.self, EventsCommand.self, DebugCommand.self,
             CheckCommand.self, StatsCommand.self,

@@ -73,7 +73,9 @@ package protocol ObjectSources: Sendable {
     /// The source of this URL. Throws `.permissionDenied` for one that this process may not be sent to by a manifest.
     func source(_ location: String) throws(ObjectStoreError) -> any ObjectSource
     /// The same, for a manifest of this store: a program that serves several stores judges by whose it is.
-    func source(_ location: String, namedIn store: any ObjectStore) throws(ObjectStoreError) -> any ObjectSource
+    func source(
+        _ location: String, namedIn store: any ObjectStore
+    ) throws(ObjectStoreError) -> any ObjectSource
 }
 
 extension ObjectSources {

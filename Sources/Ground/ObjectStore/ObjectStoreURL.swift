@@ -123,14 +123,19 @@ extension ObjectStoreURL: CustomStringConvertible {
 package struct ObjectStoreURLError: Error, Hashable, Sendable, CustomStringConvertible {
     package var text: String
     package var reason: String
+    /// The option, variable or file that `text` is from, when it is no store's URL itself.
+    package var setting: String?
 
     /// `text` must hold no secret: it is shown.
-    package init(_ text: String, _ reason: String) {
+    package init(_ text: String, _ reason: String, setting: String? = nil) {
         self.text = text
         self.reason = reason
+        self.setting = setting
     }
 
     package var description: String {
-        "\"\(text)\" does not name a store: \(reason); give file:///absolute/path, a path, or s3://bucket/prefix"
+        if let setting { return "\(setting) is \"\(text)\": \(reason)" }
+        return
+            "\"\(text)\" does not name a store: \(reason); give file:///absolute/path, a path, or s3://bucket/prefix"
     }
 }

@@ -24,6 +24,9 @@ package struct FileDescriptor: ~Copyable, Sendable {
         try open(path, in: AT_FDCWD, flags, mode: mode)
     }
 
+    /// O_DIRECT of open(2): reads and writes past the page cache, by whole pages from page-aligned memory.
+    package static var directFlag: Int32 { kaml_open_direct }
+
     /// openat(2) with O_CLOEXEC.
     package static func open(
         _ path: ByteString, in directory: Int32, _ flags: Int32, mode: UInt32 = 0o600

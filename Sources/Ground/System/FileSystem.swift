@@ -31,9 +31,13 @@ package protocol FileSystem: Sendable {
     func removeDirectory(_ path: ByteString) throws(Errno)
     /// Names in a directory without `.` and `..`, in no order.
     func list(_ path: ByteString) throws(Errno) -> [DirectoryEntry]
+    /// How full the file system is that a path lies on.
+    func space(at path: ByteString) throws(Errno) -> FileSystemSpace
 }
 
 extension FileSystem {
+    package func space(at path: ByteString) throws(Errno) -> FileSystemSpace { try .of(path) }
+
     package func renameExclusively(_ from: ByteString, _ to: ByteString) throws(Errno) { throw .invalid }
 
     package func startWriteback(_ file: borrowing FileDescriptor, from offset: UInt64, count: UInt64) {

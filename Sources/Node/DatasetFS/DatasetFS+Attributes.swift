@@ -78,6 +78,8 @@ extension DatasetFS {
         guard let pack = extent.pack,
             let container = try? container(place, pack)
         else { return 0 }
+        guard container.enter() else { return 0 }
+        defer { container.leave() }
         if container.isComplete { return extent.length }
         guard container.presentBytes() > 0, let footer = container.localFooter() else { return 0 }
         var bytes: UInt64 = 0

@@ -11,17 +11,25 @@ extension DatasetFS {
         let record = place.record
         if record.kind == .directory { throw .isDirectory }
         guard let pack = wholeContainer(place, record) else { return .cached }
-        guard let container = try unsafe vouchedContainer(place, pack)?.takeUnretainedValue() else {
+        guard let known = try unsafe vouchedContainer(place, pack)?.takeUnretainedValue() else {
             return .cached
         }
+        let container = known.hasDisk ? known : try container(place, pack)
         guard container.isComplete, container.pack.containerSize == record.size else { return .cached }
+        // What was read through this mount is in its page cache; the container's may have to read it from the disk.
+        if container.mountsHaveIt { return .cached }
         do throws(CacheError) { return .passthrough(descriptor: try container.lend()) } catch {
             notice("\(name) \(path(of: place)): served without passthrough: \(error)")
             return .cached
         }
     }
 
-    package func release(_ inode: Inode, passthrough: Bool) {}
+    package func release(_ inode: Inode, passthrough: Bool) {
+        guard passthrough, let place = try? place(of: inode), let pack = wholeContainer(place, place.record),
+            let handle = try? unsafe vouchedContainer(place, pack)
+        else { return }
+        unsafe handle._withUnsafeGuaranteedRef { $0.takeBack() }
+    }
 
     /// More extents than this are not looked through at every open.
     private static let extentLimit = 64

@@ -47,7 +47,8 @@ extension DatasetFS {
     /// The same container, vouched for or not.
     func container(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Container {
         do throws(CacheError) {
-            return try unsafe cache.container(for: place.shard.pointee.view.pack(pack), origin: origin)
+            return try unsafe cache.container(
+                for: place.shard.pointee.view.pack(pack), origin: origin, tenant: tenant)
         } catch {
             throw report(error, at: place)
         }
@@ -56,6 +57,8 @@ extension DatasetFS {
     @inline(never)
     private func vouch(_ place: Snapshot.Place, _ pack: Int) throws(Errno) -> Unmanaged<Container>? {
         let container = try container(place, pack)
+        guard container.enter() else { return nil }
+        defer { container.leave() }
         guard container.hasDisk else { return nil }
         // Chunks without a footer on this node are present to nobody: the miss path fetches it.
         guard let footer = container.localFooter() else { return nil }
@@ -97,20 +100,16 @@ extension DatasetFS {
             return completion.fail(error)
         }
         let chunk = Int(record.chunk)
-        let address = unsafe handle?._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
-            guard container.isPresent(chunk) else { return nil }
-            container.touch()
-            cache.didRead(container, chunk..<(chunk + 1))
-            return unsafe container.bytes + Int(record.containerOffset) + offset
-        }
-        if let address = unsafe address {
-            unsafe completion.deliver(
-                one: ReadSegment(base: UnsafeMutableRawPointer(mutating: address), length: count))
-            return cache.didReply(count)
+        let start = record.containerOffset + UInt64(offset)
+        if let handle = unsafe handle,
+            unsafe handle._withUnsafeGuaranteedRef({ deliver($0, chunk, start, count, completion) })
+        {
+            return
         }
         do throws(Errno) {
-            let start = record.containerOffset + UInt64(offset)
             let container = try container(place, record.pack)
+            // It may have been asleep.
+            if unsafe handle != nil, deliver(container, chunk, start, count, completion) { return }
             let piece = ReadPiece.stored(
                 FetchPart(container: container, chunks: chunk..<(chunk + 1), hint: record.chunkEntry),
                 start..<(start + UInt64(count)))
@@ -120,20 +119,39 @@ extension DatasetFS {
         }
     }
 
+    /// Answers a read with bytes of one chunk when it is present. The container is in use until the reply is made.
+    @inline(__always)
+    private func deliver(
+        _ container: Container, _ chunk: Int, _ start: UInt64, _ count: Int, _ completion: ReadCompletion
+    ) -> Bool {
+        guard container.enter() else { return false }
+        defer { container.leave() }
+        guard container.isPresent(chunk), !container.holdsRecent else { return false }
+        container.touch()
+        cache.didRead(container, chunk..<(chunk + 1))
+        unsafe completion.deliver(
+            one: ReadSegment(
+                base: UnsafeMutableRawPointer(mutating: container.bytes + Int(start)), length: count))
+        cache.didReply(count)
+        return true
+    }
+
     private func readExtents(
         _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
         _ completion: ReadCompletion
     ) {
         // 1 MiB of the smallest chunks (64 KiB) in extents of one chunk each, with holes between, fits.
         let capacity = 40
-        let complete = unsafe withUnsafeTemporaryAllocation(of: ReadSegment.self, capacity: capacity) {
-            segments in
+        let complete = unsafe withUnsafeTemporaryAllocation(of: PresentPart.self, capacity: capacity) {
+            held in
             var used = 0
             var given = 0
+            // Until the reply is made.
+            defer { for index in 0..<used { unsafe held[index].leave() } }
             do throws(Errno) {
                 try forEachPart(place, record, offset: offset, count: count) { part throws(Errno) in
-                    guard used < capacity, let segment = try presentSegment(place, part) else { return false }
-                    unsafe segments.initializeElement(at: used, to: segment)
+                    guard used < capacity, let present = try present(place, part) else { return false }
+                    unsafe held.initializeElement(at: used, to: present)
                     used += 1
                     given += part.count
                     return true
@@ -143,8 +161,13 @@ extension DatasetFS {
                 return true
             }
             guard given == count else { return false }
-            unsafe completion.deliver(
-                completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
+            unsafe withUnsafeTemporaryAllocation(of: ReadSegment.self, capacity: capacity) { segments in
+                for index in 0..<used {
+                    unsafe segments.initializeElement(at: index, to: held[index].segment)
+                }
+                unsafe completion.deliver(
+                    completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
+            }
             cache.didReply(count)
             return true
         }
@@ -199,25 +222,41 @@ extension DatasetFS {
         }
     }
 
+    /// Bytes that are at hand, and the container that they lie in, which is in use until `leave`.
+    @safe private struct PresentPart {
+        let segment: ReadSegment
+        let container: Unmanaged<Container>?
+
+        func leave() { unsafe container?._withUnsafeGuaranteedRef { $0.leave() } }
+    }
+
     /// The part's bytes when they are at hand, else nil.
-    private func presentSegment(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> ReadSegment? {
-        guard let pack = part.pack else { return unsafe ReadSegment(base: zeros.base, length: part.count) }
+    private func present(_ place: Snapshot.Place, _ part: Part) throws(Errno) -> PresentPart? {
+        guard let pack = part.pack else {
+            return unsafe PresentPart(
+                segment: ReadSegment(base: zeros.base, length: part.count), container: nil)
+        }
         guard let handle = try unsafe vouchedContainer(place, pack) else { return nil }
         let start = Int(part.containerOffset)
         let address = unsafe handle._withUnsafeGuaranteedRef { container -> UnsafeRawPointer? in
+            // Their pages may be nowhere but on disk: the fetch has them in memory.
+            guard !container.holdsRecent, container.enter() else { return nil }
             if container.isComplete {
-                container.touch()
-                return unsafe container.bytes + start
-            }
-            guard let chunks = Self.chunks(of: part, in: container), container.arePresent(chunks) else {
-                return nil
+                container.didServeComplete()
+            } else {
+                guard let chunks = Self.chunks(of: part, in: container), container.arePresent(chunks) else {
+                    container.leave()
+                    return nil
+                }
+                cache.didRead(container, chunks)
             }
             container.touch()
-            cache.didRead(container, chunks)
             return unsafe container.bytes + start
         }
         return unsafe address.map {
-            unsafe ReadSegment(base: UnsafeMutableRawPointer(mutating: $0), length: part.count)
+            unsafe PresentPart(
+                segment: ReadSegment(base: UnsafeMutableRawPointer(mutating: $0), length: part.count),
+                container: handle)
         }
     }
 

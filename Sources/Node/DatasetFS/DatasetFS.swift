@@ -14,6 +14,7 @@ package final class DatasetFS: InodeOperations {
     let snapshot: Snapshot
     let cache: NodeCache
     let origin: any ObjectStore
+    let tenant: CacheTenant
     /// `dataset@ref`, for messages and `user.kaml.dataset`.
     let name: String
     let notice: @Sendable (String) -> Void
@@ -30,6 +31,8 @@ package final class DatasetFS: InodeOperations {
         self.snapshot = snapshot
         self.name = name
         self.cache = cache
+        // All versions of a dataset share what they have in common, and a share of the cache.
+        tenant = cache.tenant(named: String(name.prefix { $0 != "@" }))
         self.origin = origin
         self.notice = notice
         repeated = RepeatedNotices(clock)

@@ -16,6 +16,7 @@ struct OpenFiles: ~Copyable {
     init(_ table: consuming OpenFileTable) throws(OpenFileTableError) {
         var modes = OpenModes()
         var inherited: Set<UInt64> = []
+        // swift-format-ignore: ReplaceForEachWithForLoop
         try table.forEach { record throws(OpenFileTableError) in
             if let prescribed = modes.prescribed(for: record.inode), prescribed != record.mode {
                 throw .damaged(record: UInt32(truncatingIfNeeded: record.handle))

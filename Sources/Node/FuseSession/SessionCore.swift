@@ -1,4 +1,5 @@
 import CFuse3
+import CKamlSys
 import DatasetFS
 import FuseMount
 import Glibc
@@ -237,6 +238,9 @@ import Telemetry
         {
             count(.errors)
         }
+        // A kill while the kernel brings a page of the answer in would fail the read with EIO (fuse_dev_do_write in
+        // fs/fuse/dev.c); while a page comes in here, the request is still the next agent's.
+        _ = unsafe kaml_touch(pieces.baseAddress, pieces.count)
         let sent = unsafe writev(descriptor, pieces.baseAddress, Int32(truncatingIfNeeded: pieces.count))
         if sent < 0, errno == EFAULT {
             // Pages of a mapping that could not be read. The kernel has answered the request with EIO

@@ -27,7 +27,8 @@ import System
     init(of core: SessionCore) {
         owner = ObjectIdentifier(core)
         unsafe request = .allocate(byteCount: Self.requestBytes, alignment: 4096)
-        // A kill while the kernel copies a request to a page that is not there yet becomes its sender's EIO.
+        // A kill while the kernel copies a request to a page that is not there yet becomes its sender's EIO
+        // (fuse_dev_do_read in fs/fuse/dev.c).
         unsafe request[..<Self.touchedBytes].initializeMemory(as: UInt8.self, repeating: 0)
     }
 

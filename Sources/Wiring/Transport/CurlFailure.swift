@@ -18,6 +18,20 @@ struct CurlFailure: Error {
         ].contains { message.contains($0) }
     }
 
+    /// Whether a handshake met a server that answers with something else, in the words of the same two.
+    private static func meetsNoTLS(_ message: String) -> Bool {
+        ["wrong version number", "packet length too long", "unexpected TLS packet"]
+            .contains { message.contains($0) }
+    }
+
+    /// Whether the address that curl could not connect to is another one than the server's.
+    private static func meansProxy(_ message: String, _ origin: HTTPOrigin) -> Bool {
+        let host = origin.host.filter { $0 != "[" && $0 != "]" }
+        let port = origin.port ?? (origin.isSecure ? 443 : 80)
+        return message.hasPrefix("Failed to connect to ")
+            && !message.lowercased().hasPrefix("failed to connect to \(host) port \(port) ".lowercased())
+    }
+
     /// curl's own words for it.
     var text: String {
         guard let text = unsafe curl_easy_strerror(code) else { return "curl error \(code.rawValue)" }
@@ -41,6 +55,11 @@ struct CurlFailure: Error {
         case CURLE_COULDNT_RESOLVE_PROXY:
             return HTTPError(
                 .cannotResolve, origin, "the proxy's name cannot be resolved: check the proxy's address")
+        case CURLE_COULDNT_CONNECT where Self.meansProxy(message, origin):
+            return HTTPError(
+                .cannotConnect, origin,
+                "the proxy cannot be reached: \(detail): check --proxy, https_proxy, http_proxy and all_proxy"
+            )
         case CURLE_COULDNT_CONNECT:
             return HTTPError(.cannotConnect, origin, "\(detail): check the address, and that the server runs")
         case CURLE_PROXY:
@@ -52,6 +71,11 @@ struct CurlFailure: Error {
         case CURLE_SSL_CONNECT_ERROR where Self.tellsOfALoss(message):
             return HTTPError(
                 .cannotConnect, origin, "the connection was lost in the TLS handshake: \(detail)")
+        case CURLE_SSL_CONNECT_ERROR where Self.meetsNoTLS(message):
+            return HTTPError(
+                .cannotConnect, origin,
+                "the server does not speak TLS at this port: its endpoint may be meant as http://, or another port"
+            )
         case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_INVALIDCERTSTATUS:
             return HTTPError(.untrusted, origin, "the TLS handshake failed: \(detail)")
         case CURLE_SSL_CACERT_BADFILE:
@@ -71,6 +95,11 @@ struct CurlFailure: Error {
             // What libcurl before 7.89 says of a line that is longer than its bound.
             return HTTPError(
                 .malformed, origin, "a line of the answer's head is too long, or memory is short")
+        case CURLE_GOT_NOTHING where !origin.isSecure:
+            return HTTPError(
+                .connectionLost, origin,
+                "the connection was closed without an answer, which is also what a server does that wants https://"
+            )
         case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_GOT_NOTHING:
             return HTTPError(.connectionLost, origin, "the connection was lost: \(detail)")
         default:

@@ -78,7 +78,7 @@ extension OnMounts {
                 let unread = try node.mount("b", "--profile", "small")
                 let load = try node.startLoad(on: place, seconds: 600)
                 usleep(200_000)
-                try node.agent.kill(SIGSTOP)
+                try node.stopAgent()
                 let reader = try node.startReading(unread.appending("dir3/small19"))
                 usleep(500_000)
                 #expect(reader.poll() == nil)

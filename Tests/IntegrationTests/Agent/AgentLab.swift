@@ -97,6 +97,22 @@ final class LabNode: Sendable {
         try startAgent()
     }
 
+    /// SIGSTOP; returns when every thread stands still. One that had a request in hand would keep its sender from being
+    /// killed.
+    func stopAgent() throws {
+        let process = try agent.process
+        try agent.kill(SIGSTOP)
+        let threads = ByteString("/proc/\(process)/task")
+        let areStopped = try until(seconds: 10) {
+            try HostFileSystem().list(threads).allSatisfy { thread in
+                let stat = try readWhole(threads.appending(thread.name).appending("stat"))
+                return String(decoding: stat, as: UTF8.self).split(separator: ")").last?.hasPrefix(" T")
+                    == true
+            }
+        }
+        guard areStopped else { throw Trouble("the agent does not stop") }
+    }
+
     /// Waits until the agent has said something.
     func waitForLog(_ text: String, seconds: Int = 20) throws {
         guard try until(seconds: seconds, { log.contains(text) }) else {

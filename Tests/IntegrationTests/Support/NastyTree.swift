@@ -112,7 +112,9 @@ extension Lab {
                 try:
                     got = os.open(os.path.join(mount, name), os.O_RDONLY)
                     os.posix_fadvise(got, 0, 0, os.POSIX_FADV_DONTNEED)
-                    found = os.pread(got, count, at)
+                    found = b""
+                    # A read during which the mount dies may end early with what it has: the next one tells.
+                    while more := os.pread(got, count - len(found), at + len(found)): found += more
                     os.close(got)
                 except OSError as error:
                     gone = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.ENODEV)
@@ -123,8 +125,9 @@ extension Lab {
                     except OSError as later:
                         if error.errno == errno.EIO and later.errno in gone: sys.exit(0)
                     print(error, file=sys.stderr); sys.exit(4)
-                if found != os.pread(want, count, at):
-                    print("wrong bytes", name, at, count, file=sys.stderr); sys.exit(3)
+                right = os.pread(want, count, at)
+                if found != right:
+                    print("wrong bytes", name, at, count, len(found), len(right), file=sys.stderr); sys.exit(3)
                 os.close(want)
             """
         return try (0..<count).map { index in

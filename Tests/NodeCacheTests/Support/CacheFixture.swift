@@ -18,14 +18,23 @@ final class CacheFixture: Sendable {
     /// Small packs are read part by part like large ones, unless `wholePacks`: else a test of parts needs large packs.
     func open(
         _ options: CacheOptions = CacheOptions(), files: any FileSystem = HostFileSystem(),
-        in directory: ByteString? = nil, wholePacks: Bool = false
+        clock: any Clock = HostClock(), in directory: ByteString? = nil, wholePacks: Bool = false
     ) throws(CacheError) -> NodeCache {
         var options = options
         if !wholePacks { options.smallPackBytes = 0 }
-        return try NodeCache(directory: directory ?? self.directory, options: options, fileSystem: files) {
+        return try NodeCache(
+            directory: directory ?? self.directory, options: options, fileSystem: files, clock: clock
+        ) {
             [self] text in
             notices.withLock { $0.append(text) }
         }
+    }
+
+    /// What a cache that was on a disk looks like, but for its contents.
+    func otherCache(in directory: ByteString) throws {
+        try replaceFile(
+            CacheLayout(directory: directory).version, Array("\(CacheLayout.version)\n".utf8), suffix: "t",
+            HostFileSystem())
     }
 
     var told: [String] { notices.withLock { $0 } }
@@ -93,4 +102,11 @@ extension Container: CustomReflectable {
 
 extension NodeCache: CustomReflectable {
     package var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension CacheLayout {
+    /// Bytes of the blocks of everything in a cache's directory.
+    static func usedBytes(_ directory: ByteString) -> Int {
+        Int(StatisticsFile.usage(CacheLayout(directory: directory), HostFileSystem()).bytes)
+    }
 }

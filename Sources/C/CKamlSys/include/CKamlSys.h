@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 // getdents64(2): fills `buffer` with struct linux_dirent64 records; returns bytes, 0 at the end.
 ssize_t kaml_getdents64(int fd, void *buffer, size_t length);
@@ -19,6 +20,9 @@ ssize_t kaml_fgetxattr(int fd, const char *name, void *value, size_t length);
 
 // fsetxattr(2).
 int kaml_fsetxattr(int fd, const char *name, const void *value, size_t length);
+
+// O_DIRECT of open(2), which Swift does not see; its value differs by processor.
+extern const int kaml_open_direct;
 
 // Names the calling thread for ps, perf and gdb (at most 15 bytes are kept).
 void kaml_set_thread_name(const char *name);
@@ -76,6 +80,11 @@ struct kaml_file_system {
     uint64_t inodes, free_inodes;
 };
 int kaml_file_system_of(const char *path, struct kaml_file_system *answer);
+
+// Brings the pages of `pieces` in, by reading a byte of each. 0, or -1 when one cannot be read (a failing disk under a
+// mapping), which is no SIGBUS then. From the first call on this process handles SIGBUS here; what was not raised by
+// kaml_touch is handled as before.
+int kaml_touch(const struct iovec *pieces, size_t count);
 
 // RLIMIT_NOFILE: raises the soft limit to the hard one; returns the limit now in force.
 int64_t kaml_raise_descriptor_limit(void);

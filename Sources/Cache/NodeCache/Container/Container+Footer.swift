@@ -5,7 +5,7 @@ import System
 
 /// A pack's footer in memory, loaded by one thread while the others wait.
 @safe final class FooterLoader: @unchecked Sendable {
-    // Sendable: the pointer is written once, atomically, and its target never changes after that.
+    // Sendable: the pointer is written atomically, and its target never changes while somebody uses the container.
     private let loaded = unsafe Atomic<UnsafeMutablePointer<Loaded>?>(nil)
     private let isLoading = Monitor(false)
 
@@ -19,6 +19,17 @@ import System
         unsafe loaded.pointee.bytes.deallocate()
         unsafe loaded.deinitialize(count: 1)
         unsafe loaded.deallocate()
+    }
+
+    /// Bytes that the footer takes up; 0 while it is not known.
+    var byteCount: Int { unsafe loaded.load(ordering: .acquiring)?.pointee.bytes.count ?? 0 }
+
+    /// Forgets the footer. Only while nobody uses the container.
+    func drop() {
+        guard let old = unsafe loaded.exchange(nil, ordering: .acquiringAndReleasing) else { return }
+        unsafe old.pointee.bytes.deallocate()
+        unsafe old.deinitialize(count: 1)
+        unsafe old.deallocate()
     }
 
     var known: PackFooter? {
@@ -60,7 +71,7 @@ import System
 }
 
 extension Container {
-    /// The pack's footer: fetched once, verified, and kept on disk. Valid for the cache's life. May block for a
+    /// The pack's footer: fetched once, verified, and kept on disk. Valid while the container is in use. May block for a
     /// read of the store.
     package func footer() throws(CacheError) -> PackFooter {
         if let local = localFooter() { return local }
@@ -78,7 +89,7 @@ extension Container {
         if let known = footerLoader.known { return known }
         guard let disk, disk.hasFooter else { return nil }
         // On the heap: a mapped one would raise SIGBUS when the disk fails, and cost a mapping each.
-        // 64 bytes a chunk; cache limits may later drop the footers of complete containers here.
+        // 64 bytes a chunk, dropped when it was not used for a while.
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(pack.footerLength), alignment: 64)
         if unsafe disk.readFooter(into: buffer),
             let footer = try? unsafe PackFooter(UnsafeRawBufferPointer(buffer), of: pack)

@@ -8,18 +8,41 @@ import System
 /// The local sparse twin of one pack: plain bytes at their container offsets, and a bit for each chunk that
 /// says whether they are there.
 ///
-/// A container without a disk (the cache's directory takes no files) is one in which nothing is ever present.
+/// The object lasts as long as the cache, and many hold its address; its files, its mapping and its footer come and go
+/// (`Container+Use`). Without its files (asleep, evicted, or refused by the disk) nothing is present in it.
 @safe package final class Container: @unchecked Sendable {
     // Sendable: immutable, but for atomics and monitors.
     package let pack: PackReference
     /// The whole container, mapped for reading: `pack.containerSize` bytes. Only chunks that are present hold
-    /// their bytes. The kernel may copy from it; code that touches it itself risks SIGBUS when the disk fails.
-    package let bytes: UnsafeRawPointer
+    /// their bytes, and only while the container is in use (`enter`). The kernel may copy from it; code that touches it
+    /// itself risks SIGBUS when the disk fails.
+    package var bytes: UnsafeRawPointer {
+        @inline(__always) get { unsafe mapping.load(ordering: .relaxed) ?? Self.nowhere }
+    }
 
     let context: CacheContext
-    let disk: ContainerDisk?
     let bitmap: PresenceBitmap
-    private let trustedCount: Atomic<Int>
+    let trustedCount = Atomic(0)
+    let mapping = unsafe Atomic<UnsafeRawPointer?>(nil)
+    /// Changes only while the pack's entry in the registry says `opening`.
+    let files = Monitor<ContainerDisk?>(nil)
+    let isAwake = Atomic(false)
+    /// Those who use what lies behind the object, or `leaving` below zero while that is taken away.
+    let users = Atomic<Int>(0)
+    /// Files open that the kernel reads from the container by itself.
+    let lends = Atomic<Int>(0)
+    /// Whether somebody read from it, or wanted to, since the policy last looked.
+    let isUsed = Atomic(false)
+    /// Whether there was no room for some of it since then.
+    let isRefused = Atomic(false)
+    /// Bytes that the ledger has for fills that ended since the policy last looked.
+    let charged = Atomic<Int>(0)
+    /// In whose name it is kept (`TenantNames`).
+    let tenant = Atomic<UInt32>(0)
+    /// A bit for each dataset that asked for it in this life of the cache.
+    let sharers = Atomic<UInt64>(0)
+    /// Whether its files were closed with words in the map that no sync vouches for.
+    let needsCleaning = Atomic(false)
     let footerLoader = FooterLoader()
     /// Of a reference pack only.
     let references: ReferenceState?
@@ -27,10 +50,19 @@ import System
     let isTouched = Atomic(false)
     /// Whether readers of present chunks tell the cache (`NodeCache.didRead`), which reads ahead of them.
     let isObserved = Atomic(false)
-    private let lent = Atomic<Int32>(-1)
+    /// Chunks that are in memory for their readers (RecentChunks): they are not to be read from the mapping, whose pages
+    /// may be nowhere but on disk.
+    let heldChunks = Atomic<Int>(0)
+    /// Whether readers had chunks from memory whose pages may be nowhere but on disk.
+    let isWithReaders = Atomic(false)
+    let lent = Atomic<Int32>(-1)
+    let lentTime = Atomic<UInt64>(0)
     /// When a container that its disk refused may try again.
-    private let retryTime: Atomic<UInt64>
-    private static let retryPause: UInt64 = 30_000_000_000
+    private let retryTime = Atomic<UInt64>(0)
+    static let retryPause: UInt64 = 30_000_000_000
+    /// What `bytes` is without a mapping; nobody reads it.
+    private nonisolated(unsafe) static let nowhere = UnsafeRawPointer(
+        UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64))
     private let origins: Monitor<(any ObjectStore)?>
 
     /// How a container takes its files.
@@ -46,58 +78,35 @@ import System
     init(
         pack: PackReference, origin: (any ObjectStore)?, context: CacheContext, files: Files = .open
     ) throws(CacheError) {
-        guard pack.isPlausible, let length = Int(exactly: pack.containerSize) else {
+        guard pack.isPlausible, Int(exactly: pack.containerSize) != nil else {
             throw CacheError(
                 .damaged, "the reference to the pack has lengths out of range", object: pack.key.text,
                 remedy: "Run `kaml check`")
         }
-        var opened: (disk: ContainerDisk, bitmap: PresenceBitmap)?
-        if context.hasDisk, files != .none {
-            do throws(Errno) {
-                opened = try ContainerOpening(context: context, pack: pack, replaces: files == .replace)
-                    .open()
-            } catch { context.noticeDiskTrouble(error) }
-        }
-        let address =
-            if let opened {
-                unsafe mmap(nil, length, PROT_READ, MAP_SHARED, opened.disk.data.rawValue, 0)
-            } else {
-                // Nobody reads it; it keeps `bytes` a valid pointer.
-                unsafe mmap(nil, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-            }
-        guard let address = unsafe address, unsafe address != MAP_FAILED else {
-            throw CacheError(
-                .exhausted, "the container cannot be mapped", object: pack.key.text, cause: Errno.last,
-                remedy: "Raise vm.max_map_count, or use fewer packs at a time")
-        }
         self.pack = pack
         self.context = context
         references = pack.holdsReferences ? ReferenceState(context, pack) : nil
-        unsafe bytes = UnsafeRawPointer(address)
-        disk = opened?.disk
-        bitmap = opened?.bitmap ?? PresenceBitmap(count: Int(pack.chunkCount))
-        trustedCount = Atomic(bitmap.countTrusted())
+        bitmap = PresenceBitmap(count: Int(pack.chunkCount))
         origins = Monitor(origin)
-        retryTime = Atomic(context.clock.monotonicNanoseconds() &+ Self.retryPause)
+        if context.hasDisk, files != .none { wake(replacing: files == .replace) }
     }
 
-    /// Whether its files were refused long enough ago to ask for them again; once for each pause.
-    func takesRetry() -> Bool {
-        guard disk == nil, context.hasDisk else { return false }
-        let now = context.clock.monotonicNanoseconds()
-        guard now >= retryTime.load(ordering: .relaxed) else { return false }
-        retryTime.store(now &+ Self.retryPause, ordering: .relaxed)
-        return true
+    /// Whether its files may be asked for: they were closed, or refused long enough ago.
+    func mayWake() -> Bool {
+        guard !hasDisk, context.hasDisk else { return false }
+        return context.clock.monotonicNanoseconds() >= retryTime.load(ordering: .relaxed)
     }
 
-    /// Without a disk nothing is ever present, and another instance may take this one's place.
-    package var hasDisk: Bool { disk != nil }
-
-    deinit {
-        unsafe munmap(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize))
-        let descriptor = lent.load(ordering: .acquiring)
-        if descriptor >= 0 { Glibc.close(descriptor) }
+    func postponeWaking(_ nanoseconds: UInt64 = Container.retryPause) {
+        retryTime.store(context.clock.monotonicNanoseconds() &+ nanoseconds, ordering: .relaxed)
     }
+
+    var disk: ContainerDisk? { files.withLock { $0 } }
+
+    /// Whether it has its files now. Without them nothing is present.
+    package var hasDisk: Bool { isAwake.load(ordering: .acquiring) }
+
+    deinit { if let open = takeFiles() { open.letGo() } }
 
     /// Whether a chunk is on disk and was verified. False for an index that the pack does not have.
     @inline(__always)
@@ -128,9 +137,33 @@ import System
         }
     }
 
-    /// A descriptor of the complete container that cannot write, for the kernel to read from. Valid for the
-    /// cache's life. Throws `unusable` while chunks are missing or the container has no file.
+    /// A descriptor of the complete container that cannot write, for the kernel to read from. Valid until as many calls
+    /// of `takeBack` as of this one were made; until then the container stays awake and is not evicted.
+    /// Throws `unusable` while chunks are missing or the container has no file.
     package func lend() throws(CacheError) -> Int32 {
+        let use = ContainerUse(self)
+        defer { withExtendedLifetime(use) {} }
+        lends.wrappingAdd(1, ordering: .relaxed)
+        lentTime.store(context.clock.monotonicNanoseconds(), ordering: .relaxed)
+        do throws(CacheError) { return try lentDescriptor() } catch {
+            takeBack()
+            throw error
+        }
+    }
+
+    /// One who had the descriptor is done. A call too many, for a file that an earlier process of the agent opened, does
+    /// nothing.
+    package func takeBack() {
+        var count = lends.load(ordering: .relaxed)
+        while count > 0 {
+            let (isDone, found) = lends.weakCompareExchange(
+                expected: count, desired: count - 1, ordering: .relaxed)
+            if isDone { return }
+            count = found
+        }
+    }
+
+    private func lentDescriptor() throws(CacheError) -> Int32 {
         let known = lent.load(ordering: .acquiring)
         if known >= 0 { return known }
         guard isComplete, let disk else {
@@ -161,6 +194,15 @@ import System
         }
     }
 
+    /// Whether a mount's page cache may have what this container's has not, so that a reader does better with the mount's.
+    package var mountsHaveIt: Bool { isWithReaders.load(ordering: .relaxed) }
+
+    /// A mount asked for bytes of the complete container: its page cache has lost them, or never had them.
+    @inline(__always)
+    package func didServeComplete() {
+        if isWithReaders.load(ordering: .relaxed) { isWithReaders.store(false, ordering: .relaxed) }
+    }
+
     // MARK: - For the fetch
 
     /// The store the pack is read from; nil when the container was opened for a scrub only.
@@ -175,6 +217,11 @@ import System
             context.counters.readThroughs.count()
             return false
         }
+        guard !context.avoidsDisk, context.space.admits(plain.count, self) else {
+            context.counters.readThroughs.count()
+            return false
+        }
+        defer { context.space.settle(plain.count, self) }
         do throws(Errno) {
             try unsafe disk.write(plain, at: offset)
         } catch {
@@ -198,16 +245,34 @@ import System
         return references?.hashes.record(chunk, hash) ?? false
     }
 
-    /// Makes everything durable, hashes before the bits that lean on them.
+    /// Makes everything durable, hashes before the bits that lean on them. Wakes it when its map needs that.
     func close() {
+        let sleeps = !hasDisk && needsCleaning.load(ordering: .relaxed)
+        if sleeps { wake() }
         if references?.hashes.sync() ?? true { disk?.close(bitmap) }
+        if sleeps { detach()?.letGo() }
     }
 
     /// Makes a chunk readable whose verified bytes were written.
     func didStore(_ chunk: Int, bytes: Int) {
-        trust(chunk)
-        context.counters.filledBytes.count(bytes)
+        didStore(CollectionOfOne((chunk: chunk, bytes: bytes)))
     }
+
+    /// The same for chunks that were written together: each word of the map is written once.
+    func didStore(_ chunks: some Collection<(chunk: Int, bytes: Int)>) {
+        var words = Set<Int>()
+        for (chunk, bytes) in chunks {
+            if bitmap.set(chunk) { trustedCount.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+            words.insert(chunk >> 6)
+            context.counters.filledBytes.count(bytes)
+        }
+        for word in words { disk?.persist(word << 6, of: bitmap) }
+        if isComplete { disk?.didComplete() }
+    }
+
+    /// Whether some of its chunks are in memory for their readers, who ask for them by `NodeCache.fetch`.
+    @inline(__always)
+    package var holdsRecent: Bool { heldChunks.load(ordering: .relaxed) > 0 }
 
     /// Makes a chunk readable whose bytes in the container are known to be right.
     func trust(_ chunk: Int) {

@@ -1,6 +1,5 @@
 import DatasetStore
 import System
-import Telemetry
 
 /// A container's two files, and the discipline that keeps the map true.
 ///
@@ -13,6 +12,7 @@ final class ContainerDisk: Sendable {
     let context: CacheContext
     let pack: PackReference
     let data: FileDescriptor
+    private let direct = DirectFile()
     private let map: FileDescriptor
     private let mapPath: ByteString
     private let ledger: Monitor<Ledger>
@@ -37,6 +37,10 @@ final class ContainerDisk: Sendable {
         case done
     }
 
+    /// Bytes that go into the page cache at a time. Longer writes get larger folios, out of memory that a virtual machine is
+    /// more likely to have given back to its host.
+    private static let cachedStep = 128 << 10
+
     init(
         context: CacheContext, pack: PackReference, data: consuming FileDescriptor,
         map: consuming FileDescriptor,
@@ -50,16 +54,54 @@ final class ContainerDisk: Sendable {
         ledger = Monitor(Ledger(isClean: isClean, hasFooter: hasFooter))
     }
 
+    /// Whether the map on disk says less than is true until it is closed in order.
+    var needsCleaning: Bool { ledger.withLock { !$0.isClean && !$0.isAbandoned } }
+
+    /// Bytes of the blocks of both files.
+    func allocatedBytes() throws(Errno) -> Int {
+        let blocks = try context.files.status(of: data).blocks &+ context.files.status(of: map).blocks
+        return Int(clamping: blocks &* 512)
+    }
+
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-        guard let span = Trace.current else {
-            return try unsafe context.files.write(data, bytes, at: offset)
-        }
-        let start = context.clock.monotonicNanoseconds()
-        defer { span.spend(context.clock.monotonicNanoseconds() &- start, on: "write") }
-        try unsafe context.files.write(data, bytes, at: offset)
+        try context.timed { () throws(Errno) in try unsafe context.files.write(data, bytes, at: offset) }
     }
+
+    /// Writes a run of bytes; when `directly`, whole pages of it past the page cache where the disk takes them so. `bytes`
+    /// then lie in memory as they do in pages.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, directly: Bool) throws(Errno) {
+        let page = Block.pageBytes
+        let first = (offset + page - 1) / page * page
+        let last = (offset + UInt64(bytes.count)) / page * page
+        guard directly, first < last else {
+            var written = 0
+            while written < bytes.count {
+                let count = min(Self.cachedStep, bytes.count - written)
+                try unsafe write(
+                    UnsafeRawBufferPointer(rebasing: bytes[written..<(written + count)]),
+                    at: offset + UInt64(written))
+                written += count
+            }
+            return
+        }
+        let pages = Int(first - offset)..<Int(last - offset)
+        guard
+            try unsafe direct.write(
+                UnsafeRawBufferPointer(rebasing: bytes[pages]), at: first, of: data,
+                context.layout.data(pack.id), context)
+        else { return try unsafe write(bytes, at: offset) }
+        if pages.lowerBound > 0 {
+            try unsafe write(UnsafeRawBufferPointer(rebasing: bytes[..<pages.lowerBound]), at: offset)
+        }
+        if pages.upperBound < bytes.count {
+            try unsafe write(UnsafeRawBufferPointer(rebasing: bytes[pages.upperBound...]), at: last)
+        }
+    }
+
+    /// The container is complete: nothing is written any more, unless a chunk turns out to be bad.
+    func didComplete() { direct.close() }
 
     /// Whether `buffer` could be filled from the container's `offset` on.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {

@@ -17,6 +17,9 @@ struct ContainerOpening {
         return header.pack.id == pack.id && header.pack != pack
     }
 
+    /// Whether there is a container to open, so that none has to be made.
+    var exists: Bool { (try? context.files.status(of: dataPath)) != nil }
+
     /// The files and what they vouch for. Throws when the disk does not give or take them.
     func open() throws(Errno) -> (disk: ContainerDisk, bitmap: PresenceBitmap) {
         // Whoever has the old files open goes on with them.

@@ -1,11 +1,11 @@
 import DatasetStore
 import ObjectStore
+import Synchronization
 import System
 
-/// The containers that are open, each opened by one thread while others wait.
+/// The containers that this process knows, each opened, closed or evicted by one thread while others wait.
 ///
-/// Nothing is ever closed before the cache is. Limits on bytes, inodes and descriptors will hook in here:
-/// an evicted container is unlinked whole and taken out of the table, and stays mapped for those who have it.
+/// The objects stay for the cache's life; their files are closed and unlinked (`Container+Use`).
 final class ContainerRegistry: Sendable {
     private let context: CacheContext
     private let entries = Monitor<[PackID: Entry]>([:])
@@ -20,15 +20,16 @@ final class ContainerRegistry: Sendable {
     private enum Turn {
         case found(Container)
         case mine
-        /// Open, but its disk refused it a while ago.
-        case again(Container)
+        /// Known, but without its files.
+        case wake(Container)
         /// Open under another description that nothing has confirmed.
         case challenge(Container)
     }
 
     init(_ context: CacheContext) { self.context = context }
 
-    var open: [Container] {
+    /// All containers that this process knows, those without their files too.
+    var known: [Container] {
         entries.withLock { entries in
             entries.values.compactMap { if case .open(let container) = $0 { container } else { nil } }
         }
@@ -39,23 +40,54 @@ final class ContainerRegistry: Sendable {
         entries.withLock { if case .open(let container) = $0[pack] { container } else { nil } }
     }
 
-    /// Unlinks the files of a container that is not open; the bytes of their blocks. When `forgetting`, also what first
-    /// reads of imported objects found out.
-    func evict(_ pack: PackID, forgetting: Bool = false) throws(CacheError) -> UInt64 {
+    /// Closes the files of a container that nobody uses; false when somebody does.
+    func sleep(_ container: Container) -> Bool {
+        let id = container.pack.id
         let isFree = entries.withLock { entries in
-            guard entries[pack] == nil else { return false }
-            entries[pack] = .opening
+            guard case .open(let known) = entries[id], known === container else { return false }
+            entries[id] = .opening
             return true
         }
-        guard isFree else {
+        guard isFree else { return false }
+        let open = container.detach()
+        open?.letGo()
+        restore(id, container)
+        return open != nil
+    }
+
+    /// Unlinks a container's files; the bytes of their blocks. When `forgetting`, also what first
+    /// reads of imported objects found out. Throws `inUse` when somebody uses it.
+    func evict(_ pack: PackID, forgetting: Bool = false) throws(CacheError) -> UInt64 {
+        let container = entries.wait { entries -> Container?? in
+            switch entries[pack] {
+            case .opening: return nil
+            case .open(let container):
+                entries[pack] = .opening
+                return .some(container)
+            case nil:
+                entries[pack] = .opening
+                return .some(nil)
+            }
+        }
+        defer { restore(pack, container) }
+        let open = container?.detach()
+        guard open != nil || container?.hasDisk != true else {
             throw CacheError(
-                .inUse, "the container is open in this process", object: PackFormat.key(of: pack).text,
+                .inUse, "the container is in use", object: PackFormat.key(of: pack).text,
                 remedy: "Evict it when nothing reads it")
         }
-        defer {
-            entries.withLock { $0[pack] = nil }
-            entries.wake()
-        }
+        // Before the unlinking, whose blocks become free only then.
+        open?.letGo()
+        container?.needsCleaning.store(false, ordering: .relaxed)
+        return try unlink(pack, forgetting)
+    }
+
+    private func restore(_ pack: PackID, _ container: Container?) {
+        entries.withLock { $0[pack] = container.map { .open($0) } }
+        entries.wake()
+    }
+
+    private func unlink(_ pack: PackID, _ forgetting: Bool) throws(CacheError) -> UInt64 {
         var blocks: UInt64 = 0
         // Without its data a map is a lie, so it goes first.
         let hashes = forgetting ? [context.layout.hashes(pack)] : []
@@ -83,9 +115,9 @@ final class ContainerRegistry: Sendable {
                     entries[pack.id] = .opening
                     return .challenge(container)
                 }
-                guard container.pack == pack, container.takesRetry() else { return .found(container) }
+                guard container.pack == pack, container.mayWake() else { return .found(container) }
                 entries[pack.id] = .opening
-                return .again(container)
+                return .wake(container)
             case .opening: return nil
             case nil:
                 entries[pack.id] = .opening
@@ -97,18 +129,12 @@ final class ContainerRegistry: Sendable {
             guard container.pack == pack else { throw contradiction(pack) }
             if let origin { container.attach(origin) }
             return container
-        case .again(let old):
-            defer { entries.wake() }
-            let origin = origin ?? old.origin
-            let new = try? make(pack, origin).container
-            guard let new, new.hasDisk else {
-                entries.withLock { $0[pack.id] = .open(old) }
-                if let origin { old.attach(origin) }
-                return old
-            }
-            retired.withLock { $0.append(old) }
-            entries.withLock { $0[pack.id] = .open(new) }
-            return new
+        case .wake(let container):
+            defer { restore(pack.id, container) }
+            if let origin { container.attach(origin) }
+            // Files of another description are left to the challenge.
+            if !ContainerOpening(context: context, pack: pack).isForAnother() { container.wake() }
+            return container
         case .challenge(let old):
             defer { entries.wake() }
             // Nobody fills a container without files, nor one whose footer is not known, so the old one is in no way.

@@ -89,6 +89,11 @@ import Synchronization
         unsafe words[index * 2 + 1].store(trusted & present & mask, ordering: .releasing)
     }
 
+    /// Clears all bits.
+    func clear() {
+        for index in 0..<pairCount { load(index, present: 0, trusted: 0) }
+    }
+
     /// Counts trusted chunks, word by word.
     func countTrusted() -> Int {
         (0..<pairCount).reduce(0) { $0 + pair($1).trusted.nonzeroBitCount }

@@ -27,11 +27,14 @@ extension Container {
     @inline(__always)
     package func touch() {
         if !isTouched.load(ordering: .relaxed) { isTouched.store(true, ordering: .relaxed) }
+        if !isUsed.load(ordering: .relaxed) { isUsed.store(true, ordering: .relaxed) }
     }
 
     /// Drops this process's page table entries of the mapping (MADV_DONTNEED on a shared file mapping).
     func forgetResidentPages() {
-        guard isTouched.exchange(false, ordering: .relaxed) else { return }
+        guard isTouched.exchange(false, ordering: .relaxed), enter() else { return }
+        defer { leave() }
+        guard hasDisk else { return }
         unsafe madvise(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize), MADV_DONTNEED)
     }
 }

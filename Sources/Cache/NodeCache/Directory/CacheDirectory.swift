@@ -35,6 +35,11 @@ enum CacheDirectory {
         [.noSpace, .quotaExceeded, .readOnlyFileSystem, .inputOutput].contains(error)
     }
 
+    /// Whether there is a cache in the directory.
+    static func isCache(_ layout: CacheLayout, _ files: any FileSystem) -> Bool {
+        ((try? version(layout, files)) ?? nil) != nil
+    }
+
     private static func checkOwner(_ layout: CacheLayout, _ files: any FileSystem) throws(CacheError) {
         let status: FileStatus
         do throws(Errno) {

@@ -12,6 +12,9 @@ import System
 /// containers/<2 hex>/<id>.map   which of them are there (ContainerMap)
 /// containers/<2 hex>/<id>.hashes what imported objects were found to hold (ReferenceHashes)
 /// manifests/<id>                decompressed manifest images (ManifestFile)
+/// pins                          leases on packs (PinTable)
+/// index                         whose containers are whose (PolicyIndex)
+/// scrub                         where the scrubber is
 /// aside/                        what stood in the place of a container and was no file
 /// ```
 struct CacheLayout: Sendable {
@@ -25,6 +28,9 @@ struct CacheLayout: Sendable {
     var statistics: ByteString { directory.appending("statistics") }
     var containers: ByteString { directory.appending("containers") }
     var manifests: ByteString { directory.appending("manifests") }
+    var pins: ByteString { directory.appending("pins") }
+    var index: ByteString { directory.appending("index") }
+    var scrub: ByteString { directory.appending("scrub") }
     var aside: ByteString { directory.appending("aside") }
 
     func containerFolder(_ id: PackID) -> ByteString {
@@ -40,6 +46,13 @@ struct CacheLayout: Sendable {
         containerFolder(id).appending(ByteString(id.description + ".hashes"))
     }
     func manifest(_ id: ContentHash) -> ByteString { manifests.appending(ByteString(id.hex)) }
+
+    /// The pack of a container's file, `<id>.data` or `<id>.map`; nil for every other name.
+    static func packID(of name: ByteString) -> PackID? {
+        let parts = name.description.split(separator: ".")
+        guard parts.count == 2, parts[1] == "data" || parts[1] == "map" else { return nil }
+        return PackID(hex: String(parts[0]))
+    }
 
     /// The pack of a file name `<id>.map`; nil for every other name.
     static func packID(ofMap name: ByteString) -> PackID? {

@@ -55,7 +55,10 @@ enum StatisticsFile {
             ("manifest_bytes", \.manifestBytes), ("filled_bytes", \.filledBytes),
             ("verified_chunks", \.verifiedChunks), ("failed_chunks", \.failedChunks),
             ("rechecked_chunks", \.recheckedChunks), ("rejected_chunks", \.rejectedChunks),
-            ("read_throughs", \.readThroughs), ("complete_containers", \.completeContainers),
+            ("read_throughs", \.readThroughs), ("evicted_containers", \.evictedContainers),
+            ("evicted_bytes", \.evictedBytes), ("scrubbed_bytes", \.scrubbedBytes),
+            ("scrub_bad_chunks", \.scrubBadChunks), ("scrub_passes", \.scrubPasses),
+            ("complete_containers", \.completeContainers),
         ]
     }
 }

@@ -39,7 +39,7 @@ final class StatisticsKeeper: Sendable {
 
     func totals() -> CacheStatistics {
         var totals = context.counters.totals
-        totals.completeContainers = UInt64(registry.open.count(where: \.isComplete))
+        totals.completeContainers = UInt64(registry.known.count(where: \.isComplete))
         return totals
     }
 

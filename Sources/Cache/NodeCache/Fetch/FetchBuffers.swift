@@ -8,7 +8,6 @@ final class FetchBuffers {
     private var retry: GrowingBuffer
     private var plain: GrowingBuffer
     private var base: GrowingBuffer
-    private var staging: GrowingBuffer
     let hasher = ContentHasher()
     /// For a chunk that comes in pieces, while others are hashed whole.
     let streamHasher = ContentHasher()
@@ -19,7 +18,6 @@ final class FetchBuffers {
         retry = GrowingBuffer(meter)
         plain = GrowingBuffer(meter)
         base = GrowingBuffer(meter)
-        staging = GrowingBuffer(meter)
     }
 
     /// A frame that comes in pieces.
@@ -30,8 +28,6 @@ final class FetchBuffers {
     func plain(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe plain.prefix(count) }
     /// The plain bytes of a prefix frame's base.
     func base(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe base.prefix(count) }
-    /// Small pieces on their way into a container.
-    func staging(_ count: Int) -> UnsafeMutableRawBufferPointer { unsafe staging.prefix(count) }
 }
 
 /// Bytes that fetches hold in buffers now.

@@ -34,8 +34,8 @@ enum FetchCharge {
         }
     }
 
-    /// One frame at a time, whole with its plain bytes, or in pieces when it `streams`; prefix frames wait, all of
-    /// them.
+    /// A block that is filled. One frame at a time, whole with its plain bytes, or straight into the block when it `streams`;
+    /// prefix frames wait, all of them.
     private static func working(_ entries: some Sequence<ChunkEntry>, streams: Bool) -> Int {
         var largest = 0
         var waiting = 0
@@ -44,8 +44,7 @@ enum FetchCharge {
             let frame = entry.frameLength
             switch entry.codec {
             case .none, .reference:
-                largest = max(
-                    largest, streams && frame > PlainStream.threshold ? PlainStream.threshold : frame)
+                if !streams || frame <= PlainStream.threshold { largest = max(largest, frame) }
             case .zstd: largest = max(largest, frame + Int(entry.plainLength))
             case .zstdPrefix:
                 largest = max(largest, frame + Int(entry.plainLength))
@@ -53,15 +52,15 @@ enum FetchCharge {
                 bases += Int(entry.plainLength)
             }
         }
-        return largest + waiting + min(bases, Self.bases)
+        return Block.capacity + largest + waiting + min(bases, Self.bases)
     }
 }
 
 extension Container {
-    /// Whether large plain frames go into it piece by piece. Of a reference pack each may have a tag, for which its bytes
+    /// Whether large plain frames go into blocks piece by piece. Of a reference pack each may have a tag, for which its bytes
     /// have to be in memory.
     fileprivate var streams: Bool {
-        hasDisk && !context.diskRefuses && footerLoader.known != nil
+        hasDisk && footerLoader.known != nil
             && !(pack.holdsReferences && pack.layout == .slots)
     }
 }

@@ -10,7 +10,7 @@ package struct FetchPart: Sendable {
         case bytes(Range<UInt64>)
     }
 
-    package var container: Container
+    package let container: Container
     package var wanted: Wanted
     /// The entry of the only chunk that is wanted, when the manifest has it: its frame can be read before the pack's
     /// footer, and without one. It goes into the container only once the footer has confirmed it. Its `base` is
@@ -18,9 +18,11 @@ package struct FetchPart: Sendable {
     package var hint: ChunkEntry?
     /// What the part's source and the pack's footer disagree about, to be asked once the footer is at hand.
     package var problem: (@Sendable (PackFooter) -> String?)?
+    let use: ContainerUse
 
     package init(container: Container, chunks: Range<Int>, hint: ChunkEntry? = nil) {
         self.container = container
+        use = ContainerUse(container)
         wanted = .chunks(chunks)
         self.hint = hint
     }
@@ -29,6 +31,7 @@ package struct FetchPart: Sendable {
         container: Container, bytes: Range<UInt64>, problem: (@Sendable (PackFooter) -> String?)? = nil
     ) {
         self.container = container
+        use = ContainerUse(container)
         wanted = .bytes(bytes)
         self.problem = problem
     }
@@ -40,6 +43,29 @@ struct ResolvedPart: Sendable {
     var chunks: Range<Int>
     var entries: [ChunkEntry]
     var hasHint: Bool
+    /// The container's bytes that are wanted; nil when that is all of the chunks.
+    var bytes: Range<UInt64>?
+
+    /// What is asked for stays where it is until the last copy of the part is gone.
+    let use: ContainerUse
+
+    init(
+        container: Container, chunks: Range<Int>, entries: [ChunkEntry], hasHint: Bool,
+        use: ContainerUse? = nil
+    ) {
+        self.container = container
+        self.chunks = chunks
+        self.entries = entries
+        self.hasHint = hasHint
+        self.use = use ?? ContainerUse(container)
+    }
+
+    /// How many bytes of a chunk are wanted.
+    func wanted(of entry: ChunkEntry) -> Int {
+        guard let bytes else { return Int(entry.plainLength) }
+        let own = entry.containerOffset..<(entry.containerOffset + UInt64(entry.plainLength))
+        return bytes.clamped(to: own).count
+    }
 }
 
 /// Chunks that are at hand, in the order they were asked for. Valid during the completion only.
@@ -86,18 +112,23 @@ extension FetchPart {
                 throw damaged("has lengths out of range", chunks.lowerBound)
             }
             guard let footer else {
-                return ResolvedPart(container: container, chunks: chunks, entries: [hint], hasHint: true)
+                return ResolvedPart(
+                    container: container, chunks: chunks, entries: [hint], hasHint: true, use: use)
             }
             let entry = footer[chunks.lowerBound]
             guard entry.describesSame(as: hint) else {
                 throw damaged("contradicts the pack's footer", chunks.lowerBound)
             }
-            return ResolvedPart(container: container, chunks: chunks, entries: [entry], hasHint: true)
+            return ResolvedPart(
+                container: container, chunks: chunks, entries: [entry], hasHint: true, use: use)
         }
         guard let footer else { throw damaged("cannot be resolved", chunks.lowerBound) }
         if let what = problem?(footer) { throw damaged("is wrong: the footer \(what)", chunks.lowerBound) }
-        return ResolvedPart(
-            container: container, chunks: chunks, entries: chunks.map { footer[$0] }, hasHint: false)
+        var part = ResolvedPart(
+            container: container, chunks: chunks, entries: chunks.map { footer[$0] }, hasHint: false,
+            use: use)
+        if case .bytes(let bytes) = wanted { part.bytes = bytes }
+        return part
     }
 
     private func chunks(_ footer: PackFooter?) throws(CacheError) -> Range<Int> {

@@ -39,6 +39,8 @@ import Telemetry
         case container
         /// Set by the last thread only, right before it calls the completion: valid for the length of that call.
         case borrowed(UnsafeRawBufferPointer)
+        /// In a block that this keeps.
+        case held(HeldChunk)
         /// A copy of the request's own.
         case owned(UnsafeMutableRawBufferPointer)
         case failed(CacheError)
@@ -50,6 +52,8 @@ import Telemetry
         case stored(UnsafeRawBufferPointer?)
         /// The disk did not take it: its bytes are valid for the length of the call.
         case memory(UnsafeRawBufferPointer)
+        /// In a block, whether the disk took it or not.
+        case held(HeldChunk)
         case failed(CacheError)
     }
 
@@ -83,6 +87,9 @@ import Telemetry
     /// A chunk that was there already.
     func settleReady(_ slot: Int) { unsafe slots[slot] = .container }
 
+    /// A chunk that was in memory already.
+    func settleReady(_ slot: Int, _ held: HeldChunk) { unsafe slots[slot] = .held(held) }
+
     /// A chunk that somebody will settle. Before `arm` only.
     func expect() { remaining.wrappingAdd(1, ordering: .relaxed) }
 
@@ -94,6 +101,7 @@ import Telemetry
         case .stored: unsafe slots[slot] = .container
         // Always a copy: whoever counts down last may be another thread, which still reads after this one has gone on.
         case .memory(let plain): if use != .filling { unsafe slots[slot] = unsafe .owned(copy(plain)) }
+        case .held(let held): if use != .filling { unsafe slots[slot] = .held(held) }
         case .failed(let error):
             unsafe slots[slot] = .failed(error)
             failure.withLock { $0 = $0 ?? error }
@@ -116,6 +124,13 @@ import Telemetry
         }
     }
 
+    /// How many bytes of a slot's chunk its reader takes.
+    func wanted(_ slot: Int) -> Int {
+        guard use != .filling else { return 0 }
+        let part = (starts.lastIndex { $0 <= slot }).map { parts[$0] }
+        return part?.wanted(of: entries[slot]) ?? 0
+    }
+
     func chunks(part: Int) -> Range<Int> { parts.indices.contains(part) ? parts[part].chunks : 0..<0 }
 
     func entry(part: Int, chunk: Int) -> ChunkEntry? { slot(part, chunk).map { entries[$0] } }
@@ -136,6 +151,7 @@ import Telemetry
                 start: parts[part].container.bytes + Int(entry.containerOffset), count: Int(entry.plainLength)
             )
         case .borrowed(let plain): return unsafe plain
+        case .held(let held): return unsafe held.bytes
         case .owned(let plain): return UnsafeRawBufferPointer(plain)
         }
     }
@@ -152,6 +168,7 @@ import Telemetry
         case .container: .container
         case .owned(let plain): unsafe .memory(UnsafeRawBufferPointer(plain))
         case .borrowed(let plain): unsafe .memory(plain)
+        case .held(let held): unsafe .memory(held.bytes)
         case .failed(let error): .failed(error)
         case .waiting:
             .failed(CacheError(.inputOutput, "the fetch ended early", remedy: "Read again, and report this"))

@@ -99,7 +99,7 @@ extension FetchRun {
         return unsafe VerifiedChunk(plain: plain, hash: entry.hash)
     }
 
-    /// Settles a chunk whose bytes were hurt on the way, or went by, from a frame that is read anew.
+    /// Settles a chunk whose bytes were hurt on the way from a frame that is read anew.
     func again(_ frame: FailedFrame, _ buffers: FetchBuffers) {
         let claim = frame.claim
         do throws(CacheError) {
@@ -180,8 +180,6 @@ struct FailedFrame {
     var base: PrefixBase?
     /// What the bytes of a reference hashed to.
     var hash: ContentHash?
-    /// Its bytes were right, but went by since the disk did not take them.
-    var wasRefused = false
 }
 
 /// A verified chunk whose place no footer has confirmed yet, in memory of its own.

@@ -6,12 +6,24 @@ import Telemetry
 
 /// Chunks of one container that a thread has undertaken to make present.
 struct FetchJob {
-    var container: Container
+    let container: Container
     var claims: [FetchClaim]
     /// Nobody waits for them: they may be given up when the cache closes.
     var isAhead = false
+    /// Whether readers want them in no order, some time: the page cache is where they wait.
+    var isFilling = false
     /// Bytes that were read on a guess of where they lie.
     var speculation: Speculation?
+    /// Nothing of the container is taken away while the job writes.
+    private let use: ContainerUse
+
+    init(container: Container, claims: [FetchClaim], isAhead: Bool = false, isFilling: Bool = false) {
+        self.container = container
+        self.claims = claims
+        self.isAhead = isAhead
+        self.isFilling = isFilling
+        use = ContainerUse(container)
+    }
 }
 
 /// One job on its thread: reads ranges of a pack, checks every frame as it comes, fills the container, answers.
@@ -19,16 +31,27 @@ struct FetchRun {
     let scheduler: FetchScheduler
     let container: Container
     let isAhead: Bool
+    private let isFilling: Bool
     private let origin: (any ObjectStore)?
 
-    init(_ scheduler: FetchScheduler, _ container: Container, isAhead: Bool = false) {
+    init(
+        _ scheduler: FetchScheduler, _ container: Container, isAhead: Bool = false, isFilling: Bool = false
+    ) {
         self.scheduler = scheduler
         self.container = container
         self.isAhead = isAhead
+        self.isFilling = isFilling
         origin = container.origin
     }
 
     var context: CacheContext { scheduler.context }
+
+    /// Whether the container's disk is to be written past the page cache, as far as memory holds what is written.
+    var mayWriteDirectly: Bool {
+        let now = context.clock.monotonicNanoseconds()
+        return context.options.writesDirectly && !isFilling
+            && context.directPace.withLock { $0.allows(now: now) }
+    }
 
     /// Runs the jobs that one thread has undertaken: first every plain frame of all of them, since others may wait
     /// for those, then the frames that have to wait for bases themselves.
@@ -38,11 +61,12 @@ struct FetchRun {
         scheduler.pool.with { buffers in
             var waiting: [PrefixFrame] = []
             for job in jobs {
-                FetchRun(scheduler, job.container, isAhead: job.isAhead)
+                FetchRun(scheduler, job.container, isAhead: job.isAhead, isFilling: job.isFilling)
                     .run(job, fillsGaps, buffers, &waiting)
             }
             PrefixFrame.finish(waiting, scheduler, buffers)
         }
+        withExtendedLifetime(jobs) {}
     }
 
     private func run(
@@ -217,11 +241,8 @@ struct FetchRun {
     private func settleRest(
         _ receiver: FrameReceiver, _ buffers: FetchBuffers, _ waiting: inout [PrefixFrame]
     ) {
-        for frame in receiver.failed {
-            // Nobody asked for it, and the disk did not take it: asked for again it would be refused again.
-            if frame.wasRefused, scheduler.abandon(container, frame.claim.chunk) { continue }
-            again(frame, buffers)
-        }
+        receiver.end()
+        for frame in receiver.failed { again(frame, buffers) }
         for plain in receiver.unlisted { keepUnlisted(plain) }
         waiting.append(contentsOf: receiver.waiting)
     }

@@ -5,19 +5,29 @@ import System
 /// What is fetched before anybody asks for it.
 extension FetchScheduler {
     struct Order {
+        enum What {
+            case chunks(Range<Int>, isFilling: Bool)
+            case footer
+        }
+
         var container: Container
-        var chunks: Range<Int>
-        var isFilling: Bool
+        var what: What
     }
 
     func read(ahead orders: [Order]) {
         if orders.isEmpty { return }
         let entries = orders.map { order in
-            Queue.Entry(
-                item: .ahead(order.container, order.chunks, isFilling: order.isFilling),
-                key: ObjectIdentifier(order.container),
-                charge: FetchCharge.ahead(order.container, order.chunks),
-                kind: order.isFilling ? .filling : .ahead)
+            switch order.what {
+            case .chunks(let chunks, let isFilling):
+                Queue.Entry(
+                    item: .ahead(order.container, chunks, isFilling: isFilling),
+                    key: ObjectIdentifier(order.container),
+                    charge: FetchCharge.ahead(order.container, chunks), kind: isFilling ? .filling : .ahead)
+            case .footer:
+                Queue.Entry(
+                    item: .footer(order.container), key: ObjectIdentifier(order.container),
+                    charge: Int(order.container.pack.footerLength), kind: .ahead)
+            }
         }
         state.withLock { state in
             guard !state.isClosed else { return }
@@ -66,10 +76,27 @@ extension FetchScheduler {
         read(ahead: orders)
     }
 
+    /// What cannot be had now is asked for again, and told, when a reader needs it.
+    func readFooter(_ container: Container) {
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
+        guard container.hasDisk, !isStopping, (try? container.footer()) != nil else { return }
+        read(ahead: state.withLock { $0.footerCame(container) })
+    }
+
     func runAhead(_ container: Container, _ chunks: Range<Int>, _ isFilling: Bool) {
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
         guard container.hasDisk, !isStopping, !context.diskRefuses else { return }
         let claims = claimAhead(container, chunks, limit: .max)
         if claims.isEmpty { return }
-        FetchRun.run([FetchJob(container: container, claims: claims, isAhead: true)], self)
+        FetchRun.run(
+            [FetchJob(container: container, claims: claims, isAhead: true, isFilling: isFilling)], self)
+    }
+}
+
+extension FetchScheduler.Order {
+    init(_ container: Container, _ order: Readahead.Order) {
+        self.init(container: container, what: .chunks(order.chunks, isFilling: order.isFilling))
     }
 }

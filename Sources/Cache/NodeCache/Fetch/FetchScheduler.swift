@@ -14,6 +14,8 @@ final class FetchScheduler: Sendable {
     let context: CacheContext
     let registry: ContainerRegistry
     let pool = FetchBufferPool()
+    let blocks = BlockPool()
+    let recent: RecentChunks
     let state: Monitor<FetchState>
     private let isClosing = Atomic(false)
 
@@ -29,6 +31,7 @@ final class FetchScheduler: Sendable {
         case request(FetchRequest)
         case speculation(Speculation)
         case ahead(Container, Range<Int>, isFilling: Bool)
+        case footer(Container)
     }
     typealias Queue = FetchQueue<Work, ObjectIdentifier>
 
@@ -54,6 +57,7 @@ final class FetchScheduler: Sendable {
     init(_ context: CacheContext, _ registry: ContainerRegistry) {
         self.context = context
         self.registry = registry
+        recent = RecentChunks(limit: context.options.recentBytes, clock: context.clock)
         let threads = max(1, context.options.fetchThreads)
         // Threads that nothing read ahead may have, so that readers find one.
         let limits = Queue.Limits(ahead: max(1, threads / 4 * 3), perKey: max(1, threads / 2))
@@ -103,10 +107,10 @@ final class FetchScheduler: Sendable {
         let admission = state.withLock { state -> Admission in
             if state.isClosed { return .closed }
             orders = state.note(request)
-            if state.settleWithoutWork(request) { return .nothing }
+            if state.settleWithoutWork(request, recent) { return .nothing }
             if isLone, state.inline < context.options.inlineFetches, state.queue.startNow(entry) {
                 state.inline += 1
-                return .inline(state.claim(request), entry)
+                return .inline(state.claim(request, recent), entry)
             }
             state.queue.add(entry)
             return .queued
@@ -186,7 +190,7 @@ final class FetchScheduler: Sendable {
             isDone.withLock { $0 = true }
             isDone.wake()
         }
-        let jobs = state.withLock { $0.claim(request) }
+        let jobs = state.withLock { $0.claim(request, recent) }
         request.arm()
         // Bases lie here and there in packs that the reader may want nothing else of.
         FetchRun.run(jobs, self, fillsGaps: false)
@@ -197,7 +201,12 @@ final class FetchScheduler: Sendable {
     /// A chunk's fetch is over: tells everybody who waits for it.
     func finish(_ container: Container, _ chunk: Int, _ outcome: FetchRequest.Outcome) {
         let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
-        for waiter in state.withLock({ $0.table.finish(key) }) { waiter.request.settle(waiter.slot, outcome) }
+        for waiter in state.withLock({ $0.table.finish(key) }) {
+            if case .held(let held) = outcome {
+                recent.didRead(waiter.request.wanted(waiter.slot), of: held.block)
+            }
+            waiter.request.settle(waiter.slot, outcome)
+        }
     }
 
     /// Gives everybody who waits for a chunk its bytes, while its fetch goes on.
@@ -208,10 +217,8 @@ final class FetchScheduler: Sendable {
         }
     }
 
-    /// Lets go of a chunk that could not be kept, unless somebody waits for it.
-    func abandon(_ container: Container, _ chunk: Int) -> Bool {
-        state.withLock { $0.table.abandon(.init(container: ObjectIdentifier(container), chunk: chunk)) }
-    }
+    /// Whether somebody waits for a fetch now.
+    var isBusy: Bool { state.withLock { $0.inline > 0 || $0.queue.isRunning || $0.queue.waiting > 0 } }
 
     /// Asked for every piece of a stream.
     var isStopping: Bool { isClosing.load(ordering: .relaxed) }
@@ -280,7 +287,11 @@ final class FetchScheduler: Sendable {
                     pool.trim(to: state.threads + context.options.inlineFetches)
                     return true
                 }
-                if leaves { return state.wake() }
+                if leaves {
+                    recent.trim()
+                    blocks.trim()
+                    return state.wake()
+                }
             case .end: return state.wake()
             }
         }
@@ -292,6 +303,7 @@ final class FetchScheduler: Sendable {
         case .request(let request): Trace.with(request.span) { run(request, nil) }
         case .speculation(let speculation): speculation.run()
         case .ahead(let container, let chunks, let isFilling): runAhead(container, chunks, isFilling)
+        case .footer(let container): readFooter(container)
         }
         let wakes = state.withLock { state in
             state.queue.finished(entry)
@@ -303,7 +315,7 @@ final class FetchScheduler: Sendable {
     }
 
     private func run(_ request: FetchRequest, _ speculation: Speculation?) {
-        var jobs = state.withLock { $0.claim(request) }
+        var jobs = state.withLock { $0.claim(request, recent) }
         if let speculation {
             for index in jobs.indices where jobs[index].container === speculation.container {
                 jobs[index].speculation = speculation

@@ -22,14 +22,17 @@ extension FetchState {
     /// Enters a request whose every chunk is at hand or in flight already. False, and nothing is entered, when one has to
     /// be fetched. Looks at each chunk once: its bit may change meanwhile, and a chunk that is entered with nobody
     /// to fetch it would be waited for for ever.
-    mutating func settleWithoutWork(_ request: FetchRequest) -> Bool {
+    mutating func settleWithoutWork(_ request: FetchRequest, _ recent: RecentChunks) -> Bool {
         var awaited: [(key: FetchTable<FetchScheduler.Waiter>.Key, slot: Int)] = []
         var ready: [Int] = []
+        var held: [(chunk: HeldChunk, slot: Int)] = []
         var slot = 0
         for part in request.parts {
             let id = ObjectIdentifier(part.container)
             for chunk in part.chunks {
-                if part.isReady(chunk, request.entries[slot]) {
+                if request.holdsAnswers, let chunk = part.held(chunk, request.entries[slot], recent) {
+                    held.append((chunk, slot))
+                } else if part.isReady(chunk, request.entries[slot]) {
                     ready.append(slot)
                 } else if table.isInFlight(.init(container: id, chunk: chunk)) {
                     awaited.append((.init(container: id, chunk: chunk), slot))
@@ -40,6 +43,7 @@ extension FetchState {
             }
         }
         for slot in ready { request.settleReady(slot) }
+        for (chunk, slot) in held { request.settleReady(slot, chunk) }
         for (key, slot) in awaited {
             request.expect()
             _ = table.request(key, FetchScheduler.Waiter(request: request, slot: slot))
@@ -66,7 +70,7 @@ extension FetchState {
     }
 
     /// Enters a request's missing chunks; returns jobs for those that nobody fetches yet.
-    mutating func claim(_ request: FetchRequest) -> [FetchJob] {
+    mutating func claim(_ request: FetchRequest, _ recent: RecentChunks) -> [FetchJob] {
         var jobs: [FetchJob] = []
         var slot = 0
         for part in request.parts {
@@ -74,7 +78,9 @@ extension FetchState {
             var claims: [FetchClaim] = []
             for chunk in part.chunks {
                 // Looked at under the lock: a leader sets the bit before it leaves the table.
-                if part.isReady(chunk, request.entries[slot]) {
+                if request.holdsAnswers, let held = part.held(chunk, request.entries[slot], recent) {
+                    request.settleReady(slot, held)
+                } else if part.isReady(chunk, request.entries[slot]) {
                     request.settleReady(slot)
                 } else {
                     request.expect()
@@ -117,12 +123,17 @@ extension FetchState {
             return []
         }
         var window: Int?
+        var orders: [FetchScheduler.Order] = []
         var reader = readahead[id]
         if reader == nil {
             guard isMiss else { return [] }
             if chunks.lowerBound == 0, container.pack.layout == .slots {
                 window = windowAtEnd
                 windowAtEnd = nil
+                // It goes on here: the footer is asked for beside its first chunk, not behind it.
+                if window != nil, container.footerLoader.known == nil {
+                    orders.append(FetchScheduler.Order(container: container, what: .footer))
+                }
             }
         }
         var state =
@@ -137,9 +148,16 @@ extension FetchState {
         if container.pack.layout == .slots, let atEnd = advice.windowAtEnd { windowAtEnd = atEnd }
         container.isObserved.store(state.isActive, ordering: .relaxed)
         readahead[id] = state
-        return advice.orders.map {
-            FetchScheduler.Order(container: container, chunks: $0.chunks, isFilling: $0.isFilling)
-        }
+        return orders + advice.orders.map { FetchScheduler.Order(container, $0) }
+    }
+
+    /// A footer came that was asked for ahead: what its reader is to be read ahead of.
+    mutating func footerCame(_ container: Container) -> [FetchScheduler.Order] {
+        guard let footer = container.footerLoader.known, !container.context.diskRefuses else { return [] }
+        let id = ObjectIdentifier(container)
+        guard let orders = readahead[id]?.sizesCame(footer), !orders.isEmpty else { return [] }
+        container.isObserved.store(true, ordering: .relaxed)
+        return orders.map { FetchScheduler.Order(container, $0) }
     }
 }
 
@@ -148,6 +166,12 @@ extension ResolvedPart {
     /// which fails it.
     fileprivate func isReady(_ chunk: Int, _ entry: ChunkEntry) -> Bool {
         container.isPresent(chunk) && (!hasHint || container.lists(chunk, entry))
+    }
+
+    /// The chunk's bytes, if they wait for a reader in memory.
+    fileprivate func held(_ chunk: Int, _ entry: ChunkEntry, _ recent: RecentChunks) -> HeldChunk? {
+        guard container.holdsRecent, !hasHint || container.lists(chunk, entry) else { return nil }
+        return recent.take(container, chunk, reading: wanted(of: entry))
     }
 }
 

@@ -42,13 +42,6 @@ struct FetchTable<Waiter>: ~Copyable {
         return waiters
     }
 
-    /// Lets go of a chunk that nobody waits for; false when somebody does.
-    mutating func abandon(_ key: Key) -> Bool {
-        guard inFlight[key]?.isEmpty == true else { return false }
-        inFlight[key] = nil
-        return true
-    }
-
     /// The leader is done, for better or worse. Those to tell, in the order they came.
     mutating func finish(_ key: Key) -> [Waiter] {
         guard let waiters = inFlight.removeValue(forKey: key) else {

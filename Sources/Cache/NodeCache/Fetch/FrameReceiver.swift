@@ -9,6 +9,7 @@ final class FrameReceiver {
     private let claims: ArraySlice<FetchClaim>
     private let buffers: FetchBuffers
     private var stream: PlainStream?
+    private var filler: BlockFiller?
 
     /// Frames to be read again, alone.
     private(set) var failed: [FailedFrame] = []
@@ -21,15 +22,20 @@ final class FrameReceiver {
         self.run = run
         self.claims = claims
         self.buffers = buffers
+        if run.container.hasDisk { filler = BlockFiller(run) }
     }
+
+    /// No more frames come: what is not written yet is written now.
+    func end() { filler?.flush() }
 
     func take(_ fragment: FrameCutter.Fragment) {
         let claim = claims[claims.startIndex + fragment.frame]
         if fragment.offset == 0 {
             stream = nil
             if fragment.isLast { return unsafe settle(claim, fragment.bytes) }
-            // A tag is compared before anything is kept.
-            stream = run.tag(of: claim) == nil ? PlainStream(claim, run.container, buffers) : nil
+            if PlainStream.takes(claim, run), let place = unsafe filler?.place(claim) {
+                stream = unsafe PlainStream(claim, run.container, into: place, buffers)
+            }
         }
         if stream != nil {
             unsafe stream?.take(fragment.bytes)
@@ -46,17 +52,9 @@ final class FrameReceiver {
         let ending = stream?.finish()
         stream = nil
         switch ending {
-        case .kept(let hash):
-            guard run.container.keepHash(claim.chunk, claim.entry, hash) else {
-                failed.append(FailedFrame(claim: claim, wasRefused: true))
-                return
-            }
+        case .verified(let hash)?:
             run.context.counters.verifiedChunks.count()
-            run.container.didStore(claim.chunk, bytes: Int(claim.entry.plainLength))
-            unsafe run.scheduler.finish(run.container, claim.chunk, .stored(nil))
-        case .refused(let error):
-            run.context.noticeDiskTrouble(error)
-            failed.append(FailedFrame(claim: claim, wasRefused: true))
+            filler?.keep(claim, hash)
         case .damaged(let hash)?:
             run.context.counters.failedChunks.count()
             failed.append(FailedFrame(claim: claim, hash: hash))
@@ -81,13 +79,13 @@ final class FrameReceiver {
             let chunk = try unsafe run.decode(claim, frame, base: basePlain, buffers)
             let plain = unsafe chunk.plain
             run.context.counters.verifiedChunks.count()
-            if container.disk == nil { return unsafe run.keep(claim, plain, chunk.hash) }
+            if !container.hasDisk { return unsafe run.keep(claim, plain, chunk.hash) }
             guard container.footerLoader.known != nil else {
                 unsafe run.scheduler.answer(container, claim.chunk, plain)
                 unsafe unlisted.append(UnlistedChunk(claim: claim, copying: plain))
                 return
             }
-            if container.lists(claim.chunk, claim.entry) { return unsafe run.keep(claim, plain, chunk.hash) }
+            if container.lists(claim.chunk, claim.entry) { return unsafe keep(claim, plain, chunk.hash) }
             run.scheduler.finish(container, claim.chunk, .failed(run.contradiction(claim)))
         } catch {
             run.context.counters.failedChunks.count()
@@ -95,110 +93,78 @@ final class FrameReceiver {
             failed.append(FailedFrame(claim: claim, base: base, hash: hash))
         }
     }
+
+    private func keep(_ claim: FetchClaim, _ plain: UnsafeRawBufferPointer, _ hash: ContentHash) {
+        guard let place = unsafe filler?.place(claim) else { return unsafe run.keep(claim, plain, hash) }
+        unsafe place.copyMemory(from: plain)
+        filler?.keep(claim, hash)
+    }
 }
 
-/// A large chunk that goes into its container piece by piece, hashed on the way: no frame is ever whole in memory. Its
-/// bit is set only when all of it was right.
+/// A large chunk that goes into its block piece by piece, hashed on the way.
 @safe struct PlainStream {
     enum Ending {
-        case kept(ContentHash)
-        /// Right, but the disk did not take it.
-        case refused(Errno)
+        case verified(ContentHash)
         case damaged(ContentHash)
     }
 
     /// Smaller chunks are cheaper to assemble.
     static let threshold = 256 << 10
-    /// Small pieces are written as blocks of this size, which the processor's cache holds.
-    private static let blockSize = 128 << 10
 
     private let claim: FetchClaim
     /// Nil when nobody knows yet.
     private let expected: ContentHash?
-    private let disk: ContainerDisk
     private let buffers: FetchBuffers
-    /// The frame's header, then a block.
-    private let memory: UnsafeMutableRawBufferPointer
-    private var headerCount = 0
-    private var staged = 0
-    private var written = 0
-    private var refusal: Errno?
+    /// The chunk's place in its block.
+    private let plain: UnsafeMutableRawBufferPointer
+    private var header: [UInt8] = []
+    private var filled = 0
 
-    /// Nil for chunks that have to be in memory before they can be kept.
-    init?(_ claim: FetchClaim, _ container: Container, _ buffers: FetchBuffers) {
+    /// Whether a chunk can be taken so: it has to be in memory, with its header, before a codec or a tag can be asked.
+    static func takes(_ claim: FetchClaim, _ run: FetchRun) -> Bool {
         let isPlain = claim.entry.codec == .none || claim.entry.codec == .reference
-        guard isPlain, claim.entry.storedLength == claim.entry.plainLength, claim.length > Self.threshold,
-            // What goes by a disk that takes nothing would have to be read twice.
-            !container.context.diskRefuses, let disk = container.disk,
-            container.lists(claim.chunk, claim.entry)
-        else { return nil }
+        return isPlain && claim.entry.storedLength == claim.entry.plainLength
+            && claim.length > threshold && run.tag(of: claim) == nil
+            && run.container.lists(claim.chunk, claim.entry)
+    }
+
+    init(
+        _ claim: FetchClaim, _ container: Container, into plain: UnsafeMutableRawBufferPointer,
+        _ buffers: FetchBuffers
+    ) {
         self.claim = claim
         expected = container.expectedHash(claim.chunk, claim.entry)
-        self.disk = disk
+        unsafe self.plain = unsafe plain
         self.buffers = buffers
-        unsafe memory = unsafe buffers.staging(PackFormat.frameHeaderLength + Self.blockSize)
+        header.reserveCapacity(claim.headerLength)
         buffers.streamHasher.begin(.chunk)
     }
 
     mutating func take(_ bytes: UnsafeRawBufferPointer) {
         var taken = 0
-        if headerCount < claim.headerLength {
-            taken = min(bytes.count, claim.headerLength - headerCount)
-            unsafe copy(bytes[..<taken], to: headerCount)
-            headerCount += taken
+        if header.count < claim.headerLength {
+            taken = min(bytes.count, claim.headerLength - header.count)
+            unsafe header.append(contentsOf: bytes[..<taken])
         }
-        while taken < bytes.count {
-            let left = bytes.count - taken
-            if staged == 0, left >= Self.blockSize / 2 {
-                // Large enough as it is; in blocks, so that what was hashed is still near when it is written.
-                let count = min(left, Self.blockSize)
-                unsafe write(UnsafeRawBufferPointer(rebasing: bytes[taken..<(taken + count)]))
-                taken += count
-            } else {
-                let count = min(left, Self.blockSize - staged)
-                unsafe copy(
-                    bytes[taken..<(taken + count)], to: PackFormat.frameHeaderLength + staged)
-                staged += count
-                taken += count
-                if staged == Self.blockSize { flush() }
-            }
-        }
+        let count = min(bytes.count - taken, unsafe plain.count - filled)
+        guard count > 0 else { return }
+        let target = unsafe UnsafeMutableRawBufferPointer(rebasing: plain[filled..<(filled + count)])
+        unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[taken..<(taken + count)]))
+        // Right behind the copy, while the processor's cache has it.
+        unsafe buffers.streamHasher.update(UnsafeRawBufferPointer(target))
+        filled += count
     }
 
     mutating func finish() -> Ending {
-        flush()
         let hash = buffers.streamHasher.finish()
-        guard written == Int(claim.entry.plainLength), isHeaderRight, hash == expected ?? hash else {
+        guard unsafe filled == plain.count, isHeaderRight, hash == expected ?? hash else {
             return .damaged(hash)
         }
-        return refusal.map { .refused($0) } ?? .kept(hash)
+        return .verified(hash)
     }
 
     private var isHeaderRight: Bool {
         if claim.headerLength == 0 { return true }
-        let header = unsafe UnsafeRawBufferPointer(rebasing: memory[..<PackFormat.frameHeaderLength])
-        return unsafe FrameHeader(header) == claim.header
-    }
-
-    private func copy(_ bytes: Slice<UnsafeRawBufferPointer>, to offset: Int) {
-        unsafe UnsafeMutableRawBufferPointer(rebasing: memory[offset...])
-            .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes))
-    }
-
-    private mutating func flush() {
-        if staged == 0 { return }
-        let first = PackFormat.frameHeaderLength
-        unsafe write(UnsafeRawBufferPointer(rebasing: memory[first..<(first + staged)]))
-        staged = 0
-    }
-
-    private mutating func write(_ bytes: UnsafeRawBufferPointer) {
-        unsafe buffers.streamHasher.update(bytes)
-        if refusal == nil {
-            do throws(Errno) {
-                try unsafe disk.write(bytes, at: claim.entry.containerOffset + UInt64(written))
-            } catch { refusal = error }
-        }
-        written += bytes.count
+        return unsafe header.withUnsafeBytes { unsafe FrameHeader($0) } == claim.header
     }
 }

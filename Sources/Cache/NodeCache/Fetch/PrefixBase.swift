@@ -8,6 +8,7 @@ struct PrefixBase {
     let container: Container
     let chunk: Int
     let entry: ChunkEntry
+    let use: ContainerUse
 
     /// Finds it through the footer of the frame's pack. Opens the base's container and may read its footer, unless
     /// `isLocal`, when it throws `notFound` instead.
@@ -24,6 +25,7 @@ struct PrefixBase {
         guard let own else { throw CacheError(.notFound, "the footer is not on this node") }
         guard let pack = own.basePack(base.pack) else { throw damaged("is out of range") }
         self.container = try registry.container(for: pack, origin: container.origin)
+        use = ContainerUse(self.container)
         let footer = isLocal ? self.container.localFooter() : try self.container.footer()
         guard let footer else { throw CacheError(.notFound, "the footer is not on this node") }
         guard let chunk = Int(exactly: base.chunk), chunk < footer.chunkCount else {

@@ -39,7 +39,7 @@ import System
             let parts = group.map { item in
                 ResolvedPart(
                     container: item.base.container, chunks: item.base.chunk..<(item.base.chunk + 1),
-                    entries: [item.base.entry], hasHint: false)
+                    entries: [item.base.entry], hasHint: false, use: item.base.use)
             }
             let bases = scheduler.fetchBases(parts)
             for (slot, item) in group.enumerated() {

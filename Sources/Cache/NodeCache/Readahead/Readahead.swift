@@ -60,6 +60,11 @@ struct Readahead {
         return advice
     }
 
+    /// The pack's footer came after a reader had begun.
+    mutating func sizesCame(_ sizes: some ChunkSizes) -> [Order] {
+        runs.sizesCame(sizes).map { Order(chunks: $0, isFilling: false) }
+    }
+
     private mutating func filling(at chunk: Int, _ presentInWord: (Int) -> Int) -> Range<Int>? {
         guard !isFilling else { return nil }
         if layout == .slots, lonelyMisses >= max(Self.fillMisses, chunkCount / Self.fillShare) {

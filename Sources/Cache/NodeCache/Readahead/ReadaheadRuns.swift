@@ -71,6 +71,15 @@ struct ReadaheadRuns {
         return advance(index, up: up, sizes)
     }
 
+    /// The sizes are known at last: what readers that brought a window along are to be read ahead of.
+    mutating func sizesCame(_ sizes: some ChunkSizes) -> [Range<Int>] {
+        var ahead: [Range<Int>] = []
+        for index in runs.indices where runs[index].window > 0 && runs[index].issued == runs[index].asked {
+            ahead += advance(index, up: true, sizes).ahead
+        }
+        return ahead
+    }
+
     /// Whether anything is being read ahead, so that hits should be told.
     var isActive: Bool { runs.contains { $0.window > 0 && uses &- $0.lastGrowth < Self.patience } }
 

@@ -127,6 +127,8 @@ final class WarmRun: Sendable {
         // A container that is complete is not opened: a mapping each would be a lot to hold.
         if cache.residency(of: share.pack, runs: runs).isComplete { return [] }
         let container = try cache.container(for: share.pack, origin: origin)
+        let use = ContainerUse(container)
+        defer { withExtendedLifetime(use) {} }
         let footer = try container.footer()
         let isScattered = share.pack.holdsReferences && share.pack.layout == .slots
         var batches: [Batch] = []
@@ -183,6 +185,8 @@ final class WarmRun: Sendable {
 
     /// Counts what is there now of a batch of which nothing was: one bad chunk does not undo the others.
     private func count(_ batch: Batch) {
+        let use = ContainerUse(batch.container)
+        defer { withExtendedLifetime(use) {} }
         let present = batch.runs.joined().filter(batch.container.isPresent)
         if present.isEmpty { return }
         state.withLock { $0.hasFetched = true }

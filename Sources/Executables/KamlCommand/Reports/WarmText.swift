@@ -65,7 +65,7 @@ package struct WarmText: Report {
             text += "\(name) is in \(figures.directory): \(contents)\n"
         } else {
             let share =
-                figures.chunks > 0 ? Double(figures.presentChunks) / Double(figures.chunks) * 100 : 0
+                figures.bytes > 0 ? Double(figures.presentBytes) / Double(figures.bytes) * 100 : 0
             // Not a hundred while anything is missing.
             text += "\(Decimals.text(min(99.9, share), 1))% of \(name) is in \(figures.directory): "
             text += "\(BytesText.of(figures.presentBytes)) of \(contents)\n"

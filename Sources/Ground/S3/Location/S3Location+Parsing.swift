@@ -27,8 +27,12 @@ extension S3Location {
         let query = try Self.query(Array(rest[question...].dropFirst()), text)
 
         var endpoint: HTTPOrigin?
-        if let typed = query["endpoint"] ?? settings.endpoint {
+        if let typed = query["endpoint"] {
             endpoint = try Self.endpoint(typed)
+        } else if let set = settings.endpoint {
+            do throws(ObjectStoreURLError) { endpoint = try Self.endpoint(set) } catch {
+                throw ObjectStoreURLError(error.text, error.reason, setting: settings.endpointSource)
+            }
         }
         let region = query["region"] ?? settings.region ?? Self.defaultRegion
         guard Self.isRegionName(region) else {

@@ -5,6 +5,8 @@ package import System
 package struct S3Settings: Hashable, Sendable {
     /// As typed: `https://host:port`. Nil for AWS.
     package var endpoint: String?
+    /// What said so, to be named when it is none: a variable, or the shared config file.
+    package private(set) var endpointSource = "--endpoint"
     package var region: String?
     package var style: S3Location.Style?
     /// The profile that the command line names; it makes the shared files the only source of credentials.
@@ -28,9 +30,12 @@ package struct S3Settings: Hashable, Sendable {
     package func completed(from environment: S3Environment) -> S3Settings {
         var settings = self
         let config = try? SharedConfiguration(environment, profile: profile)
-        settings.endpoint =
-            endpoint ?? environment["KAML_S3_ENDPOINT"] ?? environment["AWS_ENDPOINT_URL_S3"]
-            ?? environment["AWS_ENDPOINT_URL"] ?? config?["endpoint_url"]
+        if endpoint == nil {
+            let variable = ["KAML_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+                .first { environment[$0] != nil }
+            settings.endpoint = variable.flatMap { environment[$0] } ?? config?["endpoint_url"]
+            settings.endpointSource = variable ?? "endpoint_url in the shared config file"
+        }
         settings.region =
             region ?? environment["AWS_REGION"] ?? environment["AWS_DEFAULT_REGION"] ?? config?["region"]
         settings.isAnonymous = isAnonymous || environment["KAML_S3_ANONYMOUS"] == "1"

@@ -35,12 +35,6 @@ package enum OutcomeLabel: Int, CaseIterable, MetricLabel {
         ])
 }
 
-package enum EvictionReasonLabel: Int, CaseIterable, MetricLabel {
-    case budget, inodes, freeSpace, request, damaged
-    package static let descriptor = LabelDescriptor(
-        "reason", ["budget", "inodes", "free_space", "request", "damaged"])
-}
-
 package enum ReadFailureLabel: Int, CaseIterable, MetricLabel {
     case damaged, store, disk, other
     package static let descriptor = LabelDescriptor("reason", ["damaged", "store", "disk", "other"])
@@ -79,8 +73,8 @@ package enum MetricDropLabel: Int, CaseIterable, MetricLabel {
 }
 
 package enum FaultLabel: Int, CaseIterable, MetricLabel {
-    case diskFull, diskError
-    package static let descriptor = LabelDescriptor("fault", ["disk_full", "disk_error"])
+    case directory, refused, slow
+    package static let descriptor = LabelDescriptor("fault", ["directory", "refused", "slow"])
 }
 
 /// Every metric there is.
@@ -113,118 +107,116 @@ package enum MetricCatalogue {
     package static let fetchManifestBytes = CounterMetric<NoLabels>(all[12])
     /// Real blocks of all files of the cache.
     package static let cacheUsedBytes = GaugeMetric<NoLabels>(all[13])
-    /// Container files of the cache.
+    /// Containers of the cache.
     package static let cacheContainers = GaugeMetric<NoLabels>(all[14])
-    /// Open containers that hold every chunk of their pack.
-    package static let cacheCompleteContainers = GaugeMetric<NoLabels>(all[15])
+    /// Containers whose files are open and mapped.
+    package static let cacheOpenContainers = GaugeMetric<NoLabels>(all[15])
     /// Files and directories of the cache.
     package static let cacheInodes = GaugeMetric<NoLabels>(all[16])
     /// Bytes that pins and leases keep from eviction.
     package static let cachePinnedBytes = GaugeMetric<NoLabels>(all[17])
-    /// Real blocks that the cache may use.
+    /// Real blocks that the cache may use now: the limit, or what its disk has left.
     package static let cacheLimitBytes = GaugeMetric<NoLabels>(all[18])
     /// Files and directories that the cache may have.
     package static let cacheLimitInodes = GaugeMetric<NoLabels>(all[19])
-    /// Free bytes of its disk that the cache leaves to others.
-    package static let cacheSparedBytes = GaugeMetric<NoLabels>(all[20])
     /// Plain bytes that were verified and written into containers.
-    package static let cacheFilledBytes = CounterMetric<NoLabels>(all[21])
+    package static let cacheFilledBytes = CounterMetric<NoLabels>(all[20])
     /// Chunks whose hash was right when they arrived.
-    package static let cacheVerifiedChunks = CounterMetric<NoLabels>(all[22])
+    package static let cacheVerifiedChunks = CounterMetric<NoLabels>(all[21])
     /// Chunks whose hash was wrong when they arrived; none of them reached a reader.
-    package static let cacheVerificationFailures = CounterMetric<NoLabels>(all[23])
+    package static let cacheVerificationFailures = CounterMetric<NoLabels>(all[22])
     /// Chunks on disk that were hashed again.
-    package static let cacheRecheckedChunks = CounterMetric<NoLabels>(all[24])
+    package static let cacheRecheckedChunks = CounterMetric<NoLabels>(all[23])
     /// Chunks on disk whose hash was wrong; they were fetched anew.
-    package static let cacheRejectedChunks = CounterMetric<NoLabels>(all[25])
+    package static let cacheRejectedChunks = CounterMetric<NoLabels>(all[24])
     /// Bytes that the background scrubber hashed again.
-    package static let cacheScrubbedBytes = CounterMetric<NoLabels>(all[26])
+    package static let cacheScrubbedBytes = CounterMetric<NoLabels>(all[25])
     /// Chunks that were answered from memory because the cache's disk did not take them.
-    package static let cacheReadThroughChunks = CounterMetric<NoLabels>(all[27])
-    /// 1 while the cache's disk is full or fails, and reads go through.
-    package static let cacheDiskFault = GaugeMetric<FaultLabel>(all[28])
+    package static let cacheReadThroughChunks = CounterMetric<NoLabels>(all[26])
+    /// 1 while reads go through: the directory is gone, its disk refuses writes (full, failing, read-only), or is slow.
+    package static let cacheDiskFault = GaugeMetric<FaultLabel>(all[27])
     /// Containers that were removed.
-    package static let cacheEvictions = CounterMetric<EvictionReasonLabel>(all[29])
+    package static let cacheEvictions = CounterMetric<NoLabels>(all[28])
     /// Real blocks of the containers that were removed.
-    package static let cacheEvictedBytes = CounterMetric<EvictionReasonLabel>(all[30])
-    /// What the mounted snapshots would take in the cache beyond what they do if they shared nothing.
-    package static let cacheDedupSavedBytes = GaugeMetric<NoLabels>(all[31])
+    package static let cacheEvictedBytes = CounterMetric<NoLabels>(all[29])
+    /// Blocks that would be there too if no two datasets of the node shared containers.
+    package static let cacheDedupSavedBytes = GaugeMetric<NoLabels>(all[30])
     /// Requests that were sent to stores, each attempt counted.
-    package static let storeRequests = CounterMetric<LabelPair<OperationLabel, OutcomeLabel>>(all[32])
+    package static let storeRequests = CounterMetric<LabelPair<OperationLabel, OutcomeLabel>>(all[31])
     /// From a request to the end of its answer, each attempt by itself.
-    package static let storeRequestDurationSeconds = HistogramMetric<OperationLabel>(all[33])
+    package static let storeRequestDurationSeconds = HistogramMetric<OperationLabel>(all[32])
     /// From a request to the head of its answer.
-    package static let storeFirstByteSeconds = HistogramMetric<OperationLabel>(all[34])
+    package static let storeFirstByteSeconds = HistogramMetric<OperationLabel>(all[33])
     /// Bytes of answers' bodies.
-    package static let storeReceivedBytes = CounterMetric<NoLabels>(all[35])
+    package static let storeReceivedBytes = CounterMetric<NoLabels>(all[34])
     /// Attempts after a failed one.
-    package static let storeRetries = CounterMetric<NoLabels>(all[36])
+    package static let storeRetries = CounterMetric<NoLabels>(all[35])
     /// Attempts that went on in the middle of an answer.
-    package static let storeResumes = CounterMetric<NoLabels>(all[37])
+    package static let storeResumes = CounterMetric<NoLabels>(all[36])
     /// Second requests because an answer was late.
-    package static let storeHedges = CounterMetric<NoLabels>(all[38])
+    package static let storeHedges = CounterMetric<NoLabels>(all[37])
     /// Second requests that were faster than the first.
-    package static let storeHedgeWins = CounterMetric<NoLabels>(all[39])
+    package static let storeHedgeWins = CounterMetric<NoLabels>(all[38])
     /// Answers that asked to slow down.
-    package static let storeThrottles = CounterMetric<NoLabels>(all[40])
+    package static let storeThrottles = CounterMetric<NoLabels>(all[39])
     /// Requests that failed for good, after all their attempts.
-    package static let storeFailures = CounterMetric<NoLabels>(all[41])
+    package static let storeFailures = CounterMetric<NoLabels>(all[40])
     /// Mounts that are served.
-    package static let mounts = GaugeMetric<NoLabels>(all[42])
+    package static let mounts = GaugeMetric<NoLabels>(all[41])
     /// Mounts whose oldest request is older than 30 seconds.
-    package static let mountHung = GaugeMetric<NoLabels>(all[43])
+    package static let mountHung = GaugeMetric<NoLabels>(all[42])
     /// What is mounted; under "other" the number of mounts beyond the first 200.
-    package static let mountInfo = CappedGaugeMetric(all[44])
+    package static let mountInfo = CappedGaugeMetric(all[43])
     /// Bytes of file content that went through the agent, by dataset.
-    package static let mountReadBytes = CappedCounterMetric(all[45])
+    package static let mountReadBytes = CappedCounterMetric(all[44])
     /// Kernel connections that were taken over from an earlier process.
-    package static let agentTakeovers = CounterMetric<TakeoverOutcomeLabel>(all[46])
+    package static let agentTakeovers = CounterMetric<TakeoverOutcomeLabel>(all[45])
     /// From the start of the process to the first reply over a connection that was taken over.
-    package static let agentTakeoverSeconds = HistogramMetric<NoLabels>(all[47])
+    package static let agentTakeoverSeconds = HistogramMetric<NoLabels>(all[46])
     /// 1 when the agent can serve a mount.
-    package static let agentReady = GaugeMetric<NoLabels>(all[48])
+    package static let agentReady = GaugeMetric<NoLabels>(all[47])
     /// The build that runs.
-    package static let agentBuildInfo = CappedGaugeMetric(all[49])
+    package static let agentBuildInfo = CappedGaugeMetric(all[48])
     /// Requests to the agent's own HTTP endpoint.
-    package static let agentHttpRequestDurationSeconds = HistogramMetric<NoLabels>(all[50])
+    package static let agentHttpRequestDurationSeconds = HistogramMetric<NoLabels>(all[49])
     /// Requests to the agent's own HTTP endpoint that are not yet answered.
-    package static let agentHttpRequestsInFlight = GaugeMetric<NoLabels>(all[51])
+    package static let agentHttpRequestsInFlight = GaugeMetric<NoLabels>(all[50])
     /// Requests to the agent's own HTTP endpoint that failed.
-    package static let agentHttpErrors = CounterMetric<NoLabels>(all[52])
+    package static let agentHttpErrors = CounterMetric<NoLabels>(all[51])
     /// Spans that were queued for export.
-    package static let traceSpans = CounterMetric<NoLabels>(all[53])
+    package static let traceSpans = CounterMetric<NoLabels>(all[52])
     /// Spans that a collector took.
-    package static let traceSpansExported = CounterMetric<NoLabels>(all[54])
+    package static let traceSpansExported = CounterMetric<NoLabels>(all[53])
     /// Spans that no collector got.
-    package static let traceSpansDropped = CounterMetric<SpanDropLabel>(all[55])
+    package static let traceSpansDropped = CounterMetric<SpanDropLabel>(all[54])
     /// Requests to the collector.
-    package static let traceExports = CounterMetric<ExportOutcomeLabel>(all[56])
+    package static let traceExports = CounterMetric<ExportOutcomeLabel>(all[55])
     /// Spans that wait for export.
-    package static let traceQueuedSpans = GaugeMetric<NoLabels>(all[57])
+    package static let traceQueuedSpans = GaugeMetric<NoLabels>(all[56])
     /// Lines that were logged.
-    package static let logMessages = CounterMetric<LogLevelLabel>(all[58])
+    package static let logMessages = CounterMetric<LogLevelLabel>(all[57])
     /// Lines that were left out as repetitions, shortened, or could not be written.
-    package static let logDropped = CounterMetric<LogDropLabel>(all[59])
+    package static let logDropped = CounterMetric<LogDropLabel>(all[58])
     /// Metrics of libraries that the catalogue does not list, and sets of labels beyond a metric's cap.
-    package static let metricsDropped = CounterMetric<MetricDropLabel>(all[60])
+    package static let metricsDropped = CounterMetric<MetricDropLabel>(all[59])
     /// What putting together the scrape before this one took.
-    package static let metricsScrapeSeconds = GaugeMetric<NoLabels>(all[61])
+    package static let metricsScrapeSeconds = GaugeMetric<NoLabels>(all[60])
     /// Processor time, user and system.
-    package static let processCpuSeconds = CounterMetric<NoLabels>(all[62])
+    package static let processCpuSeconds = CounterMetric<NoLabels>(all[61])
     /// Resident memory, mapped pages of the cache among it.
-    package static let processResidentMemoryBytes = GaugeMetric<NoLabels>(all[63])
+    package static let processResidentMemoryBytes = GaugeMetric<NoLabels>(all[62])
     /// Virtual memory.
-    package static let processVirtualMemoryBytes = GaugeMetric<NoLabels>(all[64])
+    package static let processVirtualMemoryBytes = GaugeMetric<NoLabels>(all[63])
     /// Open file descriptors.
-    package static let processOpenFds = GaugeMetric<NoLabels>(all[65])
+    package static let processOpenFds = GaugeMetric<NoLabels>(all[64])
     /// The limit of open file descriptors.
-    package static let processMaxFds = GaugeMetric<NoLabels>(all[66])
+    package static let processMaxFds = GaugeMetric<NoLabels>(all[65])
     /// Threads.
-    package static let processThreads = GaugeMetric<NoLabels>(all[67])
+    package static let processThreads = GaugeMetric<NoLabels>(all[66])
     /// Start of the process, in seconds since 1970.
-    package static let processStartTimeSeconds = GaugeMetric<NoLabels>(all[68])
+    package static let processStartTimeSeconds = GaugeMetric<NoLabels>(all[67])
     /// Resident memory that no file backs: what the agent itself takes.
-    package static let processAnonymousMemoryBytes = GaugeMetric<NoLabels>(all[69])
+    package static let processAnonymousMemoryBytes = GaugeMetric<NoLabels>(all[68])
 
     package static let all: [MetricDescriptor] = [
         MetricDescriptor(
@@ -275,10 +267,10 @@ package enum MetricCatalogue {
             help: "Real blocks of all files of the cache."),
         MetricDescriptor(
             14, "kaml_cache_containers", .gauge, .none, [],
-            help: "Container files of the cache."),
+            help: "Containers of the cache."),
         MetricDescriptor(
-            15, "kaml_cache_complete_containers", .gauge, .none, [],
-            help: "Open containers that hold every chunk of their pack."),
+            15, "kaml_cache_open_containers", .gauge, .none, [],
+            help: "Containers whose files are open and mapped."),
         MetricDescriptor(
             16, "kaml_cache_inodes", .gauge, .none, [],
             help: "Files and directories of the cache."),
@@ -287,169 +279,166 @@ package enum MetricCatalogue {
             help: "Bytes that pins and leases keep from eviction."),
         MetricDescriptor(
             18, "kaml_cache_limit_bytes", .gauge, .bytes, [],
-            help: "Real blocks that the cache may use."),
+            help: "Real blocks that the cache may use now: the limit, or what its disk has left."),
         MetricDescriptor(
             19, "kaml_cache_limit_inodes", .gauge, .none, [],
             help: "Files and directories that the cache may have."),
         MetricDescriptor(
-            20, "kaml_cache_spared_bytes", .gauge, .bytes, [],
-            help: "Free bytes of its disk that the cache leaves to others."),
-        MetricDescriptor(
-            21, "kaml_cache_filled_bytes_total", .counter, .bytes, [],
+            20, "kaml_cache_filled_bytes_total", .counter, .bytes, [],
             help: "Plain bytes that were verified and written into containers."),
         MetricDescriptor(
-            22, "kaml_cache_verified_chunks_total", .counter, .none, [],
+            21, "kaml_cache_verified_chunks_total", .counter, .none, [],
             help: "Chunks whose hash was right when they arrived."),
         MetricDescriptor(
-            23, "kaml_cache_verification_failures_total", .counter, .none, [],
+            22, "kaml_cache_verification_failures_total", .counter, .none, [],
             help: "Chunks whose hash was wrong when they arrived; none of them reached a reader."),
         MetricDescriptor(
-            24, "kaml_cache_rechecked_chunks_total", .counter, .none, [],
+            23, "kaml_cache_rechecked_chunks_total", .counter, .none, [],
             help: "Chunks on disk that were hashed again."),
         MetricDescriptor(
-            25, "kaml_cache_rejected_chunks_total", .counter, .none, [],
+            24, "kaml_cache_rejected_chunks_total", .counter, .none, [],
             help: "Chunks on disk whose hash was wrong; they were fetched anew."),
         MetricDescriptor(
-            26, "kaml_cache_scrubbed_bytes_total", .counter, .bytes, [],
+            25, "kaml_cache_scrubbed_bytes_total", .counter, .bytes, [],
             help: "Bytes that the background scrubber hashed again."),
         MetricDescriptor(
-            27, "kaml_cache_read_through_chunks_total", .counter, .none, [],
+            26, "kaml_cache_read_through_chunks_total", .counter, .none, [],
             help: "Chunks that were answered from memory because the cache's disk did not take them."),
         MetricDescriptor(
-            28, "kaml_cache_disk_fault", .gauge, .none, [FaultLabel.descriptor],
-            help: "1 while the cache's disk is full or fails, and reads go through."),
-        MetricDescriptor(
-            29, "kaml_cache_evictions_total", .counter, .none, [EvictionReasonLabel.descriptor],
-            help: "Containers that were removed."),
-        MetricDescriptor(
-            30, "kaml_cache_evicted_bytes_total", .counter, .bytes, [EvictionReasonLabel.descriptor],
-            help: "Real blocks of the containers that were removed."),
-        MetricDescriptor(
-            31, "kaml_cache_dedup_saved_bytes", .gauge, .bytes, [],
+            27, "kaml_cache_disk_fault", .gauge, .none, [FaultLabel.descriptor],
             help:
-                "What the mounted snapshots would take in the cache beyond what they do if they shared nothing."
+                "1 while reads go through: the directory is gone, its disk refuses writes (full, failing, read-only), or is slow."
         ),
         MetricDescriptor(
-            32, "kaml_store_requests_total", .counter, .none,
+            28, "kaml_cache_evictions_total", .counter, .none, [],
+            help: "Containers that were removed."),
+        MetricDescriptor(
+            29, "kaml_cache_evicted_bytes_total", .counter, .bytes, [],
+            help: "Real blocks of the containers that were removed."),
+        MetricDescriptor(
+            30, "kaml_cache_dedup_saved_bytes", .gauge, .bytes, [],
+            help: "Blocks that would be there too if no two datasets of the node shared containers."),
+        MetricDescriptor(
+            31, "kaml_store_requests_total", .counter, .none,
             [OperationLabel.descriptor, OutcomeLabel.descriptor],
             help: "Requests that were sent to stores, each attempt counted."),
         MetricDescriptor(
-            33, "kaml_store_request_duration_seconds", .histogram, .seconds, [OperationLabel.descriptor],
+            32, "kaml_store_request_duration_seconds", .histogram, .seconds, [OperationLabel.descriptor],
             help: "From a request to the end of its answer, each attempt by itself."),
         MetricDescriptor(
-            34, "kaml_store_first_byte_seconds", .histogram, .seconds, [OperationLabel.descriptor],
+            33, "kaml_store_first_byte_seconds", .histogram, .seconds, [OperationLabel.descriptor],
             help: "From a request to the head of its answer."),
         MetricDescriptor(
-            35, "kaml_store_received_bytes_total", .counter, .bytes, [],
+            34, "kaml_store_received_bytes_total", .counter, .bytes, [],
             help: "Bytes of answers' bodies."),
         MetricDescriptor(
-            36, "kaml_store_retries_total", .counter, .none, [],
+            35, "kaml_store_retries_total", .counter, .none, [],
             help: "Attempts after a failed one."),
         MetricDescriptor(
-            37, "kaml_store_resumes_total", .counter, .none, [],
+            36, "kaml_store_resumes_total", .counter, .none, [],
             help: "Attempts that went on in the middle of an answer."),
         MetricDescriptor(
-            38, "kaml_store_hedges_total", .counter, .none, [],
+            37, "kaml_store_hedges_total", .counter, .none, [],
             help: "Second requests because an answer was late."),
         MetricDescriptor(
-            39, "kaml_store_hedge_wins_total", .counter, .none, [],
+            38, "kaml_store_hedge_wins_total", .counter, .none, [],
             help: "Second requests that were faster than the first."),
         MetricDescriptor(
-            40, "kaml_store_throttles_total", .counter, .none, [],
+            39, "kaml_store_throttles_total", .counter, .none, [],
             help: "Answers that asked to slow down."),
         MetricDescriptor(
-            41, "kaml_store_failures_total", .counter, .none, [],
+            40, "kaml_store_failures_total", .counter, .none, [],
             help: "Requests that failed for good, after all their attempts."),
         MetricDescriptor(
-            42, "kaml_mounts", .gauge, .none, [],
+            41, "kaml_mounts", .gauge, .none, [],
             help: "Mounts that are served."),
         MetricDescriptor(
-            43, "kaml_mount_hung", .gauge, .none, [],
+            42, "kaml_mount_hung", .gauge, .none, [],
             help: "Mounts whose oldest request is older than 30 seconds."),
         MetricDescriptor(
-            44, "kaml_mount_info", .info, .none,
+            43, "kaml_mount_info", .info, .none,
             [
                 LabelDescriptor("dataset", []), LabelDescriptor("snapshot", []),
                 LabelDescriptor("profile", []),
             ], cap: 200,
             help: "What is mounted; under \"other\" the number of mounts beyond the first 200."),
         MetricDescriptor(
-            45, "kaml_mount_read_bytes_total", .counter, .bytes, [LabelDescriptor("dataset", [])], cap: 200,
+            44, "kaml_mount_read_bytes_total", .counter, .bytes, [LabelDescriptor("dataset", [])], cap: 200,
             help: "Bytes of file content that went through the agent, by dataset."),
         MetricDescriptor(
-            46, "kaml_agent_takeovers_total", .counter, .none, [TakeoverOutcomeLabel.descriptor],
+            45, "kaml_agent_takeovers_total", .counter, .none, [TakeoverOutcomeLabel.descriptor],
             help: "Kernel connections that were taken over from an earlier process."),
         MetricDescriptor(
-            47, "kaml_agent_takeover_seconds", .histogram, .seconds, [],
+            46, "kaml_agent_takeover_seconds", .histogram, .seconds, [],
             help: "From the start of the process to the first reply over a connection that was taken over."),
         MetricDescriptor(
-            48, "kaml_agent_ready", .gauge, .none, [],
+            47, "kaml_agent_ready", .gauge, .none, [],
             help: "1 when the agent can serve a mount."),
         MetricDescriptor(
-            49, "kaml_agent_build_info", .info, .none,
+            48, "kaml_agent_build_info", .info, .none,
             [LabelDescriptor("version", []), LabelDescriptor("commit", [])], cap: 1,
             help: "The build that runs."),
         MetricDescriptor(
-            50, "kaml_agent_http_request_duration_seconds", .histogram, .seconds, [],
+            49, "kaml_agent_http_request_duration_seconds", .histogram, .seconds, [],
             help: "Requests to the agent's own HTTP endpoint."),
         MetricDescriptor(
-            51, "kaml_agent_http_requests_in_flight", .gauge, .none, [],
+            50, "kaml_agent_http_requests_in_flight", .gauge, .none, [],
             help: "Requests to the agent's own HTTP endpoint that are not yet answered."),
         MetricDescriptor(
-            52, "kaml_agent_http_errors_total", .counter, .none, [],
+            51, "kaml_agent_http_errors_total", .counter, .none, [],
             help: "Requests to the agent's own HTTP endpoint that failed."),
         MetricDescriptor(
-            53, "kaml_trace_spans_total", .counter, .none, [],
+            52, "kaml_trace_spans_total", .counter, .none, [],
             help: "Spans that were queued for export."),
         MetricDescriptor(
-            54, "kaml_trace_spans_exported_total", .counter, .none, [],
+            53, "kaml_trace_spans_exported_total", .counter, .none, [],
             help: "Spans that a collector took."),
         MetricDescriptor(
-            55, "kaml_trace_spans_dropped_total", .counter, .none, [SpanDropLabel.descriptor],
+            54, "kaml_trace_spans_dropped_total", .counter, .none, [SpanDropLabel.descriptor],
             help: "Spans that no collector got."),
         MetricDescriptor(
-            56, "kaml_trace_exports_total", .counter, .none, [ExportOutcomeLabel.descriptor],
+            55, "kaml_trace_exports_total", .counter, .none, [ExportOutcomeLabel.descriptor],
             help: "Requests to the collector."),
         MetricDescriptor(
-            57, "kaml_trace_queued_spans", .gauge, .none, [],
+            56, "kaml_trace_queued_spans", .gauge, .none, [],
             help: "Spans that wait for export."),
         MetricDescriptor(
-            58, "kaml_log_messages_total", .counter, .none, [LogLevelLabel.descriptor],
+            57, "kaml_log_messages_total", .counter, .none, [LogLevelLabel.descriptor],
             help: "Lines that were logged."),
         MetricDescriptor(
-            59, "kaml_log_dropped_total", .counter, .none, [LogDropLabel.descriptor],
+            58, "kaml_log_dropped_total", .counter, .none, [LogDropLabel.descriptor],
             help: "Lines that were left out as repetitions, shortened, or could not be written."),
         MetricDescriptor(
-            60, "kaml_metrics_dropped_total", .counter, .none, [MetricDropLabel.descriptor],
+            59, "kaml_metrics_dropped_total", .counter, .none, [MetricDropLabel.descriptor],
             help:
                 "Metrics of libraries that the catalogue does not list, and sets of labels beyond a metric's cap."
         ),
         MetricDescriptor(
-            61, "kaml_metrics_scrape_seconds", .gauge, .seconds, [],
+            60, "kaml_metrics_scrape_seconds", .gauge, .seconds, [],
             help: "What putting together the scrape before this one took."),
         MetricDescriptor(
-            62, "process_cpu_seconds_total", .counter, .seconds, [],
+            61, "process_cpu_seconds_total", .counter, .seconds, [],
             help: "Processor time, user and system."),
         MetricDescriptor(
-            63, "process_resident_memory_bytes", .gauge, .bytes, [],
+            62, "process_resident_memory_bytes", .gauge, .bytes, [],
             help: "Resident memory, mapped pages of the cache among it."),
         MetricDescriptor(
-            64, "process_virtual_memory_bytes", .gauge, .bytes, [],
+            63, "process_virtual_memory_bytes", .gauge, .bytes, [],
             help: "Virtual memory."),
         MetricDescriptor(
-            65, "process_open_fds", .gauge, .none, [],
+            64, "process_open_fds", .gauge, .none, [],
             help: "Open file descriptors."),
         MetricDescriptor(
-            66, "process_max_fds", .gauge, .none, [],
+            65, "process_max_fds", .gauge, .none, [],
             help: "The limit of open file descriptors."),
         MetricDescriptor(
-            67, "process_threads", .gauge, .none, [],
+            66, "process_threads", .gauge, .none, [],
             help: "Threads."),
         MetricDescriptor(
-            68, "process_start_time_seconds", .gauge, .seconds, [],
+            67, "process_start_time_seconds", .gauge, .seconds, [],
             help: "Start of the process, in seconds since 1970."),
         MetricDescriptor(
-            69, "kaml_process_anonymous_memory_bytes", .gauge, .bytes, [],
+            68, "kaml_process_anonymous_memory_bytes", .gauge, .bytes, [],
             help: "Resident memory that no file backs: what the agent itself takes."),
     ]
 

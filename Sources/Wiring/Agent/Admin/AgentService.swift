@@ -131,10 +131,32 @@ package struct AgentService: Kaml_Agent_V1_Agent.SimpleServiceProtocol {
     package func pin(
         request: Kaml_Agent_V1_PinRequest, context: ServerContext
     ) async throws -> Kaml_Agent_V1_PinReply {
-        throw RPCFailure(
-            reason: "unsupported", message: "this agent's cache has no pins",
-            fields: ["hint": "nothing is evicted but by `kaml warm --evict`"])
+        try await blocking { [agent] in
+            let target = try CheckedTarget(request.target)
+            guard request.leaseSeconds <= Self.longestLease else {
+                throw AgentError.invalid(
+                    "the lease is too long", hint: "at most \(Self.longestLease) seconds")
+            }
+            let found = try agent.open(target.reference, in: target.store)
+            // One for each snapshot: asked again, it is prolonged.
+            let name = "snapshot:\(found.snapshot.id.hex)"
+            var reply = Kaml_Agent_V1_PinReply()
+            reply.name = found.name
+            reply.snapshot = found.snapshot.id.hex
+            guard request.leaseSeconds > 0 else {
+                try agent.cache.unpin(name)
+                return reply
+            }
+            var end = HostClock().now()
+            end.seconds += Int64(request.leaseSeconds)
+            try agent.cache.pin(PinLease(name: name, end: end, plan: try WarmPlan(found.snapshot, paths: [])))
+            reply.untilUnixNs = end.unixNanoseconds
+            return reply
+        }
     }
+
+    /// Ten years, in seconds.
+    private static let longestLease: UInt64 = 10 * 366 * 24 * 3600
 
     // MARK: - Telling
 

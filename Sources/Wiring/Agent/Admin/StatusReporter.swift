@@ -71,7 +71,8 @@ package struct StatusReporter: Sendable {
     }
 
     private func cache(_ configuration: AgentConfiguration) -> Kaml_Agent_V1_CacheStatus {
-        let statistics = agent.cache.statistics()
+        let status = agent.cache.status()
+        let statistics = status.totals
         return .with {
             $0.directory = Data(configuration.cache.directory.bytes)
             $0.allocatedBytes = statistics.allocatedBytes
@@ -85,6 +86,8 @@ package struct StatusReporter: Sendable {
             $0.verifiedChunks = statistics.verifiedChunks
             $0.failedChunks = statistics.failedChunks
             $0.readThroughs = statistics.readThroughs
+            $0.evictedBytes = statistics.evictedBytes
+            if status.condition != .healthy { $0.degraded = status.condition.description }
         }
     }
 

@@ -27,6 +27,8 @@ package struct AgentConfiguration: Hashable, Sendable {
         package var maximumBytes: UInt64 = 0
         package var maximumInodes: UInt64 = 0
         package var minimumFreeBytes: UInt64 = 1 << 30
+        /// Bytes a second that are hashed again in the background; 0 for none.
+        package var scrubBytesPerSecond: UInt64 = 8 << 20
         package var fetchThreads = 32
         package var fetchMemory: UInt64 = 64 << 20
     }

@@ -80,6 +80,9 @@ extension Setting<AgentConfiguration> {
             "cache.minimumFreeBytes", \.cache.minimumFreeBytes, .bytes, reloadable: true,
             "What stays free on the cache's disk."),
         Setting(
+            "cache.scrubBytesPerSecond", \.cache.scrubBytesPerSecond, .bytes, reloadable: true,
+            "What is hashed again in the background, each second; 0 for nothing."),
+        Setting(
             "cache.fetchThreads", \.cache.fetchThreads, .count(1...512), "Threads that fetch from stores."),
         Setting(
             "cache.fetchMemory", \.cache.fetchMemory, .bytes, "What fetches may hold in memory together."),

@@ -5,9 +5,9 @@ import ObjectStore
 import System
 import Telemetry
 
-/// What the kernel is told of a mount that cannot be gone on with: nothing. Its users wait, and it is tried again.
 extension MountRegistry {
-    /// Goes on with every mount that the holder keeps and that is not served here. Returns how many could not be gone on with.
+    /// Goes on with every mount that the holder keeps and that is not served here. Returns how many could not be gone on
+    /// with: their users wait, and it is for the caller to try again.
     ///
     /// - Throws: what the holder says; then some mounts may not have been asked about.
     package func takeOver(from holder: HolderClient) throws(HolderError) -> Int {

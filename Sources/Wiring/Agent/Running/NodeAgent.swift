@@ -119,7 +119,12 @@ package final class NodeAgent: Sendable {
     /// Takes what can change while the agent runs; says what needs a restart.
     package func reload(_ wanted: AgentConfiguration) {
         let changes = configuration.changes(to: wanted)
-        current.withLock { $0 = $0.reloaded(from: wanted) }
+        let taken = current.withLock { current in
+            current = current.reloaded(from: wanted)
+            return current.cache
+        }
+        cache.setLimits(CacheLimits(taken))
+        cache.setScrubRate(Int(clamping: taken.scrubBytesPerSecond))
         if changes.restart.isEmpty {
             let what =
                 changes.reloadable.isEmpty ? "nothing changed" : changes.reloadable.joined(separator: ", ")
@@ -158,5 +163,17 @@ extension CacheOptions {
         self.init()
         fetchThreads = settings.fetchThreads
         maximumInFlightBytes = Int(clamping: settings.fetchMemory)
+        limits = CacheLimits(settings)
+        scrubBytesPerSecond = Int(clamping: settings.scrubBytesPerSecond)
+    }
+}
+
+extension CacheLimits {
+    /// In the configuration 0 is no limit.
+    fileprivate init(_ settings: AgentConfiguration.Cache) {
+        self.init()
+        bytes = settings.maximumBytes > 0 ? settings.maximumBytes : nil
+        inodes = settings.maximumInodes > 0 ? settings.maximumInodes : nil
+        freeBytes = settings.minimumFreeBytes
     }
 }

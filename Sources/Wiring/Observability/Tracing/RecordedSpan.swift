@@ -65,7 +65,6 @@ package struct RecordedSpan: Tracing.Span {
 
     private static func list(_ attributes: SpanAttributes) -> [Telemetry.SpanAttribute] {
         var list: [Telemetry.SpanAttribute] = []
-        // They are no sequence.
         // swift-format-ignore: ReplaceForEachWithForLoop
         attributes.forEach { list.append(Telemetry.SpanAttribute($0, value($1))) }
         return list.sorted { $0.key < $1.key }
