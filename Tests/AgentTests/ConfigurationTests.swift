@@ -43,6 +43,14 @@ struct ConfigurationTests {
         #expect(configuration.cache.fetchThreads == 32)
     }
 
+    @Test("keeps its cache where a unit's CacheDirectory= is, unless told otherwise")
+    func unitsDirectory() throws {
+        let variables = ["CACHE_DIRECTORY": "/var/cache/unit"]
+        #expect(try Self.read(variables: variables).cache.directory == "/var/cache/unit")
+        let file = "cache: {directory: /nvme}"
+        #expect(try Self.read(file, variables: variables).cache.directory == "/nvme")
+    }
+
     @Test(
         "has every key in the file, in the environment and as a flag",
         arguments: Setting<AgentConfiguration>.all.indices)

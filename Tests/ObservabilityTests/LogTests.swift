@@ -177,6 +177,7 @@ struct LogTests {
 
     @Test(arguments: [
         ("GET https://user:canary@host/path", "GET https://<redacted>@host/path"),
+        ("http://u:can,ary)@b", "http://<redacted>@b"),
         ("two http://a:canary@b and http://c:canary@d", "two http://<redacted>@b and http://<redacted>@d"),
         (
             "https://b/k?X-Amz-Credential=canary&X-Amz-Signature=canary&x=1",

@@ -49,9 +49,14 @@ extension NodeCache {
     /// Removes a pack's container from the disk; returns the bytes of its blocks. What first reads of imported objects
     /// found out about them stays, so that the next fetch is held to it, unless it is `forgetting`. 0 when there is none.
     ///
-    /// Throws `inUse` while somebody reads from it, or has a file open that the kernel reads from it.
+    /// Throws `inUse` while somebody reads from it, or has a file open that the kernel reads from it, or a lease pins it.
     package func evict(_ pack: PackID, forgetting: Bool = false) throws(CacheError) -> UInt64 {
         if isClosed.load(ordering: .acquiring) { throw CacheError(.closed, "the cache was closed") }
+        if keeper.state.withLock({ $0.pins.holds(pack) }) {
+            throw CacheError(
+                .inUse, "the container is pinned", object: PackFormat.key(of: pack).text,
+                remedy: "End the pin (`kaml pin --end`), or wait for its end")
+        }
         let freed = try registry.evict(pack, forgetting: forgetting)
         keeper.didEvict(pack)
         return freed

@@ -16,7 +16,7 @@ struct AgentOptions: ParsableArguments {
     @Option(
         name: .customLong("agent"),
         help: .init(
-            "The agent's socket. Else KAML_AGENT_SOCKET, or where an agent of this user listens.",
+            "The agent's socket. Else KAML_AGENT_SOCKET, KAML_ADMIN_SOCKET (as for kamld), or where an agent of this user listens.",
             valueName: "path"),
         completion: .file())
     var socket: String?
@@ -24,15 +24,17 @@ struct AgentOptions: ParsableArguments {
     var path: ByteString {
         get throws {
             if let socket { return try CachePlace.absolute(RawArguments.bytes(of: socket)) }
-            if let named = StorePlace.environment("KAML_AGENT_SOCKET") {
-                return try CachePlace.absolute(ByteString(named))
-            }
+            if let named = Self.environment { return try CachePlace.absolute(ByteString(named)) }
             return AgentConfiguration.defaultSocket(.current)
         }
     }
 
     /// Whether an agent was named, so that it is an error when there is none.
-    var isNamed: Bool { socket != nil || StorePlace.environment("KAML_AGENT_SOCKET") != nil }
+    var isNamed: Bool { socket != nil || Self.environment != nil }
+
+    private static var environment: String? {
+        StorePlace.environment("KAML_AGENT_SOCKET") ?? StorePlace.environment("KAML_ADMIN_SOCKET")
+    }
 
     /// Calls the agent and waits. Not to be used from a task: it blocks its thread.
     func call<Answer: Sendable>(
@@ -66,7 +68,9 @@ struct AgentOptions: ParsableArguments {
         default:
             Failure(
                 .unavailable, "no agent answers on \(path)", why: "\(error)",
-                hint: "start it with `kamld agent`, or name its socket with --agent or KAML_AGENT_SOCKET")
+                hint:
+                    "start it with `kamld agent`, name its socket with --agent, or give --no-agent to mount, umount or warm without one"
+            )
         }
     }
 }

@@ -58,20 +58,24 @@ struct StatusReport: Report {
             "kamld \(status.version) on \(CellText.safe(status.node)), process \(status.process), \(ready)\n"
         for problem in status.problems { text += "problem: \(CellText.safe(problem))\n" }
         let cache = status.cache
+        if !cache.degraded.isEmpty { text += "problem: the cache: \(CellText.safe(cache.degraded))\n" }
+        let limit = cache.limitBytes > 0 ? " of \(BytesText.of(cache.limitBytes))" : ""
         text +=
-            "cache \(ByteString(Array(cache.directory))): \(BytesText.of(cache.allocatedBytes)) in "
+            "cache \(ByteString(Array(cache.directory))): \(BytesText.of(cache.allocatedBytes))\(limit) in "
             + "\(CountText.of(cache.containers, "container")), \(BytesText.of(cache.fetchedBytes)) fetched so far\n"
         text +=
             "memory \(BytesText.of(status.resources.residentBytes)), "
             + "\(CountText.of(status.resources.openDescriptors)) descriptors\n\n"
         var table = Table(
             [
-                .init("MOUNT POINT"), .init("NAME"), .init("STATE"), .init("PROFILE"), .init("READS", .right),
-                .init("READ", .right),
+                .init("MOUNT POINT"), .init("NAME"), .init("SNAPSHOT"), .init("STATE"), .init("PROFILE"),
+                .init("READS", .right), .init("READ", .right),
             ], emptyText: "nothing is mounted")
         for mount in status.mounts {
             table.add([
-                "\(ByteString(Array(mount.mountPoint)))", mount.name, Self.word(mount.state),
+                "\(ByteString(Array(mount.mountPoint)))", mount.name,
+                CellText.safe(String(mount.snapshot.prefix(12))),
+                Self.word(mount.state),
                 mount.profile == .large ? "large" : "small", CountText.of(mount.activity.reads),
                 BytesText.of(mount.activity.readBytes),
             ])

@@ -6,7 +6,9 @@ import System
 enum ListeningPlace {
     /// Takes the path, also from a holder that left it behind, but from none that runs.
     static func open(_ path: ByteString, for user: UInt32) throws -> MessageSocket {
+        let directory = ByteString(Array(path.bytes.prefix(path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)))
         do throws(Errno) {
+            if !directory.isEmpty { try HostFileSystem().makeDirectories(directory) }
             return try listen(path, user)
         } catch {
             guard error == Errno(rawValue: EADDRINUSE) else {

@@ -75,7 +75,8 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case .systemCall(_, .notPermitted): "run as root (CAP_SYS_ADMIN)"
         case .systemCall(_, .noDevice): "load the module (modprobe fuse)"
         case .systemCall: "see the kernel log"
-        case .holder: "its log says more"
+        case .holder:
+            "see that kamld-holder runs (its socket is the agent's holder.socket), and with which --allow-under"
         }
     }
 }

@@ -151,6 +151,7 @@ import System
                 let now = HostClock().monotonicNanoseconds() & ~1
                 requestWord.store(kind == .reads ? now | 1 : now, ordering: .relaxed)
                 if opcode == Init.opcode, let inherited = core.inherited {
+                    defer { requestWord.store(0, ordering: .relaxed) }
                     return answerInit(core, inherited)
                 }
             }

@@ -280,6 +280,20 @@ import Testing
         cache.close()
     }
 
+    @Test("what a lease holds is not evicted by request either")
+    func pinnedByRequest() throws {
+        let cache = try home.open(options { _ in })
+        for index in 0..<2 { try read(cache, index) }
+        cache.settle()
+        let end = Timestamp(seconds: 4_000_000_000, nanoseconds: 0)
+        try cache.pin(PinLease(name: "job", end: end, packs: [packs[0].pack.id]))
+        let report = try cache.evict(packs[..<2].map(\.pack))
+        #expect(report.kept == 1 && report.packs == 1)
+        try cache.unpin("job")
+        #expect(try cache.evict(packs[0].pack.id) > 0)
+        cache.close()
+    }
+
     @Test("leases and owners that cannot be read are forgotten, told of, and made anew")
     func damagedTables() throws {
         let layout = CacheLayout(directory: home.directory)
@@ -300,6 +314,32 @@ import Testing
         #expect(home.told.count { $0.contains("Pin again") } == 1)
         try cache.pin(lease)
         #expect(cache.pins == [lease])
+        cache.close()
+    }
+
+    @Test("leases that cannot be read now are not written over by a new one")
+    func unreadableLeases() throws {
+        let layout = CacheLayout(directory: home.directory)
+        func lease(_ name: String) -> PinLease {
+            PinLease(
+                name: name, end: Timestamp(seconds: 4_000_000_000, nanoseconds: 0), packs: [packs[0].pack.id])
+        }
+        do {
+            let cache = try home.open(options { _ in })
+            try cache.pin(lease("old"))
+            cache.close()
+        }
+        // A directory in its place is no file that can be read.
+        let kept = try readFile(layout.pins, limit: 1000, HostFileSystem()).prefix { $0 != 0 }
+        try HostFileSystem().unlink(layout.pins)
+        try HostFileSystem().makeDirectory(layout.pins, mode: 0o700)
+        let cache = try home.open(options { _ in })
+        #expect(throws: CacheError.self) { try cache.pin(lease("new")) }
+        #expect(cache.pins.isEmpty)
+        try HostFileSystem().removeDirectory(layout.pins)
+        try replaceFile(layout.pins, Array(kept), suffix: "t", HostFileSystem())
+        try cache.pin(lease("new"))
+        #expect(Set(cache.pins.map(\.name)) == ["old", "new"])
         cache.close()
     }
 

@@ -3,20 +3,45 @@ import System
 
 /// Leases on packs: kept in the directory, so that they outlive the process.
 extension CacheKeeper {
+    /// Also when another directory has taken the place of the old one.
     func loadPins() {
-        guard let size = try? context.files.status(of: context.layout.pins).size, size <= PinTable.byteLimit,
-            let bytes = try? readFile(context.layout.pins, limit: Int(size), context.files)
-        else { return }
-        guard let table = PinTable(bytes) else {
-            return context.notice(
+        inTurn {
+            state.withLock { $0.hasLoadedPins = false }
+            // Told of; the next change tries again.
+            try? readPins()
+        }
+    }
+
+    /// In turn. Throws when there may be leases that cannot be read: a change would then be written over them.
+    private func readPins() throws(CacheError) {
+        guard context.hasDisk, !state.withLock({ $0.hasLoadedPins }) else { return }
+        var bytes: [UInt8] = []
+        do throws(Errno) {
+            let size = try context.files.status(of: context.layout.pins).size
+            guard size <= PinTable.byteLimit else { throw .fileTooLarge }
+            bytes = try readFile(context.layout.pins, limit: Int(size), context.files)
+        } catch  where error == .noEntry {
+            return state.withLock { $0.hasLoadedPins = true }
+        } catch {
+            let remedy = "Look at the cache's disk, or delete the file and pin again"
+            context.notice(
+                once: "pins", "the leases in \(context.layout.pins) cannot be read: \(error). \(remedy)")
+            throw CacheError(
+                .inputOutput, "the leases in \(context.layout.pins) cannot be read", cause: error,
+                remedy: remedy)
+        }
+        let table = PinTable(bytes)
+        if table == nil {
+            context.notice(
                 once: "pins",
                 "\(context.layout.pins) is damaged: its leases are gone. Pin again what has to stay")
         }
         state.withLock { state in
             // One that was made meanwhile is newer.
-            for lease in table.leases.values where state.pins.leases[lease.name] == nil {
+            for lease in (table?.leases ?? [:]).values where state.pins.leases[lease.name] == nil {
                 _ = state.pins.insert(lease)
             }
+            state.hasLoadedPins = true
         }
     }
 
@@ -51,7 +76,12 @@ extension CacheKeeper {
 
     /// Changes the table, in the file first: a lease that was promised is there after a crash.
     private func change(_ body: (inout PinTable) throws(CacheError) -> Void) throws(CacheError) {
-        // One change at a time; the disk is not waited for under the lock that everything else needs.
+        let outcome = inTurn { Result { () throws(CacheError) in try changeInTurn(body) } }
+        try outcome.get()
+    }
+
+    /// One change at a time; the disk is not waited for under the lock that everything else needs.
+    private func inTurn<Value>(_ body: () -> Value) -> Value {
         pinTurn.wait { isTaken in
             defer { isTaken = true }
             return isTaken ? nil : ()
@@ -60,6 +90,11 @@ extension CacheKeeper {
             pinTurn.withLock { $0 = false }
             pinTurn.wake()
         }
+        return body()
+    }
+
+    private func changeInTurn(_ body: (inout PinTable) throws(CacheError) -> Void) throws(CacheError) {
+        try readPins()
         let old = state.withLock { $0.pins }
         var pins = old
         try body(&pins)

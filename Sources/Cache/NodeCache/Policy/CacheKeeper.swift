@@ -12,6 +12,8 @@ final class CacheKeeper: Sendable {
         var policy = CachePolicy<PackID>()
         var limits: CacheLimits
         var pins = PinTable()
+        /// Whether the directory's leases are known.
+        var hasLoadedPins = false
         /// Files beside containers: manifests, hashes.
         var otherBytes = 0
         var otherInodes = 0

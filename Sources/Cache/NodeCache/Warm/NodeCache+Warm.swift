@@ -27,7 +27,7 @@ package struct EvictReport: Sendable {
     package var packs = 0
     /// Bytes of blocks that became free.
     package var bytes: UInt64 = 0
-    /// Packs that are in use.
+    /// Packs that are in use, or pinned.
     package var kept = 0
 }
 
@@ -68,7 +68,7 @@ extension NodeCache {
     }
 
     /// Removes a snapshot's containers. The cache does not know who else would read them: a pack that other snapshots
-    /// share goes too, and is fetched again when they need it. What is in use stays.
+    /// share goes too, and is fetched again when they need it. What is in use or pinned stays.
     /// When `forgetting`, what first reads of imported objects found out goes with them.
     package func evict(
         _ packs: [PackReference], forgetting: Bool = false

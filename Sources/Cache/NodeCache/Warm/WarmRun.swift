@@ -177,9 +177,12 @@ final class WarmRun: Sendable {
         if failures.isEmpty, !batch.runs.allSatisfy(batch.container.arePresent) {
             note(
                 CacheError(
-                    .inputOutput, "the cache's disk does not take what was fetched",
+                    .inputOutput,
+                    "the cache does not take what was fetched: it is at its limit, or its disk fails",
                     object: batch.container.pack.key.text,
-                    remedy: "Free space on it, or look at its health; what was fetched before stays"))
+                    remedy:
+                        "Raise the cache's limits, evict or unpin other snapshots, or look at its disk; what was fetched before stays"
+                ))
         }
     }
 

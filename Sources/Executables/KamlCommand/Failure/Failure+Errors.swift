@@ -159,7 +159,10 @@ extension Failure {
             case .permissionDenied: .permissionDenied
             }
         var hint = error.remedy
-        if error.code == .inUse { hint = "give this mount its own --cache-dir, or unmount the other" }
+        if error.code == .inUse {
+            hint =
+                "ask the agent if one runs there (kaml status); else name another directory (--cache-dir, for kamld --cache-directory), or end the other process"
+        }
         self.init(status, error.message, why: error.cause, hint: hint, object: error.object)
     }
 

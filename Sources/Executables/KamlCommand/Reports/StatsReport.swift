@@ -150,7 +150,8 @@ package struct CacheReport: Report {
         if statistics.readThroughs > 0 {
             facts.add(
                 "not kept",
-                "\(CountText.of(statistics.readThroughs, "chunk")): the cache's disk did not take them")
+                "\(CountText.of(statistics.readThroughs, "chunk")): the cache was at its limit, or its disk did not take them"
+            )
         }
         return facts.render()
     }

@@ -159,7 +159,7 @@ struct WarmCommand: AnsweringCommand {
             text = "\(CountText.of(packs, "pack")) of \(CellText.safe(name)) dropped from \(directory), "
             text += "\(BytesText.of(bytes)) free again"
         }
-        if kept > 0 { text += "; \(CountText.of(kept, "pack")) stayed, being used" }
+        if kept > 0 { text += "; \(CountText.of(kept, "pack")) stayed, being used or pinned" }
         return Done(text, object.value)
     }
 }

@@ -74,11 +74,13 @@ package final class MetricsRegistry: Sendable {
 
     /// Asks a collector for the last time. Its counters stay, since what is scraped must never fall.
     fileprivate func retire(_ id: Int) {
-        guard let collector = state.withLock({ $0.collectors.removeValue(forKey: id) }) else { return }
+        guard let collector = state.withLock({ $0.collectors[id] }) else { return }
         var last = MetricCollection(admission)
         collector(&last)
         last.keepCountersOnly()
+        // At once, so that no scrape misses them or counts them twice.
         state.withLock { state in
+            guard state.collectors.removeValue(forKey: id) != nil else { return }
             if state.retired == nil { state.retired = last } else { state.retired?.add(last) }
         }
     }

@@ -53,7 +53,12 @@ package final class SlowReads: Sendable {
     package func add(_ read: @autoclosure () -> SlowRead, duration: UInt64) {
         guard duration >= Self.least else { return }
         let read = read()
-        state.withLock { $0.list.add(read) }
+        let now = clock.now().seconds
+        state.withLock { state in
+            // Those of an incident long past do not keep this one out.
+            state.list.forget(before: now - Self.memory)
+            state.list.add(read)
+        }
     }
 
     /// Has `source` asked for what is under way, until `removeSource`.

@@ -128,10 +128,12 @@ extension AgentConfiguration {
     /// What counts where neither file nor environment nor flags say anything.
     package init(defaultsFor host: HostSurroundings) {
         let home = host.directory("HOME") ?? "/tmp"
-        let cache = host.directory("XDG_CACHE_HOME") ?? home.appending(".cache")
+        let own = (host.directory("XDG_CACHE_HOME") ?? home.appending(".cache")).appending("kaml")
+        // What a systemd unit's CacheDirectory= gives goes before both (systemd.exec(5)).
+        let cache = host.directory("CACHE_DIRECTORY") ?? (host.isRoot ? "/var/cache/kaml" : own)
         node = host.variables["NODE_NAME"].flatMap { $0.isEmpty ? nil : $0 } ?? host.hostName
         admin = Admin(socket: Self.defaultSocket(host))
-        self.cache = Cache(directory: host.isRoot ? "/var/cache/kaml" : cache.appending("kaml"))
+        self.cache = Cache(directory: cache)
         mounts = Mounts(allowOther: host.isRoot)
     }
 

@@ -54,9 +54,13 @@ extension MountRegistry {
         }
         let kept = (try? description.get()).map { MountLabels(held, $0) } ?? MountLabels(unreadable: held)
         let id = kept.id
-        guard state.withLock({ $0.book.askTakeover(kept.request, id: id, now: parts.clock.now()) }) else {
-            return .known
+        let isMine = state.withLock { state in
+            guard state.book.askTakeover(kept.request, id: id, now: parts.clock.now()) else { return false }
+            // Of an attempt before this one, whose session told of its end later than of its failure.
+            state.endedEarly.remove(id)
+            return true
         }
+        guard isMine else { return .known }
         let attached = found.takeAttached()
         let control = attached.control
         do {

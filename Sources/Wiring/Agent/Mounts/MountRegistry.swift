@@ -70,7 +70,13 @@ package final class MountRegistry: Sendable {
         case .closed: throw AgentError.ending
         case .full(let limit): throw AgentError.tooManyMounts(limit)
         case .taken(let record): throw AgentError.taken(record.mountPoint, by: record.name)
-        case .existing(let id): return (try waitUntilServing(id), true)
+        case .existing(let id):
+            let record = try waitUntilServing(id)
+            if let now = snapshot(named: request), now != record.snapshot {
+                throw AgentError.moved(
+                    record.mountPoint, name: record.name, mounted: record.snapshot, now: now)
+            }
+            return (record, true)
         case .start(let id):
             do {
                 return (try start(request, id), false)
@@ -87,6 +93,14 @@ package final class MountRegistry: Sendable {
                 throw error
             }
         }
+    }
+
+    /// What a request's name means now; nil when the store cannot say.
+    private func snapshot(named request: MountRequest) -> String? {
+        guard let place = try? parts.stores.place(request.store), let store = try? parts.stores.open(place),
+            let reference = try? SnapshotReference(request.reference), let state = try? store.state()
+        else { return nil }
+        return (try? reference.resolve(in: state))?.snapshot.hex
     }
 
     private func waitUntilServing(_ id: String) throws -> MountRecord {

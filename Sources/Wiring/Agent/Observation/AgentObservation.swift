@@ -27,6 +27,8 @@ package final class AgentObservation: Sendable {
     private let logs: LogPipeline
     private let recorder: SpanRecorder?
     private let exporter: SpanExporter?
+    /// Whether the configuration chose the share of reads that are traced, and not OTEL_TRACES_SAMPLER.
+    private let isSamplerConfigured: Bool
 
     /// Takes the process's logging, metrics and tracing over; once in a process.
     ///
@@ -57,6 +59,7 @@ package final class AgentObservation: Sendable {
         }
         let logs = logs
         logger = Logger(label: "kamld") { logs.handler($0) }
+        isSamplerConfigured = export?.sampler == Sampler(ratio: configuration.tracing.sampleRatio)
         guard let export else {
             recorder = nil
             exporter = nil
@@ -123,7 +126,7 @@ package final class AgentObservation: Sendable {
     /// Takes what can change while the process runs.
     package func reload(_ configuration: AgentConfiguration) {
         logs.level = configuration.log.loggerLevel
-        recorder?.sampledRatio = configuration.tracing.sampleRatio
+        if isSamplerConfigured { recorder?.sampledRatio = configuration.tracing.sampleRatio }
         recorder?.slowNanoseconds = UInt64(configuration.tracing.slowMilliseconds) * 1_000_000
     }
 

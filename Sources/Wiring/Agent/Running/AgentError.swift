@@ -6,6 +6,8 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
     case ending
     case tooManyMounts(Int)
     case taken(ByteString, by: String)
+    /// The name of a mount means another snapshot by now.
+    case moved(ByteString, name: String, mounted: String, now: String)
     case mounting(ByteString)
     case notMounted(String)
     case invalid(String, hint: String)
@@ -18,7 +20,7 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
     package var reason: String {
         switch self {
         case .overloaded, .ending, .mounting, .notYet, .stranded: "unavailable"
-        case .tooManyMounts, .taken: "conflict"
+        case .tooManyMounts, .taken, .moved: "conflict"
         case .notMounted, .unknownStore: "notFound"
         case .invalid, .noStore: "usage"
         }
@@ -30,6 +32,8 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
         case .ending: "the agent is ending"
         case .tooManyMounts(let limit): "there are \(limit) mounts, which is the configured limit"
         case .taken(let place, let name): "\(name) is mounted at \(place) already"
+        case .moved(let place, let name, let mounted, let now):
+            "\(name) is mounted at \(place) as of snapshot \(mounted.prefix(12)), and is \(now.prefix(12)) by now"
         case .mounting(let place): "\(place) is being mounted"
         case .notMounted(let place): "the agent has no mount at \(place)"
         case .invalid(let what, _): what
@@ -45,6 +49,8 @@ package enum AgentError: Error, Sendable, Hashable, CustomStringConvertible {
         case .overloaded: "`kaml status` tells what is wrong; try again later"
         case .ending: "try again when it has started again"
         case .tooManyMounts: "unmount some, or raise mounts.maximum"
+        case .moved(let place, _, _, _):
+            "a mount never changes: `kaml umount \(place)`, then mount again; or choose another directory"
         case .taken(let place, _): "`kaml umount \(place)` unmounts it; or choose another directory"
         case .mounting: "try again when it is mounted, or has failed"
         case .notMounted: "`kaml status` lists the mounts"

@@ -125,11 +125,9 @@ package final class NodeAgent: Sendable {
         }
         cache.setLimits(CacheLimits(taken))
         cache.setScrubRate(Int(clamping: taken.scrubBytesPerSecond))
-        if changes.restart.isEmpty {
-            let what =
-                changes.reloadable.isEmpty ? "nothing changed" : changes.reloadable.joined(separator: ", ")
-            events.add("reloaded", "the configuration was read again: \(what)")
-        } else {
+        let what = changes.reloadable.isEmpty ? "nothing changed" : changes.reloadable.joined(separator: ", ")
+        events.add("reloaded", "the configuration was read again: \(what)")
+        if !changes.restart.isEmpty {
             events.add(
                 "reloaded",
                 "these take effect when the agent is restarted: \(changes.restart.joined(separator: ", "))",

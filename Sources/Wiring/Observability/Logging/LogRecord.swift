@@ -54,6 +54,9 @@ extension LogRecord {
             switch value {
             // Nothing sensible is deeper.
             case .dictionary(let inner) where prefix.utf8.count < 256: labels += flat(inner, below: name)
+            case .array(let values) where prefix.utf8.count < 256:
+                let members = values.enumerated().map { ("\($0.offset)", $0.element) }
+                labels += flat(Dictionary(uniqueKeysWithValues: members), below: name)
             default: labels.append((name, SecretWords.redacted("\(value)")))
             }
         }

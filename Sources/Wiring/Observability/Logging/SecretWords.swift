@@ -58,7 +58,9 @@ package enum SecretWords {
             bytes[colon + 2] == UInt8(ascii: "/")
         else { return nil }
         var end = colon + 3
-        while end < bytes.count, !isEnd(bytes[end]), bytes[end] != UInt8(ascii: "/") {
+        // A password may have any sign that ends other values.
+        let ends: [UInt8] = [UInt8(ascii: "/"), UInt8(ascii: "?"), UInt8(ascii: "#")]
+        while end < bytes.count, bytes[end] > 0x20, !ends.contains(bytes[end]) {
             if bytes[end] == UInt8(ascii: "@") { return end > colon + 3 ? colon + 3..<end : nil }
             end += 1
         }

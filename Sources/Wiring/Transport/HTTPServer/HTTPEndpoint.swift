@@ -74,8 +74,9 @@ package final class HTTPEndpoint: Sendable {
                 let channel = try await bootstrap.bind(host: host, port: port).get()
                 return HTTPEndpoint(channel, connections, port: channel.localAddress?.port)
             } catch {
+                let why = (error as? IOError).map { "\(Errno(rawValue: $0.errnoCode))" } ?? "\(error)"
                 throw ListenError(
-                    "\(host):\(port)", "cannot listen: \(error)",
+                    "\(host):\(port)", "cannot listen: \(why)",
                     remedy: "choose another place for http.listen, or turn it off")
             }
         case .socket(let path):
