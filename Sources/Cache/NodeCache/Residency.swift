@@ -1,5 +1,6 @@
 package import DatasetStore
 import Glibc
+import ObjectStore
 import Synchronization
 import System
 
