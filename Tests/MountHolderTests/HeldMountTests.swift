@@ -237,6 +237,38 @@ struct `Held mounts` {
         }
     }
 
+    @Test func `a mount point below a mount that nobody serves is refused at once`() async throws {
+        try await withLab { lab throws in
+            let client = try HolderClient(socket: lab.socket)
+            let unserved = try client.attach(
+                MountOptions(mountPoint: lab.mountPoint, source: "kaml:x", allowOther: true), description: [])
+            do throws(MountError) {
+                _ = try client.attach(
+                    MountOptions(
+                        mountPoint: lab.mountPoint.appending("below"), source: "kaml:y", allowOther: true),
+                    description: [])
+                Issue.record("mounted below a mount")
+            } catch {
+                #expect("\(error)".contains("kaml:x (on \(lab.mountPoint), which lies above)"))
+            }
+            try unserved.control.detach(lazily: false)
+        }
+    }
+
+    @Test func `a file system that is not ours is never unmounted, whatever its number`() async throws {
+        try await withLab { lab throws in
+            #expect(try run(["mount", "-t", "tmpfs", "none", lab.mountPoint]).status == 0)
+            let foreign = try #require(try MountTable.entry(at: lab.mountPoint))
+            do throws(MountError) {
+                try Mounter.unmount(lab.mountPoint, device: foreign.device, lazily: false)
+                Issue.record("unmounted what is not ours")
+            } catch {
+                #expect(error.cause == .notMounted)
+            }
+            #expect(try MountTable.entry(at: lab.mountPoint) == foreign)
+        }
+    }
+
     @Test func `messages that make no sense end nothing but themselves`() async throws {
         try await withLab { lab throws in
             let client = try HolderClient(socket: lab.socket)

@@ -23,6 +23,31 @@ package enum MountTable {
         try read().last { $0.mountPoint == mountPoint }
     }
 
+    /// The mount of this type that a path leads through, told by the absolute path's text alone: the mount itself may
+    /// be one that answers nothing. The mount point's own path does not lead through it.
+    package static func entry(
+        above path: ByteString, type: ByteString, in mounts: [MountTableEntry]
+    ) -> MountTableEntry? {
+        guard path.bytes.first == UInt8(ascii: "/") else { return nil }
+        // What covers a mount at its own place is asked instead of it.
+        var topmost: [ByteString: MountTableEntry] = [:]
+        for entry in mounts { topmost[entry.mountPoint] = entry }
+        var walked: [UInt8] = []
+        for component in path.bytes.split(separator: UInt8(ascii: "/")) {
+            if component.elementsEqual(".".utf8) { continue }
+            if component.elementsEqual("..".utf8) {
+                walked.removeSubrange((walked.lastIndex(of: UInt8(ascii: "/")) ?? 0)...)
+                continue
+            }
+            if let entry = topmost[walked.isEmpty ? "/" : ByteString(walked)], entry.type == type {
+                return entry
+            }
+            walked.append(UInt8(ascii: "/"))
+            walked += component
+        }
+        return nil
+    }
+
     /// `36 35 98:0 /root /mount/point options [optional fields] - type source super-options` (proc(5)).
     package static func parse(_ text: [UInt8]) -> [MountTableEntry] {
         text.split(separator: UInt8(ascii: "\n")).compactMap { line in

@@ -6,6 +6,7 @@ package import System
 extension Mounter {
     /// The resolved mount point, if it may be mounted over.
     package func checkedMountPoint() throws(MountError) -> ByteString {
+        try refuseBelowOurs()
         let mountPoint: ByteString
         let entry: MountTableEntry?
         do throws(Errno) {
@@ -23,6 +24,20 @@ extension Mounter {
             throw Self.error(mountPoint, "opening the mount point", error)
         }
         throw MountError(mountPoint, .notEmpty)
+    }
+
+    /// Resolving a path that leads through a mount which nobody serves would never end.
+    private func refuseBelowOurs() throws(MountError) {
+        let mounts: [MountTableEntry]
+        do throws(Errno) { mounts = try MountTable.read() } catch {
+            throw Self.error(options.mountPoint, "reading the table of mounts", error)
+        }
+        guard
+            let above = MountTable.entry(above: options.mountPoint, type: Self.fileSystemType, in: mounts)
+        else { return }
+        throw MountError(
+            options.mountPoint,
+            .alreadyMounted(source: ByteString("\(above.source) (on \(above.mountPoint), which lies above)")))
     }
 
     /// Somebody else's living FUSE mount may be mounted over, like any other directory; ours may not.

@@ -91,24 +91,18 @@ package struct Mounter: Sendable {
         }
     }
 
-    /// Unmounts the mount of this device number at a path that is free of symlinks, and no other: for somebody
-    /// without privileges, who may have put another in its place.
+    /// Unmounts our mount of this device number at a path that is free of symlinks, and no other: for somebody
+    /// without privileges, who may have put another in its place, or lie about the number.
     package static func unmount(
         _ mountPoint: ByteString, device: ByteString, lazily: Bool
     ) throws(MountError) {
         do throws(Errno) {
             let mounts = try MountTable.read().filter { $0.mountPoint == mountPoint }
-            guard let top = mounts.last, mounts.contains(where: { $0.device == device }) else {
-                throw .invalid
-            }
+            let isOurs = mounts.contains { $0.device == device && $0.type == fileSystemType }
+            guard let top = mounts.last, isOurs else { throw .invalid }
             // Another mount covers it.
             if top.device != device { throw .busy }
-            let slash = mountPoint.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0
-            let parent = try openWithoutLinks(ByteString(Array(mountPoint.bytes[..<slash])))
-            let path = ByteString("/proc/self/fd/\(parent.rawValue)")
-                .appending(ByteString(Array(mountPoint.bytes[(slash + 1)...])))
-            let flags = Int32(8 /* UMOUNT_NOFOLLOW */) | (lazily ? Int32(2 /* MNT_DETACH */) : 0)
-            if unsafe path.withCString({ unsafe umount2($0, flags) }) < 0 { throw .last }
+            try detachWithoutLinks(mountPoint, lazily: lazily)
         } catch {
             switch error {
             case .busy: throw MountError(mountPoint, .busy)
@@ -116,6 +110,16 @@ package struct Mounter: Sendable {
             default: throw MountError(mountPoint, .systemCall(name: "umount2", error: error))
             }
         }
+    }
+
+    /// Unmounts whatever is topmost at an absolute path, following no symlink: for a caller who knows that it is ours.
+    package static func detachWithoutLinks(_ mountPoint: ByteString, lazily: Bool) throws(Errno) {
+        guard let slash = mountPoint.bytes.lastIndex(of: UInt8(ascii: "/")) else { throw .invalid }
+        let parent = try openWithoutLinks(ByteString(Array(mountPoint.bytes[..<slash])))
+        let path = ByteString("/proc/self/fd/\(parent.rawValue)")
+            .appending(ByteString(Array(mountPoint.bytes[(slash + 1)...])))
+        let flags = Int32(8 /* UMOUNT_NOFOLLOW */) | (lazily ? Int32(2 /* MNT_DETACH */) : 0)
+        if unsafe path.withCString({ unsafe umount2($0, flags) }) < 0 { throw .last }
     }
 
     /// Raises the kernel's read-ahead for this mount (needs root; a user keeps the kernel's 128 KiB).

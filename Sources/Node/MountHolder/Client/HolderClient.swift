@@ -71,17 +71,34 @@ package final class HolderClient: MountHolding {
     package func attach(
         _ options: MountOptions, description: [UInt8]
     ) throws(MountError) -> AttachedMount {
+        var made: UInt64?
         do throws(HolderError) {
             let openFiles = try Self.memory()
             var answer = try ask(
                 .mount(options, description: description), descriptors: [openFiles.rawValue],
                 repeatable: false)
-            guard case .held(let held) = answer.reply, let device = answer.descriptors.take() else {
-                throw HolderError.malformedAnswer
-            }
+            guard case .held(let held) = answer.reply else { throw HolderError.malformedAnswer }
+            made = held.id
+            guard let device = answer.descriptors.take() else { throw HolderError.malformedAnswer }
             return try attached(held, device, openFiles)
         } catch {
+            if let made { takeBack(made) }
             throw Self.mountError(options.mountPoint, error)
+        }
+    }
+
+    /// Has a mount undone that was made and cannot be served. Asks the holder that made it only: at another one the id
+    /// is another mount's.
+    private func takeBack(_ id: UInt64) {
+        state.withLock { state in
+            for request in [HolderRequest.unmount(id: id, lazily: true), .forget(id: id)] {
+                guard let connection = state.connection else { return }
+                do throws(HolderError) {
+                    _ = try connection.ask(request)
+                } catch {
+                    if case .noAnswer = error { state.connection = nil }
+                }
+            }
         }
     }
 
@@ -185,7 +202,9 @@ package final class HolderClient: MountHolding {
         guard now >= state.notBefore else { throw .unreachable(socket: path, .wouldBlock) }
         state.notBefore = now &+ Self.pauseNanoseconds
         let connection = try HolderConnection(to: path)
-        try giveBack(connection, state.controls.values.compactMap(\.control))
+        // Oldest first: one that has ended must not be taken for a newer one with its device number.
+        let controls = state.controls.sorted { $0.key < $1.key }.compactMap { $0.value.control }
+        try giveBack(connection, controls)
         state.connection = connection
         state.notBefore = 0
     }
@@ -194,19 +213,28 @@ package final class HolderClient: MountHolding {
     private func giveBack(
         _ connection: HolderConnection, _ controls: [HolderControl]
     ) throws(HolderError) {
-        var known: Set<ByteString> = []
+        var known = KnownMounts()
         var last: UInt64 = 0
         while case .held(let held) = try connection.ask(.next(after: last)).reply {
-            known.insert(held.device)
+            known.insert(held)
             last = held.id
         }
-        for control in controls where !known.contains(control.held.device) {
+        for control in controls { known.claim(control.held) }
+        for control in controls {
+            if let id = known.id(of: control.held) {
+                control.renumber(id)
+                continue
+            }
             do throws(HolderError) {
                 let answer = try connection.ask(.adopt(control.held), descriptors: control.descriptors)
-                if case .held(let held) = answer.reply { control.renumber(held.id) }
+                guard case .held(let held) = answer.reply else { throw HolderError.malformedAnswer }
+                known.insert(held)
+                control.renumber(held.id)
             } catch {
                 // That mount's connection has ended meanwhile; its session finds out by itself.
                 guard case .refused = error else { throw error }
+                // Its old id may be another mount's here; this is none's.
+                control.renumber(0)
             }
         }
     }

@@ -34,6 +34,13 @@ final class HolderControl: MountControl {
         try client.ask(descriptors: descriptors, repeatable: true, request).reply
     }
 
+    /// On a thread that serves requests: the holder may be slow, and other threads are to take over meanwhile.
+    private func askServing(
+        descriptors: [Int32] = [], _ request: () -> HolderRequest
+    ) throws(HolderError) -> HolderReply {
+        try SlowWait.during { () throws(HolderError) in try ask(descriptors: descriptors, request) }
+    }
+
     private func asking(_ request: () -> HolderRequest) throws(MountError) {
         do throws(HolderError) { try ask(request) } catch { throw HolderClient.mountError(mountPoint, error) }
     }
@@ -45,11 +52,9 @@ final class HolderControl: MountControl {
 
     func registerBacking(_ descriptor: Int32, device: Int32) throws(Errno) -> Int32 {
         do throws(HolderError) {
-            guard case .backing(let id) = try ask(descriptors: [descriptor], { .registerBacking(id: id) })
-            else {
-                throw HolderError.malformedAnswer
-            }
-            return id
+            let reply = try askServing(descriptors: [descriptor]) { .registerBacking(id: id) }
+            guard case .backing(let backing) = reply else { throw HolderError.malformedAnswer }
+            return backing
         } catch {
             if case .refused(.mount(.systemCall(_, let errno))) = error { throw errno }
             throw Errno.timedOut
@@ -58,7 +63,7 @@ final class HolderControl: MountControl {
 
     func dropBacking(_ id: Int32, device: Int32) {
         // What is not dropped now goes with the mount, or when an agent takes it over.
-        _ = try? ask { .dropBacking(id: self.id, id) }
+        _ = try? askServing { .dropBacking(id: self.id, id) }
     }
 
     func keepBackings(_ ids: Set<Int32>, device: Int32) {

@@ -17,6 +17,8 @@ package final class HolderServer {
     private let ending: FileDescriptor
 
     private var looks = Looks()
+    /// Whether accepting has failed since it last worked; told once.
+    private var isRefusingConnections = false
 
     package init(
         listener: consuming MessageSocket, users: Set<UInt32>, state: consuming HolderState,
@@ -58,7 +60,7 @@ package final class HolderServer {
                 for (index, connection) in connections.enumerated() where polled[3 + index].revents != 0 {
                     serve(connection)
                 }
-                if polled[2].revents != 0 { try accept() }
+                if polled[2].revents != 0 { acceptOrPause() }
             }
             if looks.isDue(at: Self.now) {
                 for ended in state.dropEnded() {
@@ -69,6 +71,20 @@ package final class HolderServer {
     }
 
     private static var now: UInt64 { HostClock().monotonicNanoseconds() / 1_000_000 }
+
+    /// What fails here (no descriptor or no memory is left) passes: it must not end the mounts that are held.
+    private func acceptOrPause() {
+        do throws(Errno) {
+            try accept()
+            isRefusingConnections = false
+        } catch {
+            if !isRefusingConnections {
+                notice("connections cannot be accepted (\(error)); trying again until they can")
+            }
+            isRefusingConnections = true
+            usleep(20_000)
+        }
+    }
 
     private func accept() throws(Errno) {
         guard let socket = try listener.accept() else { return }

@@ -15,10 +15,15 @@ package struct HostPrivileges: MountPrivileges {
             let mountPoint = try mounter.checkedMountPoint()
             guard allowed.contain(mountPoint) else { throw MountError(mountPoint, .missing) }
             let connection = try mounter.attachWithoutLinks(at: mountPoint)
-            guard let entry = try? MountTable.entry(at: mountPoint), entry.type == Mounter.fileSystemType
-            else {
-                throw MountError(
-                    mountPoint, .systemCall(name: "finding the mount that was just made", error: .noEntry))
+            let finding = "finding the mount that was just made"
+            let top: MountTableEntry?
+            do throws(Errno) { top = try MountTable.entry(at: mountPoint) } catch {
+                try? Mounter.detachWithoutLinks(mountPoint, lazily: true)
+                throw MountError(mountPoint, .systemCall(name: finding, error: error))
+            }
+            // Gone already, or covered by something that is not this holder's to take away.
+            guard let entry = top, entry.type == Mounter.fileSystemType else {
+                throw MountError(mountPoint, .systemCall(name: finding, error: .noEntry))
             }
             return NewMount(connection: connection, mountPoint: mountPoint, device: entry.device)
         } catch {
