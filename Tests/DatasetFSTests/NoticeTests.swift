@@ -1,7 +1,6 @@
 import DatasetStore
 import KamlTestSupport
 import ObjectStore
-import Synchronization
 import System
 import Testing
 
@@ -9,12 +8,6 @@ import Testing
 
 /// What is told of reads that fail.
 @Suite struct NoticeTests {
-    final class HandClock: Clock {
-        let time = Atomic<UInt64>(1)
-        func now() -> Timestamp { Timestamp(seconds: 0, nanoseconds: 0) }
-        func monotonicNanoseconds() -> UInt64 { time.load(ordering: .relaxed) }
-    }
-
     @Test("a text is told once in ten seconds, then with a count")
     func repeated() {
         let clock = HandClock()
@@ -22,9 +15,9 @@ import Testing
         #expect(notices.repetitions(of: "a") == 0)
         for _ in 0..<5 { #expect(notices.repetitions(of: "a") == nil) }
         #expect(notices.repetitions(of: "b") == 0)
-        clock.time.store(11_000_000_000, ordering: .relaxed)
+        clock.advance(seconds: 11)
         #expect(notices.repetitions(of: "a") == 5)
-        clock.time.store(22_000_000_000, ordering: .relaxed)
+        clock.advance(seconds: 11)
         #expect(notices.repetitions(of: "a") == 0)
     }
 

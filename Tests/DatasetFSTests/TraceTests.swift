@@ -90,19 +90,16 @@ import Testing
 
     @Test("a read that waits is known by its age, and counted when it is answered")
     func waiting() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let reads = WaitingReads(clock, dataset: "d")
         #expect(reads.oldest == nil)
-        clock.time.store(10, ordering: .relaxed)
         let first = reads.begin(bytes: 1)
-        clock.time.store(20, ordering: .relaxed)
+        clock.advance(10)
         let second = reads.begin(bytes: 1)
-        #expect(reads.oldest == 10)
+        #expect(reads.oldest == 1_000_000_000)
         reads.answered(first, bytes: 1)
-        #expect(reads.oldest == 20)
+        #expect(reads.oldest == 1_000_000_010)
         reads.failed(second, Errno.inputOutput, .disk)
         #expect(reads.oldest == nil)
     }
-
-    typealias HandClock = NoticeTests.HandClock
 }

@@ -2,25 +2,10 @@ import Glibc
 import HTTPExchange
 import HTTPTestSupport
 import KamlTestSupport
-import Synchronization
 import System
 import Telemetry
 
 @testable import Observability
-
-/// A clock that tests turn by hand.
-final class HandClock: Clock {
-    private let nanoseconds = Atomic<UInt64>(1_700_000_000_000_000_000)
-
-    func now() -> Timestamp {
-        let time = monotonicNanoseconds()
-        return Timestamp(seconds: Int64(time / 1_000_000_000), nanoseconds: UInt32(time % 1_000_000_000))
-    }
-
-    func monotonicNanoseconds() -> UInt64 { nanoseconds.load(ordering: .relaxed) }
-
-    func advance(_ duration: UInt64) { nanoseconds.wrappingAdd(duration, ordering: .relaxed) }
-}
 
 let identity = {
     var identity = ServiceIdentity(name: "kamld", version: "0.4.0", instance: "pod-1", host: "host-1")

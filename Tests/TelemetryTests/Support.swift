@@ -1,21 +1,6 @@
-import Synchronization
 import System
 
 @testable import Telemetry
-
-/// A clock that tests turn by hand.
-final class HandClock: Clock {
-    private let nanoseconds = Atomic<UInt64>(1_700_000_000_000_000_000)
-
-    func now() -> Timestamp {
-        let time = monotonicNanoseconds()
-        return Timestamp(seconds: Int64(time / 1_000_000_000), nanoseconds: UInt32(time % 1_000_000_000))
-    }
-
-    func monotonicNanoseconds() -> UInt64 { nanoseconds.load(ordering: .relaxed) }
-
-    func advance(_ duration: UInt64) { nanoseconds.wrappingAdd(duration, ordering: .relaxed) }
-}
 
 extension MetricsRegistry {
     func text(_ format: ExpositionFormat = .prometheusText) -> String {

@@ -61,28 +61,13 @@ int kaml_rename_exclusively(const char *from, const char *to) {
 
 int kaml_receive_descriptor(int socket) {
     char byte;
-    struct iovec body = {.iov_base = &byte, .iov_len = 1};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {
-        .msg_iov = &body, .msg_iovlen = 1,
-        .msg_control = control.space, .msg_controllen = sizeof control.space,
-    };
-    ssize_t received;
-    do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    while (received < 0 && errno == EINTR);
-    if (received < 0) return -1;
-    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-    if (!cmsg || cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
-        cmsg->cmsg_len != CMSG_LEN(sizeof(int))) {
-        errno = EPROTO;
-        return -1;
-    }
-    int descriptor;
-    memcpy(&descriptor, CMSG_DATA(cmsg), sizeof descriptor);
-    return descriptor;
+    int descriptors[KAML_MESSAGE_DESCRIPTORS];
+    size_t count;
+    if (kaml_receive_message(socket, &byte, 1, descriptors, &count) < 0) return -1;
+    if (count == 1) return descriptors[0];
+    while (count > 0) close(descriptors[--count]);
+    errno = EPROTO;
+    return -1;
 }
 
 int kaml_make_sealed_file(const char *name, const void *bytes, size_t length) {

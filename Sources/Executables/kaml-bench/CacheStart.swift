@@ -1,5 +1,4 @@
 import ArgumentParser
-import Chunking
 import DatasetStore
 import Glibc
 import NodeCache
@@ -100,13 +99,7 @@ struct CacheStart: ParsableCommand {
     private func makePack(in store: any ObjectStore) throws -> PackReference {
         let writer = try PackWriter(id: PackID(random: HostRandom()), layout: .slots, in: store)
         for _ in 0..<Self.chunks {
-            let bytes = HostRandom().bytes(Self.chunkBytes)
-            try unsafe bytes.withUnsafeBytes { bytes in
-                _ = try unsafe writer.append(
-                    EncodedChunk(
-                        hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
-                        payload: bytes))
-            }
+            try writer.appendPlain(HostRandom().bytes(Self.chunkBytes))
         }
         return try writer.publish()
     }

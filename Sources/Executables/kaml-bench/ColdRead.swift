@@ -1,5 +1,4 @@
 import ArgumentParser
-import Chunking
 import DatasetStore
 import Glibc
 import NodeCache
@@ -47,12 +46,7 @@ struct ColdRead: ParsableCommand {
         var chunk = HostRandom().bytes(1 << 20)
         for index in 0..<size {
             for position in 0..<8 { chunk[position] = UInt8(truncatingIfNeeded: index >> (8 * position)) }
-            try unsafe chunk.withUnsafeBytes { bytes in
-                _ = try unsafe writer.append(
-                    EncodedChunk(
-                        hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
-                        payload: bytes), fileOffset: UInt64(index) << 20)
-            }
+            try writer.appendPlain(chunk, fileOffset: UInt64(index) << 20)
         }
         return try writer.publish()
     }

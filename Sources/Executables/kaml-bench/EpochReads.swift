@@ -1,5 +1,4 @@
 import ArgumentParser
-import Chunking
 import DatasetStore
 import Glibc
 import NodeCache
@@ -94,12 +93,7 @@ struct EpochReads: ParsableCommand {
             for position in 0..<8 {
                 bytes[position] = UInt8(truncatingIfNeeded: (number * count + index) >> (8 * position))
             }
-            try unsafe bytes.withUnsafeBytes { bytes in
-                _ = try unsafe writer.append(
-                    EncodedChunk(
-                        hash: ContentHash.of(.chunk, bytes), plainLength: bytes.count, codec: .none,
-                        payload: bytes))
-            }
+            try writer.appendPlain(bytes)
         }
         return try writer.publish()
     }

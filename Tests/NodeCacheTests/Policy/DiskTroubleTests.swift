@@ -27,11 +27,21 @@ import Testing
         #expect(try cache.read(container, 0..<16) == fixture.chunks)
     }
 
+    /// The disk is tried again in time, and takes what is read then.
+    private func expectTakenUp(_ cache: NodeCache, _ clock: HandClock, _ fixture: PackFixture) throws {
+        clock.advance(seconds: 100)
+        cache.keeper.look()
+        #expect(cache.condition == .healthy)
+        clock.advance(seconds: 100)
+        try read(cache, fixture)
+        #expect(cache.residency(of: fixture.pack).isComplete)
+    }
+
     @Test(
         "a directory that is moved away: reads go on, it is told once, and it is taken up again when it is back"
     )
     func displaced() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let cache = try home.open(clock: clock)
         try read(cache, fixture)
         let files = HostFileSystem()
@@ -45,18 +55,13 @@ import Testing
         try read(cache, other)
         #expect((try? files.status(of: home.directory)) == nil)
         try files.rename(aside, home.directory)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        try read(cache, other)
-        #expect(cache.residency(of: other.pack).isComplete)
+        try expectTakenUp(cache, clock, other)
         cache.close()
     }
 
     @Test("a directory that is replaced by an empty one is used instead, and what was there counts no more")
     func replaced() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let cache = try home.open(clock: clock)
         try read(cache, fixture)
         cache.keeper.look()
@@ -66,10 +71,10 @@ import Testing
         cache.keeper.look()
         #expect(cache.condition == .degraded(.displaced))
         try read(cache, fixture)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
+        clock.advance(seconds: 100)
         cache.keeper.look()
         #expect(cache.condition == .healthy && cache.usage.containers == 0)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
+        clock.advance(seconds: 100)
         #expect(!cache.residency(of: fixture.pack).isComplete)
         for pack in [fixture, other] { try read(cache, pack) }
         cache.settle()
@@ -85,7 +90,7 @@ import Testing
         "what lies below the mount point of a disk that is gone is not filled, and the disk is taken up again",
         .enabled(if: geteuid() == 0))
     func unmounted() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let directory = home.directory
         let files = HostFileSystem()
         try files.makeDirectory(directory, mode: 0o700)
@@ -99,7 +104,7 @@ import Testing
         unmount()
         for _ in 0..<3 {
             cache.keeper.look()
-            clock.seconds.wrappingAdd(100, ordering: .relaxed)
+            clock.advance(seconds: 100)
             try read(cache, fixture)
             try read(cache, other)
         }
@@ -111,7 +116,7 @@ import Testing
         try home.otherCache(in: directory)
         cache.keeper.look()
         #expect(cache.condition == .healthy)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
+        clock.advance(seconds: 100)
         try read(cache, other)
         #expect(cache.residency(of: other.pack).isComplete)
         cache.close()
@@ -119,7 +124,7 @@ import Testing
 
     @Test("a disk that is read-only at the start is used once it can be written")
     func readOnlyAtFirst() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let files = FaultyFileSystem()
         try home.open().close()
         // The check of the owner opens the directory, then the lock is opened.
@@ -128,18 +133,13 @@ import Testing
         #expect(cache.condition == .degraded(.noDirectory))
         try read(cache, fixture)
         #expect(home.told.count == 1)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
-        try read(cache, fixture)
-        #expect(cache.residency(of: fixture.pack).isComplete)
+        try expectTakenUp(cache, clock, fixture)
         cache.close()
     }
 
     @Test("a disk that hangs in a write holds up nobody but who waits for that write")
     func hangs() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let files = FaultyFileSystem()
         var options = CacheOptions()
         options.writesDirectly = false
@@ -157,7 +157,7 @@ import Testing
             _ = try? cache.read([FetchPart(container: container, chunks: 0..<16)], settles: false)
         }
         while isFirst.load(ordering: .relaxed) { usleep(1000) }
-        clock.seconds.wrappingAdd(3, ordering: .relaxed)
+        clock.advance(seconds: 3)
         cache.keeper.look()
         #expect(cache.status().condition == .degraded(.slow))
         let bytes = try cache.read([FetchPart(container: second, chunks: 0..<16)], settles: false)
@@ -165,7 +165,7 @@ import Testing
         gate.withLock { $0 = true }
         gate.wake()
         waiter.join()
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
+        clock.advance(seconds: 100)
         cache.keeper.look()
         #expect(cache.condition == .healthy)
         try read(cache, other)
@@ -175,7 +175,7 @@ import Testing
 
     @Test("a disk that is full is told of, and not any more when it takes files again")
     func recovers() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let files = FaultyFileSystem()
         let cache = try home.open(files: files, clock: clock)
         files.always(.write, .noSpace)
@@ -183,7 +183,7 @@ import Testing
         #expect(cache.condition == .degraded(.refused(.noSpace)))
         cache.keeper.look()
         files.always(.write, nil)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
+        clock.advance(seconds: 100)
         cache.keeper.look()
         #expect(cache.condition == .healthy)
         try read(cache, fixture)
@@ -193,32 +193,23 @@ import Testing
 
     @Test("a disk that takes seconds for a write is left alone until it is faster")
     func slow() throws {
-        let clock = HandClock()
+        let clock = HandClock(seconds: 1)
         let files = FaultyFileSystem()
         var options = CacheOptions()
         options.writesDirectly = false
         let cache = try home.open(options, files: files, clock: clock)
-        files.before(.write) { clock.seconds.wrappingAdd(3, ordering: .relaxed) }
+        files.before(.write) { clock.advance(seconds: 3) }
         try read(cache, fixture)
         #expect(cache.condition == .degraded(.slow))
         let writes = files.count(.write)
         for _ in 0..<3 { try read(cache, fixture) }
         #expect(files.count(.write) <= writes + 1)
         files.before(.write, nil)
-        clock.seconds.wrappingAdd(100, ordering: .relaxed)
+        clock.advance(seconds: 100)
         cache.keeper.look()
         #expect(cache.condition == .healthy)
         try read(cache, fixture)
         #expect(cache.residency(of: fixture.pack).isComplete)
         cache.close()
     }
-}
-
-/// A clock that stands still until it is turned.
-final class HandClock: Clock {
-    let seconds = Atomic<UInt64>(1)
-    func now() -> Timestamp {
-        Timestamp(seconds: Int64(seconds.load(ordering: .relaxed)), nanoseconds: 0)
-    }
-    func monotonicNanoseconds() -> UInt64 { seconds.load(ordering: .relaxed) * 1_000_000_000 }
 }

@@ -60,7 +60,7 @@ import System
     /// When a container that its disk refused may try again.
     private let retryTime = Atomic<UInt64>(0)
     static let retryPause: UInt64 = 30_000_000_000
-    /// What `bytes` is without a mapping; nobody reads it.
+    /// What `bytes` is without a mapping. Unchecked: made once, and nobody reads or writes there.
     private nonisolated(unsafe) static let nowhere = UnsafeRawPointer(
         UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64))
     private let origins: Monitor<(any ObjectStore)?>

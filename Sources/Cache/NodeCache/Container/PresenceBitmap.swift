@@ -6,7 +6,7 @@ import Synchronization
 /// Lives on the heap, not in a mapped file: a hole in a file on a full disk, or a page on a failing one,
 /// would raise SIGBUS at a bit. ContainerDisk writes the words through.
 @safe final class PresenceBitmap: @unchecked Sendable {
-    // Sendable: atomics.
+    // Sendable: the pointer never changes, and what it points at are atomics.
     let count: Int
     /// Pairs of words, present then trusted, of 64 chunks each.
     private let words: UnsafeMutablePointer<Atomic<UInt64>>

@@ -28,40 +28,38 @@ import System
 
 /// Memory of blocks that nobody has, kept for the next ones until `trim`.
 final class BlockPool: Sendable {
-    @safe private struct Idle: ~Copyable {
-        // Whoever takes a pointer out has it alone.
-        nonisolated(unsafe) var memory: [UnsafeMutableRawPointer] = unsafe []
+    /// A block's memory while nobody has it.
+    @safe private struct IdleMemory: @unchecked Sendable {
+        // Sendable: whoever takes it out of the pool has the memory alone.
+        let memory: UnsafeMutableRawPointer
     }
 
-    private let idle = Monitor(Idle())
+    private let idle = Monitor<[IdleMemory]>([])
     /// Bytes of all blocks, in use or idle.
     let meter = MemoryMeter()
 
     deinit { trim() }
 
     func take() -> Block {
-        nonisolated(unsafe) var taken: UnsafeMutableRawPointer?
-        idle.withLock { unsafe taken = unsafe $0.memory.popLast() }
-        if let taken = unsafe taken { return unsafe Block(taken, self) }
+        if let page = idle.withLock({ $0.popLast() }) { return unsafe Block(page.memory, self) }
         meter.add(Block.capacity)
         return unsafe Block(
             .allocate(byteCount: Block.capacity, alignment: Int(Block.pageBytes)), self)
     }
 
     fileprivate func giveBack(_ memory: UnsafeMutableRawPointer) {
-        nonisolated(unsafe) let memory = unsafe memory
-        idle.withLock { unsafe $0.memory.append(memory) }
+        let page = unsafe IdleMemory(memory: memory)
+        idle.withLock { $0.append(page) }
     }
 
     /// Gives idle memory back to the system.
     func trim() {
-        nonisolated(unsafe) var freed: [UnsafeMutableRawPointer] = unsafe []
-        idle.withLock { idle in
-            unsafe freed = unsafe idle.memory
-            unsafe idle.memory = []
+        let pages = idle.withLock { idle in
+            defer { idle = [] }
+            return idle
         }
-        for index in unsafe freed.indices {
-            unsafe freed[index].deallocate()
+        for page in pages {
+            unsafe page.memory.deallocate()
             meter.add(-Block.capacity)
         }
     }

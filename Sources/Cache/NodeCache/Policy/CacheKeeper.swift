@@ -34,6 +34,8 @@ final class CacheKeeper: Sendable {
     /// Whether somebody changes the leases.
     let pinTurn = Monitor(false)
     private let isStopped = Atomic(false)
+    private let hasThread = Atomic(false)
+    private let hasEnded = Parker()
     private let descriptors: Int
     /// The directory whose contents are counted (`CacheContext.homeNumber`).
     private let countedHome = Atomic(0)
@@ -42,6 +44,8 @@ final class CacheKeeper: Sendable {
     private static let interval: UInt64 = 250_000_000
     private static let leastInterval: UInt64 = 100_000_000
     private static let saveInterval: UInt64 = 60_000_000_000
+    /// For so many nanoseconds the end of a thread is waited for that a hung disk may hold.
+    private static let endPatience: UInt64 = 5_000_000_000
     /// Nanoseconds after which the directory is walked again, to find what others changed in it.
     private static let recountInterval: UInt64 = 600_000_000_000
     /// Files of a container: its data and its map.
@@ -57,20 +61,27 @@ final class CacheKeeper: Sendable {
 
     func start() {
         do throws(Errno) {
-            try Thread(name: "kaml-cache-keep") { [self] in run() }.detach()
+            try Thread(name: "kaml-cache-keep") { [self] in
+                run()
+                hasEnded.unpark()
+            }.detach()
+            hasThread.store(true, ordering: .relaxed)
         } catch {
             context.notice(once: "threads", "no thread that keeps the cache within its limits: \(error)")
         }
     }
 
+    /// Ends the thread and waits for it, so that it touches no directory that is another cache's already.
     func stop() {
-        isStopped.store(true, ordering: .releasing)
+        guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
         context.space.keeper.unpark()
+        if hasThread.load(ordering: .relaxed) { hasEnded.park(nanoseconds: Self.endPatience) }
     }
 
     private var isRunning: Bool { !isStopped.load(ordering: .acquiring) }
 
     private func run() {
+        guard isRunning else { return }
         loadPins()
         scan()
         var saved = context.clock.monotonicNanoseconds()

@@ -55,7 +55,7 @@ struct RuleDuel<ID: Hashable & Sendable>: Sendable {
         if againstStable.isAhead {
             rule = .turnover
             // Its content is of another time: from here on it keeps what serves well now.
-            stable.replace(with: turnover.ids)
+            stable.replace(with: turnover.inOrder)
             (againstStable, againstReal) = (Score(), Score())
         } else if againstReal.isAhead {
             rule = .turnover

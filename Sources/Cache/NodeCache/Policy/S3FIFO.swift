@@ -41,6 +41,8 @@ struct S3FIFO<ID: Hashable & Sendable>: Sendable {
 
     var count: Int { nodes.count }
     var ids: [ID] { Array(nodes.keys) }
+    /// In the order of their places in the queues; that of `ids` differs from run to run.
+    var inOrder: [ID] { nodes.sorted { $0.value.ticket < $1.value.ticket }.map(\.key) }
 
     func contains(_ id: ID) -> Bool { nodes[id] != nil }
     func weight(of id: ID) -> Int? { nodes[id]?.weight }
@@ -106,7 +108,7 @@ struct S3FIFO<ID: Hashable & Sendable>: Sendable {
             promote(id)
         }
         // All of the main queue may not go; the small one was too small to be looked at.
-        guard let id = nodes.first(where: { !$0.value.isMain && mayGo($0.key) })?.key else { return nil }
+        guard let id = inOrder.first(where: { nodes[$0]?.isMain == false && mayGo($0) }) else { return nil }
         remove(id)
         return id
     }

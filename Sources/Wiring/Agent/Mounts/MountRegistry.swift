@@ -72,7 +72,8 @@ package final class MountRegistry: Sendable {
         case .taken(let record): throw AgentError.taken(record.mountPoint, by: record.name)
         case .existing(let id):
             let record = try waitUntilServing(id)
-            if let now = snapshot(named: request), now != record.snapshot {
+            // A store that is away keeps nobody from what is mounted.
+            if let now = try? resolve(request).snapshot.hex, now != record.snapshot {
                 throw AgentError.moved(
                     record.mountPoint, name: record.name, mounted: record.snapshot, now: now)
             }
@@ -95,12 +96,14 @@ package final class MountRegistry: Sendable {
         }
     }
 
-    /// What a request's name means now; nil when the store cannot say.
-    private func snapshot(named request: MountRequest) -> String? {
-        guard let place = try? parts.stores.place(request.store), let store = try? parts.stores.open(place),
-            let reference = try? SnapshotReference(request.reference), let state = try? store.state()
-        else { return nil }
-        return (try? reference.resolve(in: state))?.snapshot.hex
+    /// What a request names now. Blocks for as long as its store is waited for.
+    private func resolve(
+        _ request: MountRequest
+    ) throws -> (place: NamedStore, store: Store, name: String, snapshot: ContentHash) {
+        let place = try parts.stores.place(request.store)
+        let store = try parts.stores.open(place)
+        let reference = try SnapshotReference(request.reference)
+        return (place, store, "\(reference)", try reference.resolve(in: try store.state()).snapshot)
     }
 
     private func waitUntilServing(_ id: String) throws -> MountRecord {
@@ -116,19 +119,18 @@ package final class MountRegistry: Sendable {
     }
 
     private func start(_ request: MountRequest, _ id: String) throws -> MountRecord {
-        let place = try parts.stores.place(request.store)
-        let store = try parts.stores.open(place)
-        let reference = try SnapshotReference(request.reference)
-        let found = try reference.resolve(in: try store.state())
+        let found = try resolve(request)
         var description = MountDescription(
-            name: "\(reference)", snapshot: found.snapshot, store: place.url, mountPoint: request.mountPoint,
+            name: found.name, snapshot: found.snapshot, store: found.place.url,
+            mountPoint: request.mountPoint,
             allowOther: request.allowOther ?? parts.settings.allowOther)
-        description.storeSettings = place.settings
+        description.storeSettings = found.place.settings
         description.readAheadKiB = request.readAheadKiB ?? parts.settings.readAheadKiB
         description.allowNonEmpty = request.allowNonEmpty
         description.labels = MountLabels(id: id, request: request).labels
         let mount = try SnapshotMount(
-            mounting: description, as: request.profile, mountParts(store.objects, id), holding: parts.holding)
+            mounting: description, as: request.profile, mountParts(found.store.objects, id),
+            holding: parts.holding)
         return serve(mount, id, isTakenOver: false)
     }
 

@@ -59,7 +59,8 @@ package final class AgentObservation: Sendable {
         }
         let logs = logs
         logger = Logger(label: "kamld") { logs.handler($0) }
-        isSamplerConfigured = export?.sampler == Sampler(ratio: configuration.tracing.sampleRatio)
+        isSamplerConfigured =
+            configuration.tracing.endpoint != nil || ServiceIdentity.environment("OTEL_TRACES_SAMPLER") == nil
         guard let export else {
             recorder = nil
             exporter = nil

@@ -24,7 +24,8 @@ package struct AgentServices {
         let health = HealthWatch([
             // A disk that fails is no reason to restart the agent: reads go through meanwhile, and a metric tells.
             HealthWatch.Probe("the cache") { [agent] in
-                _ = agent.cache.status()
+                // Their locks are those that everything in the cache needs.
+                (_, _) = (agent.cache.limits, agent.cache.condition)
                 return nil
             }
         ])
