@@ -1,6 +1,7 @@
 import DatasetStore
 import Glibc
 import KamlTestSupport
+import Synchronization
 import System
 import Testing
 

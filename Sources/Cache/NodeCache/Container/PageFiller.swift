@@ -1,3 +1,4 @@
+import DatasetStore
 import Glibc
 import Synchronization
 import System
@@ -83,7 +84,8 @@ final class PageFiller: Sendable {
     /// Whether its pages are in memory now, or it is not worth trying again.
     private func fill(_ container: Container, _ buffer: UnsafeMutableRawBufferPointer) -> Bool {
         let size = container.pack.containerSize
-        for start in stride(from: 0, to: size, by: Self.stretchBytes) {
+        var start: UInt64 = 0
+        while start < size {
             while isBusy() {
                 if isStopped { return false }
                 usleep(Self.pause)
@@ -94,6 +96,7 @@ final class PageFiller: Sendable {
             }
             let end = min(size, start + Self.stretchBytes)
             guard unsafe read(container, start..<end, buffer) else { return true }
+            start = end
         }
         return true
     }
