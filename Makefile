@@ -28,7 +28,7 @@ unit: setup ## debug build and the unit tests
 integration: build ## the integration tests, with the release build of kaml
 	KAML_BIN=$(CURDIR)/.build/release/kaml .ci/test.sh --filter IntegrationTests
 
-bench: build ## figures against peers, into .build/bench.json (GROUP=store|mount|s3|faults|agent, ONLY=words in a row's name)
+bench: build ## figures against peers, into .build/bench.json (GROUP=store|mount|s3|faults|agent|feed, ONLY=words in a row's name)
 	@python3 Tests/Bench/bench.py $(if $(GROUP),--group $(GROUP)) $(if $(ONLY),--only "$(ONLY)")
 
 stress: build ## the integration tests with their long fault loops

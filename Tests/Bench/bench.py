@@ -12,6 +12,7 @@ import sys
 
 import agent_group
 import faults_group
+import feed_group
 import mount_group
 import s3_group
 import store_group
@@ -21,7 +22,8 @@ from table import print_table
 from workspace import ROOT, Workspace
 
 GROUPS = {"store": store_group.EXPERIMENTS, "mount": mount_group.EXPERIMENTS, "s3": s3_group.EXPERIMENTS,
-          "faults": faults_group.EXPERIMENTS, "agent": agent_group.EXPERIMENTS}
+          "faults": faults_group.EXPERIMENTS, "agent": agent_group.EXPERIMENTS,
+          "feed": feed_group.EXPERIMENTS}
 
 
 def main() -> int:

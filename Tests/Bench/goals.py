@@ -135,9 +135,41 @@ _AGENT = [
      "x", ">=", 0.98, "the same agent without traces, info logs and scrapes"),
 ]
 
+_FEED = [
+    # key, name, unit, op, goal, against
+    ("feed-mapped", "feed, plane M, 1 MiB records, one consumer: bytes/s",
+     "x", ">=", 0.8, "in-place read of a warm mapping"),
+    ("feed-slots-1m", "feed, plane S, 1 MiB records in batches of 16 MiB: bytes/s",
+     "x", ">=", 0.8, "memcpy"),
+    ("feed-slots-100k", "feed, plane S, 100 KiB records in batches of 16 MiB: bytes/s",
+     "x", ">=", 0.7, "memcpy"),
+    ("feed-tf-100k", "feed into tf.data, TFRecords of 114,660 bytes, shuffled, warm: records/s",
+     "x", ">=", 3, "TFRecordDataset, interleaved, shuffled, prefetched, ext4"),
+    ("feed-tf-100k-cpu", "the same: processor time a record, agent included",
+     "x", "<=", 0.333, "the same TFRecordDataset"),
+    ("feed-peers", "the same: records/s",
+     "x", ">=", 5, "the best of tf.data service, webdataset and ray"),
+    ("feed-tf-128", "feed into tf.data, TFRecords of 128 bytes: records/s",
+     "x", ">=", 2, "TFRecordDataset"),
+    ("feed-tf-1k", "feed into tf.data, TFRecords of 1 KiB: records/s",
+     "x", ">=", 2, "TFRecordDataset"),
+    ("feed-four-memory", "four consumers, each its own order: memory",
+     "x", "<=", 1.1, "one consumer"),
+    ("feed-four-rate", "the same in tf.data: records/s of all together",
+     "x", ">=", 3, "four TFRecordDataset"),
+    ("feed-first", "first batch after open, 10 M records, index there",
+     "ms", "<=", 100, "nothing"),
+    ("feed-resume", "resume in the middle of an epoch: first batch",
+     "ms", "<=", 100, "nothing"),
+    ("feed-resume-wrong", "the same: records lost, repeated or in another order",
+     "", "<=", 0, "the epoch without a break"),
+    ("feed-h100", "ResNet-50 records of MLPerf Storage for each core used",
+     "H100", ">=", 1, "what one H100 takes"),
+]
+
 GOALS = {
     key: Goal(key, group, *rest)
     for group, table in (("store", _STORE), ("mount", _MOUNT), ("s3", _S3), ("faults", _FAULTS),
-                         ("agent", _AGENT))
+                         ("agent", _AGENT), ("feed", _FEED))
     for key, *rest in table
 }
