@@ -220,6 +220,14 @@ KAML_API enum kaml_code kaml_stream_open(struct kaml_client *client, const struc
  * Batches that were taken stay valid until they are released. NULL does nothing. */
 KAML_API void kaml_stream_close(struct kaml_stream *stream);
 
+/* Another stream of the same, from position 0 of the same snapshot. Belongs to the caller as well. */
+KAML_API enum kaml_code kaml_stream_clone(const struct kaml_stream *stream, struct kaml_stream **clone,
+                                          struct kaml_error *error);
+/* Gives the session up, and all that the agent keeps for it, until a batch is asked for again. */
+KAML_API void kaml_stream_rest(struct kaml_stream *stream);
+/* From now on calls that take batches return KAML_CLOSED, those that wait within about 100 ms. */
+KAML_API void kaml_stream_stop(struct kaml_stream *stream);
+
 KAML_API void kaml_stream_describe(const struct kaml_stream *stream, struct kaml_stream_info *info);
 /* Column `index`, below column_count; false otherwise. */
 KAML_API bool kaml_stream_column(const struct kaml_stream *stream, size_t index, struct kaml_column_info *info);

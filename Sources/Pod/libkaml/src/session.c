@@ -221,6 +221,8 @@ static bool accept(struct session *session, const struct kaml_descriptor *descri
         }
         if (descriptor->kind != KAML_DESCRIPTOR_END)
             session->next++;
+        if (descriptor->kind != KAML_DESCRIPTOR_BATCH)
+            session->is_halted = true;
     }
     bool has_memory = true;
     if (descriptor->kind == KAML_DESCRIPTOR_BATCH)
@@ -423,5 +425,6 @@ enum kaml_code session_seek(struct session *session, uint64_t position, uint64_t
     session->generation++;
     session->next = position;
     session->end = UINT64_MAX;
+    session->is_halted = false;
     return KAML_OK;
 }

@@ -58,6 +58,8 @@ struct session {
     bool has_sequence;
     /* Position of the END, of the session; UINT64_MAX when none came. */
     uint64_t end;
+    /* A batch failed or the stream ended: nothing follows until a seek. */
+    bool is_halted;
     struct trouble *troubles[SESSION_MOST_TROUBLES];
     size_t trouble_count;
 

@@ -255,12 +255,17 @@ static uint64_t lowest_wish(const struct kaml_stream *stream) {
     return lowest;
 }
 
+/* How the session as it is will serve a position. */
+static enum wish judge(const struct kaml_stream *stream, uint64_t position) {
+    const struct session *session = stream->session;
+    uint64_t room = session->is_halted ? 0 : stream->info.window_batches;
+    return window_judge(&stream->window, position, session->base + session->next, room);
+}
+
 /* Whether another thread waits for what the session will bring as it is. */
 static bool others_depend(const struct kaml_stream *stream, const struct waiter *me) {
-    uint64_t next = stream->session->base + stream->session->next;
     for (const struct waiter *waiter = stream->waiters; waiter != NULL; waiter = waiter->next)
-        if (waiter != me && waiter->position != me->position &&
-            window_judge(&stream->window, waiter->position, next, stream->info.window_batches) != WISH_SEEK)
+        if (waiter != me && waiter->position != me->position && judge(stream, waiter->position) != WISH_SEEK)
             return true;
     return false;
 }
@@ -285,8 +290,7 @@ static void seek(struct kaml_stream *stream, uint64_t position) {
 
 static void aim(struct kaml_stream *stream, const struct waiter *me) {
     uint64_t room = stream->info.window_batches;
-    uint64_t next = stream->session->base + stream->session->next;
-    switch (window_judge(&stream->window, me->position, next, room)) {
+    switch (judge(stream, me->position)) {
     case WISH_READY:
         break;
     case WISH_COMING:
@@ -526,8 +530,9 @@ static enum kaml_code copy_columns(struct kaml_stream *stream, const Kaml__Feed_
     return KAML_OK;
 }
 
-static enum kaml_code copy_info(struct kaml_stream *stream, const struct kaml_stream_options *options,
-                                const Kaml__Feed__V1__StreamInfo *told, struct kaml_error *error) {
+static enum kaml_code copy_info(struct kaml_stream *stream, const Kaml__Feed__V1__StreamInfo *told,
+                                struct kaml_error *error) {
+    const Kaml__Feed__V1__OpenStream *request = stream->request;
     struct kaml_stream_info *info = &stream->info;
     size_t length = strlen(told->cursor->snapshot);
     if (length >= sizeof info->cursor.snapshot)
@@ -537,12 +542,12 @@ static enum kaml_code copy_info(struct kaml_stream *stream, const struct kaml_st
     info->cursor.epoch = told->cursor->epoch;
     info->cursor.ordinal = told->cursor->ordinal;
     info->cursor.order_version = told->cursor->order_version;
-    info->cursor.order =
-        options->order == KAML_STREAM_ORDER_DEFAULT ? KAML_STREAM_ORDER_SHUFFLED : (uint32_t)options->order;
+    info->cursor.order = request->order == KAML__FEED__V1__ORDER__ORDER_UNSPECIFIED ? KAML_STREAM_ORDER_SHUFFLED
+                                                                                    : (uint32_t)request->order;
     info->records = told->records;
     info->first_steps = told->first_steps;
     info->steps = told->steps;
-    info->total_steps = total_steps(info, options->epochs);
+    info->total_steps = total_steps(info, request->epochs);
     info->window_batches = told->window_batches == 0 ? 1 : told->window_batches;
     info->lends_cache = told->lends_cache;
     stream->notice = strdup(told->notice);
@@ -550,7 +555,7 @@ static enum kaml_code copy_info(struct kaml_stream *stream, const struct kaml_st
     if (stream->notice == NULL || copy_columns(stream, told) != KAML_OK)
         return failure_memory(error);
     stream->shape = (struct batch_shape){
-        .most_records = options->batch_size,
+        .most_records = request->batch_size,
         .column_count = info->column_count,
         .columns = stream->columns,
     };
@@ -573,8 +578,7 @@ static void free_stream(struct kaml_stream *stream) {
 }
 
 /* Nobody else knows the stream yet. */
-static enum kaml_code open_first(struct kaml_stream *stream, const struct kaml_stream_options *options,
-                                 struct kaml_error *error) {
+static enum kaml_code open_first(struct kaml_stream *stream, struct kaml_error *error) {
     uint64_t deadline = clock_after(stream->reach.answer_timeout_ns);
     enum kaml_code code = session_start(&stream->reach, stream->request, 0, deadline, &stream->session, error);
     if (code != KAML_OK)
@@ -583,44 +587,87 @@ static enum kaml_code open_first(struct kaml_stream *stream, const struct kaml_s
         if (!session_pump(stream->session, &stream->window))
             session_sleep(stream->session, earlier(clock_left(deadline), SLICE));
         if (stream->session->info != NULL)
-            return copy_info(stream, options, stream->session->info, error);
+            return copy_info(stream, stream->session->info, error);
         if (stream->session->state == SESSION_ENDED)
             return failure_copy(error, &stream->session->fault);
         if (clock_left(deadline) == 0)
             return failure(error, KAML_TIMED_OUT, FAILURE_RETRYABLE,
                            "Wait for the dataset's index to be built, or raise answer_timeout_ns.",
-                           "the agent has not opened %s within %" PRIu64 " ms", options->dataset,
+                           "the agent has not opened %s within %" PRIu64 " ms", stream->request->dataset,
                            stream->reach.answer_timeout_ns / NANOSECONDS_IN_MILLISECOND);
     }
 }
 
-enum kaml_code kaml_stream_open(struct kaml_client *client, const struct kaml_stream_options *options,
-                                struct kaml_stream **stream, struct kaml_error *error) {
+/* Opens what `request` asks for, which becomes the stream's; NULL stands for no memory. */
+static enum kaml_code open_request(const struct reach *reach, Kaml__Feed__V1__OpenStream *request,
+                                   struct kaml_stream **stream, struct kaml_error *error) {
     pthread_condattr_t attributes;
-    *stream = NULL;
-    if (reach_is_forked(&client->reach))
-        return failure_forked(error);
-    enum kaml_code code = check_options(options, error);
-    if (code != KAML_OK)
-        return code;
-    struct kaml_stream *made = calloc(1, sizeof *made);
-    if (made == NULL)
+    struct kaml_stream *made = request == NULL ? NULL : calloc(1, sizeof *made);
+    if (made == NULL) {
+        if (request != NULL)
+            kaml__feed__v1__open_stream__free_unpacked(request, NULL);
         return failure_memory(error);
-    made->reach = client->reach;
+    }
+    made->reach = *reach;
+    made->request = request;
     made->pause = FIRST_PAUSE;
     pthread_mutex_init(&made->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&made->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    made->request = make_request(options);
-    code = made->request == NULL ? failure_memory(error) : open_first(made, options, error);
+    enum kaml_code code = open_first(made, error);
     if (code != KAML_OK) {
         free_stream(made);
         return code;
     }
     *stream = made;
     return KAML_OK;
+}
+
+enum kaml_code kaml_stream_open(struct kaml_client *client, const struct kaml_stream_options *options,
+                                struct kaml_stream **stream, struct kaml_error *error) {
+    *stream = NULL;
+    if (reach_is_forked(&client->reach))
+        return failure_forked(error);
+    enum kaml_code code = check_options(options, error);
+    return code == KAML_OK ? open_request(&client->reach, make_request(options), stream, error) : code;
+}
+
+enum kaml_code kaml_stream_clone(const struct kaml_stream *stream, struct kaml_stream **clone,
+                                 struct kaml_error *error) {
+    Kaml__Feed__V1__OpenStream request = *stream->request;
+    Kaml__Feed__V1__Cursor cursor = *stream->request->cursor;
+    *clone = NULL;
+    if (reach_is_forked(&stream->reach))
+        return failure_forked(error);
+    cursor.snapshot = mutable(stream->info.cursor.snapshot);
+    cursor.order_version = stream->info.cursor.order_version;
+    request.cursor = &cursor;
+    return open_request(&stream->reach, copy_request(&request), clone, error);
+}
+
+void kaml_stream_rest(struct kaml_stream *stream) {
+    if (reach_is_forked(&stream->reach))
+        return;
+    pthread_mutex_lock(&stream->lock);
+    while (stream->is_driven)
+        wait_changed(stream, clock_after(SLICE));
+    drop_below(stream, UINT64_MAX);
+    end_session(stream);
+    /* No session's place is worth going on from: the next one begins with what is asked for. */
+    stream->resume = UINT64_MAX;
+    stream->resume_at = 0;
+    pthread_mutex_unlock(&stream->lock);
+}
+
+void kaml_stream_stop(struct kaml_stream *stream) {
+    if (reach_is_forked(&stream->reach))
+        return;
+    pthread_mutex_lock(&stream->lock);
+    stream->is_closed = true;
+    pthread_cond_broadcast(&stream->changed);
+    pthread_mutex_unlock(&stream->lock);
 }
 
 void kaml_stream_close(struct kaml_stream *stream) {
@@ -632,9 +679,8 @@ void kaml_stream_close(struct kaml_stream *stream) {
             connection_close(&stream->session->connection);
         return;
     }
+    kaml_stream_stop(stream);
     pthread_mutex_lock(&stream->lock);
-    stream->is_closed = true;
-    pthread_cond_broadcast(&stream->changed);
     while (stream->inside > 0)
         wait_changed(stream, clock_after(SLICE));
     pthread_mutex_unlock(&stream->lock);
