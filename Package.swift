@@ -96,6 +96,12 @@ let node: [Target] = [
         ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget(
         "RecordIndex", in: "Node", ["System", "Chunking", "DatasetStore", "CKamlFeed", "CZlib"]),
+    swiftTarget(
+        "RecordFeed", in: "Node",
+        [
+            "System", "Telemetry", "Chunking", "ObjectStore", "KamlProtos", "DatasetStore", "NodeCache",
+            "DatasetFS", "RecordIndex", "CKamlFeed", "CKamlSys", protobuf,
+        ]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
     swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
     swiftTarget(

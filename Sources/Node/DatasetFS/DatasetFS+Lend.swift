@@ -20,7 +20,7 @@ extension DatasetFS {
         guard offset < record.size, length <= record.size - offset else { return nil }
         switch record.kind {
         case .chunk:
-            return try unsafe lendable(place, record.pack, record.containerOffset + offset)
+            return try lendable(place, record.pack, record.containerOffset + offset)
         case .extents:
             let view = unsafe place.shard.pointee.view
             let extents = record.extents
@@ -35,7 +35,7 @@ extension DatasetFS {
             guard let pack = extent.pack, extent.fileOffset <= offset else { return nil }
             let skipped = offset - extent.fileOffset
             guard skipped < extent.length, length <= extent.length - skipped else { return nil }
-            return try unsafe lendable(place, pack, extent.containerOffset + skipped)
+            return try lendable(place, pack, extent.containerOffset + skipped)
         case .directory, .empty, .symlink, .hardLink: return nil
         }
     }

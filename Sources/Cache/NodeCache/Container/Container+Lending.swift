@@ -1,3 +1,4 @@
+import DatasetStore
 package import System
 
 extension Container {

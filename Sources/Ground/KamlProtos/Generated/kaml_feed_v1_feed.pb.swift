@@ -1061,8 +1061,8 @@ package nonisolated struct Kaml_Feed_V1_Bytes: Sendable {
   package init() {}
 }
 
-/// A batch of an inline stream, a piece of at most 60 KiB at a time. Batches are asked for from the stream's cursor on, in
-/// the order of positions; one that was left behind is gone until a Seek.
+/// A batch of an inline stream, a piece of at most 60 KiB at a time. Any position will do; a batch is made once as long as
+/// its pieces are asked for without another batch's between them.
 package nonisolated struct Kaml_Feed_V1_ReadBatch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -1,5 +1,5 @@
 import Glibc
-package import NodeCache
+import NodeCache
 package import System
 
 /// Opens the files of complete containers so that whoever gets the descriptor can open them again for reading only:

@@ -1,3 +1,4 @@
+import DatasetStore
 import NodeCache
 import System
 
@@ -28,8 +29,8 @@ import System
     private let segments: SegmentNumbers
     private var lent: [Lent?] = []
     private var free: [Index] = []
-    private var indices: [UnsafeMutableRawPointer: Index] = [:]
-    private var refused: Set<UnsafeMutableRawPointer> = []
+    private var indices: [UnsafeMutableRawPointer: Index] = unsafe [:]
+    private var refused: Set<UnsafeMutableRawPointer> = unsafe []
     /// Batches begun so far.
     private var clock: UInt64 = 0
     private var lastSearch: UInt64 = 0
@@ -80,25 +81,25 @@ import System
     func release(_ index: Index) { lent[index]?.batches -= 1 }
 
     private func lend(_ container: Unmanaged<Container>, _ key: UnsafeMutableRawPointer) -> Index? {
-        if indices.count >= Self.limit {
+        if unsafe indices.count >= Self.limit {
             // Looked for once a batch: with more containers than fit most records would look.
             guard clock > lastSearch else { return nil }
             lastSearch = clock
             guard giveOneUp() else { return nil }
         }
-        let opened: FileDescriptor
-        let size: UInt64
+        let known = unsafe container.takeUnretainedValue()
+        let segment: UInt32
+        let size = known.pack.containerSize
         do {
-            opened = try unsafe container._withUnsafeGuaranteedRef { try files.open($0) }
-            size = unsafe container._withUnsafeGuaranteedRef { $0.pack.containerSize }
+            let file = try files.open(known)
+            segment = segments.next()
+            announce(file, SegmentAnnouncement(id: segment, bytes: size, isCache: true))
         } catch {
             // Encrypted, or moved away: asking again for each record would cost more than copying.
-            if refused.count >= 4096 { refused.removeAll() }
+            if unsafe refused.count >= 4096 { unsafe refused.removeAll() }
             unsafe refused.insert(key)
             return nil
         }
-        let segment = segments.next()
-        announce(opened, SegmentAnnouncement(id: segment, bytes: size, isCache: true))
         let index = free.popLast() ?? lent.count
         if index == lent.count { lent.append(nil) }
         unsafe lent[index] = Lent(

@@ -30,13 +30,6 @@ package struct SlabSpace: Sendable {
         return start
     }
 
-    /// Gives back what begins at `offset`, but its first `kept` bytes.
-    package mutating func shorten(_ offset: Int, to kept: Int) {
-        guard let index = taken.firstIndex(where: { $0.lowerBound == offset }) else { return }
-        let size = (max(kept, 1) + Self.alignment - 1) & ~(Self.alignment - 1)
-        if size < taken[index].count { taken[index] = offset..<(offset + size) }
-    }
-
     /// Gives back what begins at `offset`. False when nothing does.
     @discardableResult
     package mutating func giveBack(_ offset: Int) -> Bool {

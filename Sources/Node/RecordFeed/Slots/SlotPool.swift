@@ -1,11 +1,12 @@
 import Synchronization
 package import System
 
-/// Memory that a session's batches are made in: slabs, each shared with one pod alone. One thread at a time.
+/// Memory that a session's batches are made in: slabs, each shared with one pod alone, of one stream after the other.
 ///
-/// A slab is touched once and used again and again; only whole slabs are freed, since not even its owner can punch holes
-/// into sealed memory.
-@safe package final class SlotPool {
+/// A slab is touched once and used again and again. None is let go before the session ends: the pod may have it mapped, and
+/// not even its owner can punch holes into sealed memory. So what the session can hold of the node is bounded.
+@safe package final class SlotPool: @unchecked Sendable {
+    // Sendable: used by one thread at a time, that of the session's stream.
     /// A run of a slab.
     @safe package struct Slot {
         package let slab: Slab
@@ -17,13 +18,14 @@ package import System
     /// Memory that the pod maps. Kept by everybody who writes into it.
     @safe package final class Slab: @unchecked Sendable {
         // Sendable: `space` is the pool's, on one thread; who writes where is decided by the slots.
-        package let segment: UInt32
+        /// What the pod calls it; each stream has a number of its own for it.
+        package fileprivate(set) var segment: UInt32 = 0
         package let memory: SharedMemory
         package let base: UnsafeMutableRawPointer
         fileprivate var space: SlabSpace
         private let budget: SlabBudget
 
-        fileprivate init(segment: UInt32, bytes: Int, budget: SlabBudget) throws(Errno) {
+        fileprivate init(bytes: Int, budget: SlabBudget) throws(Errno) {
             guard budget.take(bytes) else { throw .noSpace }
             do throws(Errno) {
                 memory = try SharedMemory(name: "kaml-slab", count: bytes, writers: .thisProcess)
@@ -33,7 +35,6 @@ package import System
             }
             guard let base = unsafe memory.bytes.baseAddress else { throw .invalid }
             unsafe self.base = base
-            self.segment = segment
             self.budget = budget
             space = SlabSpace(count: bytes)
         }
@@ -68,7 +69,7 @@ package import System
         case failed(Errno)
     }
 
-    private let limits: Limits
+    private var limits: Limits
     private let budget: SlabBudget
     private var slabs: [Slab] = []
     private var bytes = 0
@@ -82,19 +83,26 @@ package import System
 
     package var slabBytes: Int { bytes }
 
-    /// `isNew`: the pod does not know the slab yet.
+    /// More than this nothing can have.
+    package var largest: Int { limits.bytes }
+
+    /// A new stream begins. What batches of an earlier one lie in stays as it is: the pod may still read them.
+    package func begin(_ limits: Limits) {
+        self.limits = limits
+        for slab in slabs { slab.segment = 0 }
+    }
+
+    /// `isNew`: the stream's pod does not know the slab yet.
     package func take(_ count: Int) throws(Refusal) -> (slot: Slot, isNew: Bool) {
         for slab in slabs {
-            if let offset = slab.space.take(count) {
-                return (Slot(slab: slab, offset: offset, count: count), false)
-            }
+            if let offset = slab.space.take(count) { return slot(slab, offset, count) }
         }
         let size = max(limits.slab, Self.rounded(count))
         guard size <= limits.bytes else { throw .tooLarge }
         guard size <= limits.bytes - bytes else { throw .full }
         let slab: Slab
         do throws(Errno) {
-            slab = try Slab(segment: segments.next(), bytes: size, budget: budget)
+            slab = try Slab(bytes: size, budget: budget)
         } catch .noSpace {
             // Others have it now. Without a slab nothing of this session will come back to wait for.
             throw slabs.isEmpty ? .failed(.noSpace) : .full
@@ -104,26 +112,16 @@ package import System
         slabs.append(slab)
         bytes += size
         guard let offset = slab.space.take(count) else { throw .tooLarge }
-        return (Slot(slab: slab, offset: offset, count: count), true)
+        return self.slot(slab, offset, count)
     }
 
-    package func shorten(_ slot: Slot, to kept: Int) -> Slot {
-        slot.slab.space.shorten(slot.offset, to: kept)
-        return Slot(slab: slot.slab, offset: slot.offset, count: min(slot.count, kept))
+    private func slot(_ slab: Slab, _ offset: Int, _ count: Int) -> (Slot, isNew: Bool) {
+        let isNew = slab.segment == 0
+        if isNew { slab.segment = segments.next() }
+        return (Slot(slab: slab, offset: offset, count: count), isNew)
     }
 
     package func giveBack(_ slot: Slot) { slot.slab.space.giveBack(slot.offset) }
-
-    /// Lets go of slabs that nothing lies in, but one: returns their segments.
-    package func trim() -> [UInt32] {
-        var ended: [UInt32] = []
-        for index in slabs.indices.reversed() where slabs.count > 1 && slabs[index].space.isEmpty {
-            bytes -= unsafe slabs[index].memory.bytes.count
-            ended.append(slabs[index].segment)
-            slabs.remove(at: index)
-        }
-        return ended
-    }
 
     private static func rounded(_ count: Int) -> Int { (count + (1 << 20) - 1) & ~((1 << 20) - 1) }
 }

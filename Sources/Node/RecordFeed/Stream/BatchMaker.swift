@@ -47,6 +47,8 @@ package struct FeedSource: Sendable {
     private let seed: UInt64
     private let version: UInt32
     private let plane: StreamRequest.Plane
+    /// Batches of an inline stream name places from their own begin on, in segment 0.
+    private let isInline: Bool
     private let lending: LentContainers?
 
     private var order: FeedOrder
@@ -68,6 +70,7 @@ package struct FeedSource: Sendable {
         seed = request.cursor.seed
         self.version = version
         plane = request.plane
+        isInline = request.isInline
         self.lending = lending
         batchSize = Int(request.batchSize)
         order = try Self.order(kind, plan.records, seed, request.cursor.epoch, version)
@@ -189,7 +192,11 @@ package struct FeedSource: Sendable {
     }
 
     private func place(_ record: UInt64, _ column: FeedColumn) throws(FeedFailure) -> Value {
-        let place = source.index.place(of: record, column: column.number)
+        guard let place = source.index.place(record, column: column.number) else {
+            throw FeedFailure(
+                .corrupt, "\(source.name): the index of its records has none of number \(record)",
+                remedy: "Remove the cache's indexes; they are made again")
+        }
         if place.file != lastFile.number {
             let file = source.index.file(place.file)
             guard file.codec == .plain else {
@@ -225,23 +232,23 @@ package struct FeedSource: Sendable {
     func make(_ layout: Layout, in slot: SlotPool.Slot, _ pending: PendingBatch) {
         let batch = layout.batch
         pending.begin(reads: layout.reads, bytes: layout.copiedBytes)
-        var writer = SlotWriter(slot)
-        let table = unsafe writer.take(columns.count * MemoryLayout<kaml_column>.stride)
+        var writer = SlotWriter(slot, origin: isInline ? 0 : slot.offset)
+        let table = writer.take(columns.count * MemoryLayout<kaml_column>.stride)
         for (number, column) in columns.enumerated() {
             var described = kaml_column()
             described.kind = column.layout.kind.rawValue
             described.width = column.width
             switch column.layout {
             case .number:
-                let run = unsafe writer.take(batch.count * 8)
+                let run = writer.take(batch.count * 8)
                 described.offset = UInt64(run.offset)
                 described.length = UInt64(batch.count * 8)
                 for index in 0..<batch.count {
                     unsafe run.bytes.storeBytes(
-                        of: Int64(source.index.label(of: records[index])), toByteOffset: index * 8, as: Int64.self)
+                        of: Int64(source.index.label(records[index])), toByteOffset: index * 8, as: Int64.self)
                 }
             case .dense:
-                let run = unsafe writer.take(layout.valueBytes[number])
+                let run = writer.take(layout.valueBytes[number])
                 described.offset = UInt64(run.offset)
                 described.length = UInt64(layout.valueBytes[number])
                 var target = unsafe run.bytes
@@ -251,7 +258,8 @@ package struct FeedSource: Sendable {
                     unsafe target += Int(value.length)
                 }
             case .bytes:
-                unsafe makeBytes(column, number, layout, slot, &writer, &described, pending)
+                makeBytes(
+                    column, number, layout, isInline ? 0 : slot.slab.segment, &writer, &described, pending)
             }
             unsafe table.bytes.storeBytes(
                 of: described, toByteOffset: number * MemoryLayout<kaml_column>.stride, as: kaml_column.self)
@@ -271,16 +279,16 @@ package struct FeedSource: Sendable {
     }
 
     private func makeBytes(
-        _ column: FeedColumn, _ number: Int, _ layout: Layout, _ slot: SlotPool.Slot,
+        _ column: FeedColumn, _ number: Int, _ layout: Layout, _ segment: UInt32,
         _ writer: inout SlotWriter, _ described: inout kaml_column, _ pending: PendingBatch
     ) {
         let count = layout.batch.count
-        let entries = unsafe writer.take(count * MemoryLayout<kaml_entry>.stride)
+        let entries = writer.take(count * MemoryLayout<kaml_entry>.stride)
         described.offset = UInt64(entries.offset)
         described.length = UInt64(count * MemoryLayout<kaml_entry>.stride)
-        let offsets = unsafe layout.hasLent[number] ? nil : writer.take((count + 1) * 8)
-        let area = unsafe writer.take(layout.valueBytes[number])
-        if let offsets = unsafe offsets {
+        let offsets = layout.hasLent[number] ? nil : writer.take((count + 1) * 8)
+        let area = writer.take(layout.valueBytes[number])
+        if let offsets = offsets {
             described.values = UInt64(area.offset)
             described.value_offsets = UInt64(offsets.offset)
         }
@@ -299,14 +307,14 @@ package struct FeedSource: Sendable {
                     entry.segment = lending.segment(lent)
                     entry.offset = value.lentOffset
                 } else {
-                    entry.segment = slot.slab.segment
+                    entry.segment = segment
                     entry.offset = UInt64(area.offset + position)
                     unsafe read(value, record, to: area.bytes + position, pending)
                     position += Int(value.length)
                 }
             } else {
                 let text = text(column, record)
-                entry.segment = slot.slab.segment
+                entry.segment = segment
                 entry.offset = UInt64(area.offset + position)
                 entry.length = UInt64(text.count)
                 unsafe UnsafeMutableRawBufferPointer(start: area.bytes + position, count: text.count)
@@ -340,12 +348,17 @@ package struct FeedSource: Sendable {
     }
 
     private let slot: SlotPool.Slot
+    /// What the slot's begin is called.
+    private let origin: Int
     private var used = 0
 
-    init(_ slot: SlotPool.Slot) { self.slot = slot }
+    init(_ slot: SlotPool.Slot, origin: Int) {
+        self.slot = slot
+        self.origin = origin
+    }
 
     mutating func take(_ count: Int) -> Run {
         defer { used += BatchMaker.aligned(count) }
-        return unsafe Run(offset: slot.offset + used, bytes: slot.bytes + used)
+        return unsafe Run(offset: origin + used, bytes: slot.bytes + used)
     }
 }

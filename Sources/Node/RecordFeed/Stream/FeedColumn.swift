@@ -1,4 +1,4 @@
-package import CKamlFeed
+import CKamlFeed
 package import RecordIndex
 
 /// A column of a stream, as its batches hold it.

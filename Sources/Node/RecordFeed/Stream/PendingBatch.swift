@@ -1,7 +1,7 @@
-package import CKamlFeed
-package import DatasetFS
+import CKamlFeed
+import DatasetFS
 import Synchronization
-package import System
+import System
 
 /// A batch whose bytes are on their way into its slot: read by read, from whatever threads they come on.
 ///
@@ -49,9 +49,9 @@ package import System
     private let pending = Atomic<Int>(0)
     private let failure = Monitor<Failure?>(nil)
     /// To be told when the last read came in after `seal`.
-    private let arrival: BatchArrival
+    private let arrival: StreamWaker
 
-    init(_ arrival: BatchArrival) {
+    init(_ arrival: StreamWaker) {
         self.arrival = arrival
         capacity = 64
         unsafe pieces = .allocate(capacity: 64)
@@ -112,7 +112,7 @@ package import System
 
     private func countDown() {
         guard pending.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
-        arrival.batchIsDone()
+        arrival.newsCame()
         unsafe Unmanaged.passUnretained(self).release()
     }
 
@@ -141,9 +141,4 @@ package import System
         }
         batch.countDown()
     }
-}
-
-/// Who waits for batches: told from any thread, once for each.
-protocol BatchArrival: AnyObject, Sendable {
-    func batchIsDone()
 }

@@ -1,4 +1,4 @@
-package import RecordIndex
+import RecordIndex
 
 /// Which places of which epoch a rank's batches hold: the arithmetic between a stream's positions and its order.
 ///

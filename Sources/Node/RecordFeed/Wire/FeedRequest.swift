@@ -38,7 +38,7 @@ package struct FeedRequest: Sendable {
 }
 
 /// dataset@ref in a store, which is a name of the configuration or empty for the default.
-package struct DatasetName: Hashable, Sendable {
+package struct FeedName: Hashable, Sendable {
     package var dataset: String
     package var store: String
 
@@ -50,7 +50,7 @@ package struct DatasetName: Hashable, Sendable {
 
 /// A path of a snapshot.
 package struct FileRequest: Hashable, Sendable {
-    package var name: DatasetName
+    package var name: FeedName
     package var path: ByteString
 }
 
@@ -79,7 +79,7 @@ package struct StreamRequest: Sendable {
         package init() {}
     }
 
-    package var name: DatasetName
+    package var name: FeedName
     package var paths: [String] = []
     package var format = Format.byName
     package var recordBytes: UInt32 = 0
@@ -101,7 +101,7 @@ package struct StreamRequest: Sendable {
     package var traceparent = ""
     package var isInline = false
 
-    package init(_ name: DatasetName) { self.name = name }
+    package init(_ name: FeedName) { self.name = name }
 }
 
 extension FeedRequest {
@@ -160,7 +160,7 @@ extension FeedRequest {
     private static func file(
         _ dataset: String, _ store: String, _ bytes: Data
     ) throws(FeedFailure) -> FileRequest {
-        FileRequest(name: try DatasetName(checking: dataset, store), path: try path(bytes))
+        FileRequest(name: try FeedName(checking: dataset, store), path: try path(bytes))
     }
 
     private static func path(_ bytes: Data) throws(FeedFailure) -> ByteString {
@@ -178,7 +178,7 @@ package struct UnreadRequest: Error {
     package var failure: FeedFailure
 }
 
-extension DatasetName {
+extension FeedName {
     fileprivate init(checking dataset: String, _ store: String) throws(FeedFailure) {
         guard !dataset.isEmpty, dataset.utf8.count <= FeedLimits.nameBytes,
             store.utf8.count <= FeedLimits.nameBytes
@@ -191,7 +191,7 @@ extension DatasetName {
 
 extension StreamRequest {
     fileprivate init(_ body: Kaml_Feed_V1_OpenStream) throws(FeedFailure) {
-        self.init(try DatasetName(checking: body.dataset, body.store))
+        self.init(try FeedName(checking: body.dataset, body.store))
         guard body.paths.count <= FeedLimits.paths,
             body.paths.allSatisfy({ $0.utf8.count <= FeedLimits.pathBytes && !$0.utf8.contains(0) })
         else { throw .invalid("there are more than \(FeedLimits.paths) paths, or one is too long") }
