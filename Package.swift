@@ -130,7 +130,8 @@ let wiring: [Target] = [
         "Agent", in: "Wiring",
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
-            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "Transport",
+            "DatasetStore", "NodeCache", "DatasetFS", "RecordIndex", "RecordFeed", "FuseMount", "FuseSession",
+            "MountHolder", "Transport",
             "Observability", "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation,
             lifecycle,
         ], exclude: ["Configuration/kamld.example.yaml"]),
