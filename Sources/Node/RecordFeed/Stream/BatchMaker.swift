@@ -56,6 +56,7 @@ package struct FeedSource: Sendable {
     /// For each bytes column that lies in files, one for each record of a batch.
     private let values: UnsafeMutablePointer<Value>
     private let batchSize: Int
+    private var nextText = 0
     /// What the file of the last look-up was: records often lie side by side.
     private var lastFile = (number: -1, inode: Inode.root)
 
@@ -106,6 +107,8 @@ package struct FeedSource: Sendable {
         fileprivate var reads = 0
         fileprivate var hasLent: [Bool] = []
         fileprivate var valueBytes: [Int] = []
+        /// Of the columns that are in no file's bytes, one after the other.
+        fileprivate var texts: [[UInt8]] = []
     }
 
     /// Looks up where a batch's values lie. `make` is to follow before another call.
@@ -138,7 +141,11 @@ package struct FeedSource: Sendable {
         case .label:
             layout.slotBytes += Self.aligned(count * 8)
         case .path, .key:
-            for index in 0..<count { bytes += text(column, unsafe records[index]).count }
+            for index in 0..<count {
+                let text = try text(column, unsafe records[index])
+                bytes += text.count
+                layout.texts.append(text)
+            }
         case .file:
             let values = unsafe self.values + number * batchSize
             for index in 0..<count {
@@ -212,7 +219,16 @@ package struct FeedSource: Sendable {
             file: lastFile.inode, offset: place.offset, length: place.length, lent: -1, lentOffset: 0)
     }
 
-    private func text(_ column: FeedColumn, _ record: UInt64) -> [UInt8] { [] }
+    /// What a column tells about a record that is in no file's bytes. Empty for what has none.
+    private func text(_ column: FeedColumn, _ record: UInt64) throws(FeedFailure) -> [UInt8] {
+        if column.source == .key {
+            return unsafe source.index.withKey(record) { unsafe Array($0) } ?? []
+        }
+        let file = source.index.file(source.index.fileNumber(of: record))
+        do throws(StoreError) { return try source.snapshot.path(ofOrdinal: file.ordinal).bytes } catch {
+            throw FeedFailure(error, dataset: source.name)
+        }
+    }
 
     func failure(_ problem: PendingBatch.Failure) -> FeedFailure {
         let path = source.files.describe(problem.file)
@@ -232,6 +248,7 @@ package struct FeedSource: Sendable {
     func make(_ layout: Layout, in slot: SlotPool.Slot, _ pending: PendingBatch) {
         let batch = layout.batch
         pending.begin(reads: layout.reads, bytes: layout.copiedBytes)
+        nextText = 0
         var writer = SlotWriter(slot, origin: isInline ? 0 : slot.offset)
         let table = writer.take(columns.count * MemoryLayout<kaml_column>.stride)
         for (number, column) in columns.enumerated() {
@@ -313,7 +330,8 @@ package struct FeedSource: Sendable {
                     position += Int(value.length)
                 }
             } else {
-                let text = text(column, record)
+                let text = layout.texts[nextText]
+                nextText += 1
                 entry.segment = segment
                 entry.offset = UInt64(area.offset + position)
                 entry.length = UInt64(text.count)
