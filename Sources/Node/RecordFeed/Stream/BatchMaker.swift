@@ -33,6 +33,8 @@ package struct FeedSource: Sendable {
         var length: UInt64
         /// Of the containers that are lent; -1 for what is copied.
         var lent: Int32
+        /// Number of the file when it has to be decoded; -1 otherwise.
+        var decoded: Int32 = -1
         /// In the container.
         var lentOffset: UInt64
     }
@@ -58,7 +60,8 @@ package struct FeedSource: Sendable {
     private let batchSize: Int
     private var nextText = 0
     /// What the file of the last look-up was: records often lie side by side.
-    private var lastFile = (number: -1, inode: Inode.root)
+    private var lastFile = (number: -1, inode: Inode.root, isPacked: false)
+    private let decoded: DecodedBlocks
 
     init(
         _ source: FeedSource, _ columns: [FeedColumn], _ plan: StreamPlan, _ request: StreamRequest,
@@ -74,6 +77,7 @@ package struct FeedSource: Sendable {
         isInline = request.isInline
         self.lending = lending
         batchSize = Int(request.batchSize)
+        decoded = DecodedBlocks(source.index, DatasetBytes(files: source.files))
         order = try Self.order(kind, plan.records, seed, request.cursor.epoch, version)
         unsafe records = .allocate(capacity: batchSize)
         unsafe values = .allocate(capacity: max(1, batchSize * columns.count))
@@ -186,7 +190,7 @@ package struct FeedSource: Sendable {
     private static let largestValue = 1 << 40
 
     private func lends(_ value: Value) -> Bool {
-        guard lending != nil else { return false }
+        guard lending != nil, value.decoded < 0 else { return false }
         return plane == .mapped || value.length >= Self.smallestLent
     }
 
@@ -194,7 +198,7 @@ package struct FeedSource: Sendable {
         do throws(Errno) {
             return try source.files.lendable(value.file, offset: value.offset, length: value.length)
         } catch {
-            throw failure(.init(file: value.file, record: record, errno: error))
+            throw failure(.read(value.file, record: record, error))
         }
     }
 
@@ -206,17 +210,16 @@ package struct FeedSource: Sendable {
         }
         if place.file != lastFile.number {
             let file = source.index.file(place.file)
-            guard file.codec == .plain else {
-                throw FeedFailure(
-                    .unsupported, "\(source.name): compressed files are not fed yet", remedy: "Decompress them")
-            }
             let entry = Inode(rawValue: file.ordinal + 1)
-            do throws(Errno) { lastFile = (place.file, try source.files.file(of: entry)) } catch {
-                throw failure(.init(file: entry, record: record, errno: error))
+            do throws(Errno) { 
+                lastFile = (place.file, try source.files.file(of: entry), file.codec != .plain)
+            } catch {
+                throw failure(.read(entry, record: record, error))
             }
         }
         return Value(
-            file: lastFile.inode, offset: place.offset, length: place.length, lent: -1, lentOffset: 0)
+            file: lastFile.inode, offset: place.offset, length: place.length, lent: -1,
+            decoded: lastFile.isPacked ? Int32(clamping: place.file) : -1, lentOffset: 0)
     }
 
     /// What a column tells about a record that is in no file's bytes. Empty for what has none.
@@ -224,22 +227,27 @@ package struct FeedSource: Sendable {
         if column.source == .key {
             return unsafe source.index.withKey(record) { unsafe Array($0) } ?? []
         }
-        let file = source.index.file(source.index.fileNumber(of: record))
+        guard let number = source.index.fileNumber(of: record) else { return [] }
+        let file = source.index.file(number)
         do throws(StoreError) { return try source.snapshot.path(ofOrdinal: file.ordinal).bytes } catch {
             throw FeedFailure(error, dataset: source.name)
         }
     }
 
     func failure(_ problem: PendingBatch.Failure) -> FeedFailure {
-        let path = source.files.describe(problem.file)
-        if problem.errno == .stale {
+        switch problem {
+        case .told(let failure): return failure
+        case .read(let file, let record, let errno):
+            let path = source.files.describe(file)
+            if errno == .stale {
+                return FeedFailure(
+                    .corrupt, "\(source.name):\(path): record \(record) is not where the index says",
+                    remedy: "Run `kaml check` on the dataset")
+            }
             return FeedFailure(
-                .corrupt, "\(source.name)\(path): record \(problem.record) is not where the index says",
-                remedy: "Run `kaml check` on the dataset")
+                .unavailable, "\(source.name):\(path): record \(record) cannot be read: \(errno)",
+                remedy: "The agent's log says why; seek to the batch to try again")
         }
-        return FeedFailure(
-            .unavailable, "\(source.name)\(path): record \(problem.record) cannot be read: \(problem.errno)",
-            remedy: "The agent's log says why; seek to the batch to try again")
     }
 
     // MARK: - Making
@@ -348,6 +356,16 @@ package struct FeedSource: Sendable {
     private func read(
         _ value: Value, _ record: UInt64, to target: UnsafeMutableRawPointer, _ pending: PendingBatch
     ) {
+        if value.decoded >= 0 {
+            let place = RecordPlace(file: Int(value.decoded), offset: value.offset, length: value.length)
+            do throws(RecordIndexError) { try unsafe decoded.copy(place, to: target) } catch {
+                var told = error
+                told.record = record
+                told.path = source.files.describe(value.file).description
+                pending.fail(.told(FeedFailure(told, dataset: source.name)))
+            }
+            return
+        }
         unsafe pending.read(
             source.files, value.file, at: value.offset, to: target, count: Int(value.length), record: record)
     }

@@ -20,11 +20,10 @@ import System
         fileprivate var record: UInt64
     }
 
-    /// What a read that failed was of.
-    struct Failure: Error {
-        var file: Inode
-        var record: UInt64
-        var errno: Errno
+    /// Why a batch cannot be given out.
+    enum Failure {
+        case read(Inode, record: UInt64, Errno)
+        case told(FeedFailure)
     }
 
     /// DatasetFS answers at most so much at once.
@@ -137,7 +136,7 @@ import System
         // Shorter than the index says: the file is not what was indexed.
         if error == nil, missing > 0 { error = .stale }
         if let error {
-            batch.fail(Failure(file: unsafe piece.pointee.file, record: unsafe piece.pointee.record, errno: error))
+            unsafe batch.fail(.read(piece.pointee.file, record: piece.pointee.record, error))
         }
         batch.countDown()
     }
