@@ -96,6 +96,12 @@ let node: [Target] = [
         ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget(
         "RecordIndex", in: "Node", ["System", "Chunking", "DatasetStore", "CKamlFeed", "CZlib"]),
+    swiftTarget(
+        "RecordFeed", in: "Node",
+        [
+            "System", "Telemetry", "Chunking", "ObjectStore", "KamlProtos", "DatasetStore", "NodeCache",
+            "DatasetFS", "RecordIndex", "CKamlFeed", "CKamlSys", protobuf,
+        ]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
     swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
     swiftTarget(
@@ -124,7 +130,8 @@ let wiring: [Target] = [
         "Agent", in: "Wiring",
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
-            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "Transport",
+            "DatasetStore", "NodeCache", "DatasetFS", "RecordIndex", "RecordFeed", "FuseMount", "FuseSession",
+            "MountHolder", "Transport",
             "Observability", "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation,
             lifecycle,
         ], exclude: ["Configuration/kamld.example.yaml"]),
