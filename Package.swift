@@ -57,7 +57,11 @@ let c: [Target] = [
         name: "CLibYAML", path: "Sources/C/CLibYAML", pkgConfig: "yaml-0.1",
         providers: [.apt(["libyaml-dev"])]
     ),
+    .systemLibrary(
+        name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CKamlSys", path: "Sources/C/CKamlSys"),
+    // What agent and pod share: the feed's memory layout and order. The pod's library compiles it too.
+    .target(name: "CKamlFeed", path: "Sources/C/CKamlFeed"),
 ]
 
 let ground: [Target] = [
@@ -90,6 +94,14 @@ let node: [Target] = [
     swiftTarget(
         "DatasetFS", in: "Node",
         ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
+    swiftTarget(
+        "RecordIndex", in: "Node", ["System", "Chunking", "DatasetStore", "CKamlFeed", "CZlib"]),
+    swiftTarget(
+        "RecordFeed", in: "Node",
+        [
+            "System", "Telemetry", "Chunking", "ObjectStore", "KamlProtos", "DatasetStore", "NodeCache",
+            "DatasetFS", "RecordIndex", "CKamlFeed", "CKamlSys", protobuf,
+        ]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
     swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
     swiftTarget(
@@ -118,7 +130,8 @@ let wiring: [Target] = [
         "Agent", in: "Wiring",
         [
             "System", "Telemetry", "Chunking", "ObjectStore", "HTTPExchange", "S3", "KamlProtos", "KamlRPC",
-            "DatasetStore", "NodeCache", "DatasetFS", "FuseMount", "FuseSession", "MountHolder", "Transport",
+            "DatasetStore", "NodeCache", "DatasetFS", "RecordIndex", "RecordFeed", "FuseMount", "FuseSession",
+            "MountHolder", "Transport",
             "Observability", "Stores", "CLibYAML", protobuf, grpcCore, logging, coreMetrics, instrumentation,
             lifecycle,
         ], exclude: ["Configuration/kamld.example.yaml"]),
@@ -206,6 +219,13 @@ let testTargets: [Target] = [
             "System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS",
             "KamlTestSupport",
         ]),
+    // Vectors are read by path, as in ChunkingTests.
+    tests(
+        "RecordIndexTests",
+        [
+            "System", "Chunking", "ObjectStore", "DatasetStore", "RecordIndex", "CKamlFeed", "CZlib",
+            "KamlTestSupport",
+        ], exclude: ["order-vectors.json"]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: checked),

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-  build-essential pkg-config libfuse3-dev fuse3 libzstd-dev libssl-dev libcurl4-openssl-dev libyaml-dev protobuf-compiler
+  build-essential pkg-config libfuse3-dev fuse3 libzstd-dev zlib1g-dev libssl-dev libcurl4-openssl-dev libyaml-dev protobuf-compiler
   strace attr systemd zstd xz-utils shellcheck python3 curl
   # Real S3 servers for the integration tests (Tests/Servers).
   ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object

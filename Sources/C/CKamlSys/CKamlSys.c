@@ -147,6 +147,25 @@ int64_t kaml_unix_peer(int socket, int32_t *process) {
     return peer.uid;
 }
 
+int64_t kaml_unix_peer_group(int socket) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -1;
+    return peer.gid;
+}
+
+// Debian 12's headers lack it.
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+int kaml_unix_peer_process(int socket) {
+    int process;
+    socklen_t size = sizeof process;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &process, &size) < 0) return -1;
+    return process;
+}
+
 int kaml_socket_timeout(int socket, uint32_t milliseconds) {
     struct timeval time = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
     if (setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0) return -1;

@@ -83,11 +83,13 @@ package final class NodeCache: Sendable {
     /// Makes chunks readable and calls `completion` exactly once: on the caller's thread when it is a small miss and one
     /// of the inline slots is free, else on a fetch thread. Nobody waits inside for a chunk that another call fetches.
     ///
-    /// One bad chunk fails the call; the others are filled all the same.
+    /// One bad chunk fails the call; the others are filled all the same. A caller with many calls to make says so: then
+    /// none of them keeps its thread.
     package func fetch(
-        _ parts: [FetchPart], completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
+        _ parts: [FetchPart], isOneOfMany: Bool = false,
+        completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
-        scheduler.submit(parts, completion)
+        scheduler.submit(parts, isOneOfMany: isOneOfMany, completion)
     }
 
     /// Like `fetch`, for a caller that wants the chunks in the container and does not read them: always on fetch threads.

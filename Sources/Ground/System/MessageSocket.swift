@@ -79,6 +79,19 @@ package struct MessageSocket: ~Copyable, Sendable {
         return (UInt32(truncatingIfNeeded: user), process)
     }
 
+    /// The effective group at the other end.
+    package borrowing func peerGroup() throws(Errno) -> UInt32 {
+        let group = kaml_unix_peer_group(rawValue)
+        if group < 0 { throw .last }
+        return UInt32(truncatingIfNeeded: group)
+    }
+
+    /// A descriptor of the process at the other end (pidfd); nil on kernels before 6.5.
+    package borrowing func peerProcess() -> FileDescriptor? {
+        let process = kaml_unix_peer_process(rawValue)
+        return process >= 0 ? FileDescriptor(owning: process) : nil
+    }
+
     package borrowing func send(_ bytes: [UInt8], descriptors: [Int32] = []) throws(Errno) {
         let sent = unsafe kaml_send_message(rawValue, bytes, bytes.count, descriptors, descriptors.count)
         if sent < 0 { throw .last }

@@ -60,7 +60,7 @@ extension DatasetFS {
             waitingReads.failed(read, error, ReadFailureLabel(error.code))
         }
         Trace.with(read.span) {
-            cache.fetch(parts) { [self, wanted] outcome in
+            cache.fetch(parts, isOneOfMany: completion.isOneOfMany) { [self, wanted] outcome in
                 switch outcome {
                 case .failure(let error): fail(error)
                 case .success(let fetched):

@@ -61,10 +61,13 @@ package enum OpenDecision: Sendable {
 
     package let context: UnsafeMutableRawPointer
     package let deliver: Deliver
+    /// Whether the caller has other reads to begin, so that no miss may keep it.
+    package let isOneOfMany: Bool
 
-    package init(context: UnsafeMutableRawPointer, deliver: Deliver) {
+    package init(context: UnsafeMutableRawPointer, isOneOfMany: Bool = false, deliver: Deliver) {
         unsafe self.context = unsafe context
         unsafe self.deliver = unsafe deliver
+        self.isOneOfMany = isOneOfMany
     }
 }
 

@@ -2,12 +2,12 @@ import Synchronization
 import System
 
 /// Threads that do the same work side by side.
-final class WorkerThreads: Sendable {
+package final class WorkerThreads: Sendable {
     private let started: Mutex<[Handle]>
     private let body: @Sendable () -> Void
 
     /// Starts `count` threads at once.
-    init(_ count: Int, _ name: String, _ body: @escaping @Sendable () -> Void) {
+    package init(_ count: Int, _ name: String, _ body: @escaping @Sendable () -> Void) {
         self.body = body
         var handles: [Handle] = []
         for _ in 0..<max(1, count) {
@@ -18,7 +18,7 @@ final class WorkerThreads: Sendable {
     }
 
     /// Waits for all of them. Where no thread could be started, the work is done here.
-    func join() {
+    package func join() {
         let handles = started.withLock { handles in
             defer { handles = [] }
             return handles

@@ -66,6 +66,12 @@ ssize_t kaml_send_message(int socket, const void *bytes, size_t length, const in
 // brings more descriptors than KAML_MESSAGE_DESCRIPTORS; it is consumed then, and its descriptors are closed.
 ssize_t kaml_receive_message(int socket, void *bytes, size_t length, int *descriptors, size_t *count);
 
+// The effective group at the other end of a connected Unix socket (SO_PEERCRED).
+int64_t kaml_unix_peer_group(int socket);
+
+// A pidfd of the process at the other end, as it was when it connected (SO_PEERPIDFD, kernel 6.5).
+int kaml_unix_peer_process(int socket);
+
 // memfd_create(2) of `bytes` zeros, sealed against shrinking and growing.
 int kaml_sealed_memory(const char *name, uint64_t bytes);
 
@@ -85,6 +91,51 @@ int kaml_file_system_of(const char *path, struct kaml_file_system *answer);
 // mapping), which is no SIGBUS then. From the first call on this process handles SIGBUS here; what was not raised by
 // kaml_touch is handled as before.
 int kaml_touch(const struct iovec *pieces, size_t count);
+
+// Copies like memcpy(3), from a mapping whose disk may fail: -1 then, as kaml_touch, and `to` holds anything.
+int kaml_copy(void *to, const void *from, size_t length);
+
+// memfd_create(2) of `bytes` zeros, that cannot be executed where the kernel knows how (6.3), and can be sealed.
+int kaml_shared_memory(const char *name, uint64_t bytes);
+
+// Seals a memfd against shrinking, growing and further seals; unless `stays_writable`, against every way of writing but
+// the mappings that are there (F_SEAL_FUTURE_WRITE).
+int kaml_seal_shared_memory(int fd, int stays_writable);
+
+// Wakes all who sleep on a word of shared memory (FUTEX_WAKE of futex(2), not private).
+int kaml_wake_sleepers(const void *word);
+
+// Words of memory that another process writes or reads meanwhile.
+static inline uint64_t kaml_load64(const void *word) { return __atomic_load_n((const uint64_t *)word, __ATOMIC_ACQUIRE); }
+static inline uint32_t kaml_load32(const void *word) { return __atomic_load_n((const uint32_t *)word, __ATOMIC_ACQUIRE); }
+static inline void kaml_store64(void *word, uint64_t value) { __atomic_store_n((uint64_t *)word, value, __ATOMIC_RELEASE); }
+static inline void kaml_store32(void *word, uint32_t value) { __atomic_store_n((uint32_t *)word, value, __ATOMIC_RELEASE); }
+// Orders a store before a load of another word: neither of two who do so misses the other's store.
+static inline void kaml_full_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+// eventfd(2), non-blocking; kaml_signal_event adds 1.
+int kaml_make_event(void);
+int kaml_signal_event(int event);
+
+// epoll(7). `events` are KAML_POLL_*; every answer has its `key`. wait returns how many there are: at most `capacity`, 0
+// after the timeout (-1: none) or an interrupt.
+#define KAML_POLL_READ 1u
+#define KAML_POLL_WRITE 2u
+#define KAML_POLL_END 4u  // the other end hung up, or the descriptor failed: always told
+#define KAML_POLL_EDGE 8u // tells of each change once
+int kaml_make_poller(void);
+int kaml_poller_add(int poller, int fd, uint32_t events, uint64_t key);
+int kaml_poller_change(int poller, int fd, uint32_t events, uint64_t key);
+int kaml_poller_remove(int poller, int fd);
+struct kaml_poll_answer {
+    uint64_t key;
+    uint32_t events;
+};
+int kaml_poller_wait(int poller, struct kaml_poll_answer *answers, int capacity, int milliseconds);
+
+// A detached read-only copy of the mount below `directory` (open_tree(2), mount_setattr(2); no devices, no setuid, no
+// execution): what is opened below it can be opened again for reading only. Needs CAP_SYS_ADMIN.
+int kaml_read_only_tree(int directory);
 
 // RLIMIT_NOFILE: raises the soft limit to the hard one; returns the limit now in force.
 int64_t kaml_raise_descriptor_limit(void);

@@ -76,7 +76,7 @@ final class FetchScheduler: Sendable {
     // MARK: - What is asked
 
     func submit(
-        _ parts: [FetchPart], for use: FetchRequest.Use = .answer,
+        _ parts: [FetchPart], for use: FetchRequest.Use = .answer, isOneOfMany: Bool = false,
         _ completion: @escaping @Sendable (Result<FetchedParts, CacheError>) -> Void
     ) {
         var resolved: [ResolvedPart] = []
@@ -90,10 +90,10 @@ final class FetchScheduler: Sendable {
             let call = FetchCall(parts: parts, use: use, completion: completion)
             return add(.call(call), parts.first?.container, charge: FetchCharge.unresolved(parts))
         }
-        submit(FetchRequest(resolved, for: use, completion: completion))
+        submit(FetchRequest(resolved, for: use, completion: completion), isOneOfMany: isOneOfMany)
     }
 
-    private func submit(_ request: FetchRequest) {
+    private func submit(_ request: FetchRequest, isOneOfMany: Bool = false) {
         guard let container = request.parts.first?.container else { return request.arm() }
         recheck(request)
         let entry = Queue.Entry(
@@ -102,7 +102,7 @@ final class FetchScheduler: Sendable {
         var orders: [Order] = []
         // Who fills has many requests, and the fetch threads are for running them side by side.
         let isLone =
-            request.holdsAnswers && request.parts.count == 1
+            request.holdsAnswers && !isOneOfMany && request.parts.count == 1
             && request.entries.reduce(0) { $0 + $1.frameLength } <= Self.inlineBytes
         let admission = state.withLock { state -> Admission in
             if state.isClosed { return .closed }

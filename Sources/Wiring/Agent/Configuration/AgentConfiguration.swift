@@ -40,6 +40,18 @@ package struct AgentConfiguration: Hashable, Sendable {
         package var allowOther: Bool
     }
 
+    package struct Feed: Hashable, Sendable {
+        package var isEnabled = true
+        /// Nil for one beside the admin socket: `feed/feed.sock`.
+        package var socket: ByteString?
+        package var access = FeedAccess()
+        package var maximumSessions = 256
+        package var maximumSessionsOfUser = 64
+        /// Bytes of shared memory: of one session, and of all.
+        package var sessionMemory: UInt64 = 512 << 20
+        package var memory: UInt64 = 4 << 30
+    }
+
     package struct Tracing: Hashable, Sendable {
         package enum Carrier: String, CaseIterable, Sendable { case http, grpc }
 
@@ -60,6 +72,7 @@ package struct AgentConfiguration: Hashable, Sendable {
     package var mounts: Mounts
     /// The socket of kamld-holder; nil keeps mounts in this process, with which they end.
     package var holderSocket: ByteString?
+    package var feed = Feed()
     package var tracing = Tracing()
     /// How long what runs may take to end when the agent is asked to.
     package var graceSeconds = 10
@@ -125,6 +138,13 @@ package struct HostSurroundings: Sendable {
 }
 
 extension AgentConfiguration {
+    /// Where pods connect: in a directory of its own, which is what they get mounted.
+    package var feedSocket: ByteString {
+        if let socket = feed.socket { return socket }
+        let slash = admin.socket.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0
+        return ByteString(Array(admin.socket.bytes[..<slash])).appending("feed/feed.sock")
+    }
+
     /// What counts where neither file nor environment nor flags say anything.
     package init(defaultsFor host: HostSurroundings) {
         let home = host.directory("HOME") ?? "/tmp"

@@ -101,6 +101,25 @@ extension Setting<AgentConfiguration> {
             "holder.socket", \.holderSocket, .optionalPath,
             "kamld-holder's socket, so that mounts outlive the agent; empty keeps them in the agent."),
         Setting(
+            "feed.enabled", \.feed.isEnabled, .flag, "Whether pods get batches of records over shared memory."),
+        Setting(
+            "feed.socket", \.feed.socket, .optionalPath,
+            "Where pods connect, in a directory for it alone; if empty feed/feed.sock beside admin.socket."),
+        Setting(
+            "feed.access", \.feed.access, .access,
+            "Who may feed from which datasets, such as \"user:1000=imagenet,coco-*; group:2000=*; *=public-*\". If empty, everybody who reaches the socket may read what is in the stores below."
+        ),
+        Setting(
+            "feed.maximumSessions", \.feed.maximumSessions, .count(1...10_000),
+            "Pods that may be connected at once."),
+        Setting(
+            "feed.maximumSessionsOfUser", \.feed.maximumSessionsOfUser, .count(1...10_000),
+            "Of them, those of one user."),
+        Setting(
+            "feed.sessionMemory", \.feed.sessionMemory, .bytes,
+            "Shared memory that a pod's batches may lie in, beside what is lent of the cache."),
+        Setting("feed.memory", \.feed.memory, .bytes, "The same for all pods together."),
+        Setting(
             "tracing.endpoint", \.tracing.endpoint, .optional(.collector),
             "An OTLP collector, such as http://127.0.0.1:4318. If empty, OpenTelemetry's OTEL_* variables count; off without."
         ),
@@ -178,6 +197,18 @@ extension ValueForm where Value == String? {
             default: throw ValueError("path or virtual")
             }
         }, text: { $0 ?? "" })
+}
+
+extension ValueForm where Value == FeedAccess {
+    static let access = ValueForm(
+        name: "rules",
+        parse: { text throws(ValueError) in
+            guard let access = FeedAccess(text) else {
+                throw ValueError(
+                    "rules such as user:1000=imagenet,coco-*; group:2000=*; *=public-*, separated by semicolons")
+            }
+            return access
+        }, text: \.text)
 }
 
 extension ValueForm where Value == HTTPPlace {

@@ -41,6 +41,9 @@ package struct AgentServices {
         if let endpoint = try await Self.endpoint(configuration, agent, health) {
             services.append(EndpointService(endpoint: endpoint))
         }
+        if let feed = try FeedService.open(configuration, agent, version: version, describe: describe) {
+            services.append(feed)
+        }
         services.append(AdminSocketService(server: server, events: events))
         if let manager = ServiceManager() {
             services.append(ManagerService(manager: manager, agent: agent, health: health))

@@ -1,0 +1,214 @@
+#define _GNU_SOURCE
+#include "segments.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Of Linux 5.14; Debian's headers may be older. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+enum kaml_code segments_init(struct segments *segments, struct kaml_error *error) {
+    memset(segments, 0, sizeof *segments);
+    segments->current = calloc(1, sizeof *segments->current);
+    if (segments->current == NULL)
+        return failure_memory(error);
+    segments->oldest = segments->current;
+    segments->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    pthread_mutex_init(&segments->lock, NULL);
+    return KAML_OK;
+}
+
+static void unmap(struct segment *segment) {
+    if (!segment->is_pinned)
+        munmap((void *)(uintptr_t)segment->base, segment->bytes);
+    free(segment);
+}
+
+void segments_destroy(struct segments *segments) {
+    if (segments->current == NULL)
+        return;
+    for (size_t i = 0; i < segments->count; i++)
+        unmap(segments->items[i]);
+    free(segments->items);
+    for (struct era *era = segments->oldest; era != NULL;) {
+        struct era *next = era->next;
+        free(era);
+        era = next;
+    }
+    pthread_mutex_destroy(&segments->lock);
+    memset(segments, 0, sizeof *segments);
+}
+
+/* Index of the first item whose id is not below `id`. */
+static size_t place_of(const struct segments *segments, uint32_t id) {
+    size_t low = 0, high = segments->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (segments->items[middle]->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool reserve(struct segments *segments) {
+    const size_t first = 16;
+    if (segments->count < segments->capacity)
+        return true;
+    size_t capacity = segments->capacity == 0 ? first : segments->capacity * 2;
+    struct segment **items = realloc(segments->items, capacity * sizeof *items);
+    if (items == NULL)
+        return false;
+    segments->items = items;
+    segments->capacity = capacity;
+    return true;
+}
+
+/* Memory that the agent could cut off under a reader would be a SIGBUS: slots must be sealed against it. */
+static bool cannot_shrink(int descriptor) {
+    int seals = fcntl(descriptor, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
+enum kaml_code segments_add(struct segments *segments, uint32_t id, uint64_t bytes, bool is_cache, int descriptor,
+                            struct kaml_error *error) {
+    struct stat status;
+    if (bytes == 0 || bytes > (uint64_t)PTRDIFF_MAX || fstat(descriptor, &status) != 0 ||
+        (uint64_t)status.st_size < bytes)
+        return failure_protocol(error, "segment %u has fewer than its %llu bytes", id, (unsigned long long)bytes);
+    if (!is_cache && !cannot_shrink(descriptor))
+        return failure_protocol(error, "segment %u is not sealed against shrinking", id);
+    void *base = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+    if (base == MAP_FAILED)
+        return failure(error, KAML_EXHAUSTED, FAILURE_RETRYABLE,
+                       "Raise vm.max_map_count, or open fewer streams in this process.",
+                       "cannot map %llu bytes of the agent's memory: %s", (unsigned long long)bytes, strerror(errno));
+    struct segment *segment = calloc(1, sizeof *segment);
+    pthread_mutex_lock(&segments->lock);
+    size_t place = place_of(segments, id);
+    bool is_known = place < segments->count && segments->items[place]->id == id;
+    if (segment == NULL || is_known || !reserve(segments)) {
+        pthread_mutex_unlock(&segments->lock);
+        munmap(base, (size_t)bytes);
+        free(segment);
+        return is_known ? failure_protocol(error, "segment %u came twice", id) : failure_memory(error);
+    }
+    *segment = (struct segment){.id = id, .is_cache = is_cache, .base = base, .bytes = bytes};
+    memmove(&segments->items[place + 1], &segments->items[place], (segments->count - place) * sizeof *segments->items);
+    segments->items[place] = segment;
+    segments->count++;
+    pthread_mutex_unlock(&segments->lock);
+    return KAML_OK;
+}
+
+bool segments_end(struct segments *segments, uint32_t id) {
+    pthread_mutex_lock(&segments->lock);
+    size_t place = place_of(segments, id);
+    bool is_known = place < segments->count && segments->items[place]->id == id && !segments->items[place]->has_ended;
+    if (is_known) {
+        struct segment *segment = segments->items[place];
+        segment->has_ended = true;
+        segment->next_ended = segments->current->ended;
+        segments->current->ended = segment;
+        if (segment->is_pinned)
+            segments->pinned_ended_bytes += segment->bytes;
+    }
+    pthread_mutex_unlock(&segments->lock);
+    return is_known;
+}
+
+/* Unmaps what ended in eras that no batch is out of any more. */
+static void sweep(struct segments *segments) {
+    while (segments->oldest != segments->current && segments->oldest->batches == 0) {
+        struct era *era = segments->oldest;
+        while (era->ended != NULL) {
+            struct segment *segment = era->ended;
+            size_t place = place_of(segments, segment->id);
+            era->ended = segment->next_ended;
+            segments->count--;
+            memmove(&segments->items[place], &segments->items[place + 1],
+                    (segments->count - place) * sizeof *segments->items);
+            unmap(segment);
+        }
+        segments->oldest = era->next;
+        free(era);
+    }
+}
+
+bool segments_close_era(struct segments *segments) {
+    struct era *era = calloc(1, sizeof *era);
+    if (era == NULL)
+        return false;
+    pthread_mutex_lock(&segments->lock);
+    segments->current->next = era;
+    segments->current = era;
+    sweep(segments);
+    pthread_mutex_unlock(&segments->lock);
+    return true;
+}
+
+struct era *segments_lend(struct segments *segments) {
+    pthread_mutex_lock(&segments->lock);
+    struct era *era = segments->current;
+    era->batches++;
+    pthread_mutex_unlock(&segments->lock);
+    return era;
+}
+
+void segments_return(struct segments *segments, struct era *era) {
+    pthread_mutex_lock(&segments->lock);
+    era->batches--;
+    sweep(segments);
+    pthread_mutex_unlock(&segments->lock);
+}
+
+struct segment *segments_find(struct segments *segments, uint32_t id) {
+    pthread_mutex_lock(&segments->lock);
+    size_t place = place_of(segments, id);
+    struct segment *segment =
+        place < segments->count && segments->items[place]->id == id ? segments->items[place] : NULL;
+    pthread_mutex_unlock(&segments->lock);
+    return segment;
+}
+
+bool segments_pin(struct segments *segments, struct segment *const *list, size_t count, uint64_t limit_bytes) {
+    pthread_mutex_lock(&segments->lock);
+    bool may = segments->pinned_ended_bytes <= limit_bytes;
+    for (size_t i = 0; may && i < count; i++) {
+        if (!list[i]->is_pinned && list[i]->has_ended)
+            segments->pinned_ended_bytes += list[i]->bytes;
+        list[i]->is_pinned = true;
+    }
+    pthread_mutex_unlock(&segments->lock);
+    return may;
+}
+
+const uint8_t *segment_at(const struct segment *segment, uint64_t offset, uint64_t length) {
+    if (offset > segment->bytes || length > segment->bytes - offset)
+        return NULL;
+    return segment->base + offset;
+}
+
+int segments_populate(const struct segments *segments, const struct segment *segment, uint64_t offset,
+                      uint64_t length) {
+    if (length == 0)
+        return 0;
+    /* A mapping begins on a page, so the offset tells the page as well as the address does. */
+    uint64_t before = offset % segments->page_bytes;
+    void *begin = (void *)(uintptr_t)(segment->base + (offset - before));
+    while (madvise(begin, (size_t)(length + before), MADV_POPULATE_READ) != 0) {
+        if (errno == EINTR || errno == EAGAIN)
+            continue;
+        /* A kernel before 5.14: reads fault the pages in, as any mapping does. */
+        return errno == EINVAL ? 0 : errno;
+    }
+    return 0;
+}
