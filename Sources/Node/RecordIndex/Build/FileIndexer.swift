@@ -59,7 +59,8 @@ import DatasetStore
         guard records < IndexFormat.mostRecordsOfFile else {
             throw RecordIndexError(.unsupported, "the file has more records than an index can hold")
         }
-        return IndexPiece(.fixed, records: records, decodedSize: size, valueBytes: rest, places: NumberTable())
+        return IndexPiece(
+            .fixed, records: records, decodedSize: size, valueBytes: rest, places: NumberTable())
     }
 
     private func run<Parser: RecordParser>(
@@ -75,7 +76,9 @@ import DatasetStore
         var bytes = unsafe first
         var offset: UInt64 = 0
         while true {
-            try unsafe inflater.take(bytes) { decoded throws(RecordIndexError) in try unsafe parser.take(decoded) }
+            try unsafe inflater.take(bytes) { decoded throws(RecordIndexError) in
+                try unsafe parser.take(decoded)
+            }
             offset += UInt64(bytes.count)
             try onProgress(UInt64(bytes.count))
             if offset >= file.size { break }
@@ -118,11 +121,13 @@ import DatasetStore
                 file.ordinal, at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted]))
         } catch {
             throw RecordIndexError(
-                error.code == .damaged ? .damaged : .unavailable, "the file cannot be read", offset: offset, cause: error)
+                error.code == .damaged ? .damaged : .unavailable, "the file cannot be read", offset: offset,
+                cause: error)
         }
         guard count > 0, count <= wanted else {
             throw RecordIndexError(
-                .damaged, "the file has fewer bytes than the snapshot says", offset: offset, remedy: "Run `kaml check`")
+                .damaged, "the file has fewer bytes than the snapshot says", offset: offset,
+                remedy: "Run `kaml check`")
         }
         return count
     }

@@ -29,10 +29,13 @@ struct IndexRun: Sendable {
         return summary.format == .files ? try list(walk, summary) : try index(walk, summary)
     }
 
-    private func list(_ walk: SelectionWalk, _ summary: SelectionSummary) throws(RecordIndexError) -> RecordIndex {
+    private func list(_ walk: SelectionWalk, _ summary: SelectionSummary) throws(RecordIndexError)
+        -> RecordIndex
+    {
         let (table, labels) = try walk.plainFiles(summary)
         let place = IndexPlace(home, name(summary.format))
-        var writer = IndexWriter(place.create(), home.files, header(summary), selection: selection.encoded, count: 0)
+        var writer = IndexWriter(
+            place.create(), home.files, header(summary), selection: selection.encoded, count: 0)
         let bytes: [UInt8]
         do throws(Errno) {
             bytes = try writer.finish(files: table, labels: labels, valueBytes: summary.bytes)
@@ -46,19 +49,24 @@ struct IndexRun: Sendable {
         return try place.keep(bytes)
     }
 
-    private func index(_ walk: SelectionWalk, _ summary: SelectionSummary) throws(RecordIndexError) -> RecordIndex {
+    private func index(_ walk: SelectionWalk, _ summary: SelectionSummary) throws(RecordIndexError)
+        -> RecordIndex
+    {
         let files = try walk.files(summary)
         let known = KnownSections(older(summary.format))
         let place = IndexPlace(home, name(summary.format))
         let header = header(summary)
-        let writer = IndexWriter(place.create(), home.files, header, selection: selection.encoded, count: files.count)
+        let writer = IndexWriter(
+            place.create(), home.files, header, selection: selection.encoded, count: files.count)
         let work = IndexWork(files, writer, known, source, header, build)
         do throws(IndexWork.Trouble) {
             try work.run(threads: min(home.threads, files.count))
         } catch {
             // What was found stays found.
             if (try? work.finish(isPartial: true)) != nil { place.keepPart() } else { place.remove() }
-            guard let ordinal = error.ordinal, let path = try? snapshot.path(ofOrdinal: ordinal) else { throw error.error }
+            guard let ordinal = error.ordinal, let path = try? snapshot.path(ofOrdinal: ordinal) else {
+                throw error.error
+            }
             throw error.error.at(path: path.description)
         }
         let bytes: [UInt8]
@@ -71,11 +79,14 @@ struct IndexRun: Sendable {
 
     private func header(_ summary: SelectionSummary) -> IndexHeader {
         IndexHeader(
-            snapshot: snapshot.id, format: summary.format, isPartial: false, files: 0, records: 0, valueBytes: 0,
+            snapshot: snapshot.id, format: summary.format, isPartial: false, files: 0, records: 0,
+            valueBytes: 0,
             recordBytes: selection.recordBytes, headerBytes: selection.headerBytes)
     }
 
-    private func name(_ format: RecordFormat) -> String { "\(snapshot.id.hex)-\(format.name)-\(selection.tag)" }
+    private func name(_ format: RecordFormat) -> String {
+        "\(snapshot.id.hex)-\(format.name)-\(selection.tag)"
+    }
 
     /// What the newest indexes of the format have, finished or not, whatever their selection.
     private func older(_ format: RecordFormat) -> [RecordIndex] {
@@ -88,10 +99,11 @@ struct IndexRun: Sendable {
             else { continue }
             found.append((entry.name, status.modified))
         }
-        return found.sorted { $0.modified > $1.modified }.prefix(Self.mostOlder).compactMap { open($0.name) }.filter {
-            $0.format == format && $0.header.recordBytes == selection.recordBytes
-                && $0.header.headerBytes == selection.headerBytes
-        }
+        return found.sorted { $0.modified > $1.modified }.prefix(Self.mostOlder).compactMap { open($0.name) }
+            .filter {
+                $0.format == format && $0.header.recordBytes == selection.recordBytes
+                    && $0.header.headerBytes == selection.headerBytes
+            }
     }
 
     /// Nil for what is not there or damaged: it is made again.

@@ -24,7 +24,8 @@ final class IndexWork: Sendable {
     }
 
     init(
-        _ files: [SelectedFile], _ writer: consuming sending IndexWriter, _ known: KnownSections, _ source: any FileBytes,
+        _ files: [SelectedFile], _ writer: consuming sending IndexWriter, _ known: KnownSections,
+        _ source: any FileBytes,
         _ header: IndexHeader, _ build: IndexBuild
     ) {
         (self.files, self.known, self.source, self.header, self.build) = (files, known, source, header, build)
@@ -73,7 +74,9 @@ final class IndexWork: Sendable {
 
     private func add(_ piece: IndexPiece, _ file: SelectedFile, _ number: Int) throws(RecordIndexError) {
         do throws(Errno) {
-            try state.withLock { state throws(Errno) in try state.writer.append(piece, of: file, number: number) }
+            try state.withLock { state throws(Errno) in
+                try state.writer.append(piece, of: file, number: number)
+            }
         } catch { throw IndexPlace.unavailable(error) }
     }
 

@@ -38,13 +38,16 @@ package final class RecordIndexes: Sendable {
     ///   - threads: of a build.
     ///   - mostBytes: of all indexes in the directory; the oldest go first.
     package init(
-        directory: ByteString?, files: any FileSystem = HostFileSystem(), threads: Int = 2, mostBytes: UInt64 = 8 << 30
+        directory: ByteString?, files: any FileSystem = HostFileSystem(), threads: Int = 2,
+        mostBytes: UInt64 = 8 << 30
     ) {
         var directory = directory
         if let path = directory {
             do throws(Errno) { try files.makeDirectories(path, mode: 0o700) } catch { directory = nil }
         }
-        (self.directory, self.files, self.threads, self.mostBytes) = (directory, files, max(1, threads), mostBytes)
+        (self.directory, self.files, self.threads, self.mostBytes) = (
+            directory, files, max(1, threads), mostBytes
+        )
         state = Mutex(State())
         removeUnfinished()
     }
@@ -73,7 +76,9 @@ package final class RecordIndexes: Sendable {
                 self.end(key, build, result)
             }.detach()
         } catch {
-            end(key, build, .failure(RecordIndexError(.unavailable, "no thread can be started", cause: error)))
+            end(
+                key, build, .failure(RecordIndexError(.unavailable, "no thread can be started", cause: error))
+            )
         }
         return build
     }
@@ -98,7 +103,8 @@ package final class RecordIndexes: Sendable {
         trim()
     }
 
-    static let stopped = RecordIndexError(.cancelled, "the agent is stopping", remedy: "Try again once it has started")
+    static let stopped = RecordIndexError(
+        .cancelled, "the agent is stopping", remedy: "Try again once it has started")
 
     /// A name that no other build of this process has.
     func temporaryName(_ name: ByteString) -> ByteString {
@@ -125,7 +131,8 @@ package final class RecordIndexes: Sendable {
             if let status = try? files.status(of: path) { found.append((path, status)) }
         }
         var total = found.reduce(0 as UInt64) { $0 &+ $1.status.blocks &* 512 }
-        for (path, status) in found.sorted(by: { $0.status.modified < $1.status.modified }) where total > mostBytes {
+        for (path, status) in found.sorted(by: { $0.status.modified < $1.status.modified })
+        where total > mostBytes {
             try? files.unlink(path)
             total -= min(total, status.blocks &* 512)
         }

@@ -43,7 +43,9 @@ import CZlib
         var rest = unsafe input
         while unsafe !rest.isEmpty {
             if case .between = state {
-                guard file.codec == .gzip else { throw failure("bytes follow the end of the compressed data") }
+                guard file.codec == .gzip else {
+                    throw failure("bytes follow the end of the compressed data")
+                }
                 stream.reset(.gzip)
             }
             state = .inside
@@ -73,7 +75,8 @@ import CZlib
         _ sink: (UnsafeRawBufferPointer) throws(RecordIndexError) -> Void
     ) throws(RecordIndexError) {
         while case .inside = state {
-            let step = unsafe stream.step(UnsafeRawBufferPointer(start: nil, count: 0), output, stopsAtBlocks: true)
+            let step = unsafe stream.step(
+                UnsafeRawBufferPointer(start: nil, count: 0), output, stopsAtBlocks: true)
             decoded += UInt64(step.written)
             if step.written > 0 { try unsafe sink(UnsafeRawBufferPointer(rebasing: output[..<step.written])) }
             if step.status == Z_STREAM_END { state = .between }

@@ -47,7 +47,8 @@ struct SelectionWalk {
             throw RecordIndexError(
                 .notFound,
                 selection.paths.isEmpty
-                    ? "the snapshot has no files" : "no file of the snapshot lies below or matches the given paths",
+                    ? "the snapshot has no files"
+                    : "no file of the snapshot lies below or matches the given paths",
                 path: selection.paths.first?.text.description,
                 remedy: "List what there is with `kaml ls -R`")
         }
@@ -101,7 +102,9 @@ struct SelectionWalk {
         var files: [SelectedFile] = []
         files.reserveCapacity(summary.files)
         try forEachFile { file in
-            guard unsafe !summary.goesByNames || RecordFormat(fileName: file.name) == summary.format else { return }
+            guard unsafe !summary.goesByNames || RecordFormat(fileName: file.name) == summary.format else {
+                return
+            }
             files.append(SelectedFile(ordinal: file.ordinal, size: file.size, identity: file.identity))
         }
         return files
@@ -110,7 +113,9 @@ struct SelectionWalk {
     /// Files that are records: the table of an index, and the names of the labels.
     ///
     /// - Throws: `.unsupported` for more than an index can hold.
-    func plainFiles(_ summary: SelectionSummary) throws(RecordIndexError) -> (table: [UInt8], labels: [[UInt8]]) {
+    func plainFiles(_ summary: SelectionSummary) throws(RecordIndexError) -> (
+        table: [UInt8], labels: [[UInt8]]
+    ) {
         var table: [UInt8] = []
         table.reserveCapacity(summary.files * IndexFormat.plainFileLength)
         var labels: [[UInt8]] = []
@@ -132,7 +137,8 @@ struct SelectionWalk {
             table.append(littleEndian: file.size)
         }
         guard !isTooMuch, table.count / IndexFormat.plainFileLength <= IndexFormat.mostFiles else {
-            throw RecordIndexError(.unsupported, "the snapshot has more files or directories than an index can hold")
+            throw RecordIndexError(
+                .unsupported, "the snapshot has more files or directories than an index can hold")
         }
         return (table, labels)
     }
@@ -199,7 +205,8 @@ extension RecordIndexError {
             case .unsupported: .unsupported
             case .notFound: .notFound
             case .invalidInput: .invalidInput
-            case .conflict, .noSpace, .unavailable, .sourceChanged, .permissionDenied, .inputOutput: .unavailable
+            case .conflict, .noSpace, .unavailable, .sourceChanged, .permissionDenied, .inputOutput:
+                .unavailable
             }
         self.init(code, "the snapshot's files cannot be read", path: error.path, cause: error)
     }
