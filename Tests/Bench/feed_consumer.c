@@ -3,7 +3,7 @@
  *   feed_consumer feed SOCKET DATASET FORMAT BATCH PLANE SECONDS   FORMAT: tfrecord|files|fixed, PLANE: any|slots|mapped
  *   feed_consumer epoch SOCKET DATASET BATCH STOP [TOKEN]          numbers of records, and a token where it stopped
  *   feed_consumer map FILE SECONDS
- *   feed_consumer copy FILE SLOT-BYTES SECONDS
+ *   feed_consumer copy FILE SLOT-BYTES SLOTS SECONDS
  */
 #include <fcntl.h>
 #include <kaml.h>
@@ -158,11 +158,12 @@ int main(int count, char **words) {
     if (!strcmp(words[1], "map")) {
         for (; now() - start < seconds; total += size) touch(bytes, size);
     } else {
-        size_t slot = strtoull(words[3], NULL, 10), at = 0;
-        char *target = aligned_alloc(4096, slot);
-        memset(target, 1, slot);
+        size_t slot = strtoull(words[3], NULL, 10), slots = strtoull(words[4], NULL, 10), at = 0, next = 0;
+        char *targets = aligned_alloc(4096, slot * slots);
+        memset(targets, 1, slot * slots);
         for (start = now(); now() - start < seconds; total += slot) {
             if (at + slot > size) at = 0;
+            char *target = targets + next++ % slots * slot;
             memcpy(target, bytes + at, slot);
             sink += (unsigned char)target[slot - 1];
             at += slot;
