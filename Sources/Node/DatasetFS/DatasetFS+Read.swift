@@ -127,12 +127,12 @@ extension DatasetFS {
         guard container.enter() else { return false }
         defer { container.leave() }
         guard container.isPresent(chunk), !container.holdsRecent else { return false }
-        container.touch()
+        if keepsPages { container.noteUse() } else { container.touch() }
         cache.didRead(container, chunk..<(chunk + 1))
         unsafe completion.deliver(
             one: ReadSegment(
                 base: UnsafeMutableRawPointer(mutating: container.bytes + Int(start)), length: count))
-        cache.didReply(count)
+        if !keepsPages { cache.didReply(count) }
         return true
     }
 
@@ -168,7 +168,7 @@ extension DatasetFS {
                 unsafe completion.deliver(
                     completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
             }
-            cache.didReply(count)
+            if !keepsPages { cache.didReply(count) }
             return true
         }
         if complete { return }
@@ -250,7 +250,7 @@ extension DatasetFS {
                 }
                 cache.didRead(container, chunks)
             }
-            container.touch()
+            if keepsPages { container.noteUse() } else { container.touch() }
             return unsafe container.bytes + start
         }
         return unsafe address.map {

@@ -21,11 +21,14 @@ package final class DatasetFS: InodeOperations {
     private let repeated: RepeatedNotices
     let waitingReads: WaitingReads
     let zeros: ZeroPages
+    /// Whether pages that replies were made from stay in the process's page tables.
+    let keepsPages: Bool
 
-    /// `notice` takes one line for the log about a read that failed.
+    /// `notice` takes one line for the log about a read that failed. `keepsPages`: for readers that copy from the
+    /// mappings again and again, to whom faults cost more than the page tables; a mount's replies are read once each.
     package init(
         _ snapshot: Snapshot, name: String, cache: NodeCache, origin: any ObjectStore,
-        clock: any Clock = HostClock(),
+        clock: any Clock = HostClock(), keepsPages: Bool = false,
         notice: @escaping @Sendable (String) -> Void
     ) throws(Errno) {
         self.snapshot = snapshot
@@ -38,6 +41,7 @@ package final class DatasetFS: InodeOperations {
         repeated = RepeatedNotices(clock)
         waitingReads = WaitingReads(clock, dataset: name)
         zeros = try ZeroPages()
+        self.keepsPages = keepsPages
     }
 
     package var totals: FileSystemTotals {

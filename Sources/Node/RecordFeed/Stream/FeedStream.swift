@@ -126,7 +126,7 @@ import System
             while try !takeOrders() {
                 try takeSubmissions()
                 collectAbandoned()
-                begin()
+                try begin()
                 try giveOut()
                 try sleepUnlessNeeded()
             }
@@ -204,9 +204,12 @@ import System
     }
 
     /// Begins batches as long as there is room for them.
-    private func begin() {
+    private func begin() throws {
         var cause: StallCauseLabel?
         while !isHalted, let batch = plan.batch(at: next) {
+            // Nobody waits for the memory of those that follow.
+            if making.first?.isDone == true { try giveOut() }
+            if isHalted { break }
             do throws(FeedFailure) {
                 let layout: BatchMaker.Layout
                 if let looked { layout = looked } else { layout = try maker.look(batch) }

@@ -18,6 +18,8 @@ struct segment {
     const uint8_t *base;
     uint64_t bytes;
     struct segment *next_ended;
+    /* Of the cache's: for each block of pages the second in which they were last brought in, 0 for never. */
+    _Atomic uint32_t *populated;
 };
 
 struct era {
@@ -61,7 +63,8 @@ bool segments_pin(struct segments *segments, struct segment *const *list, size_t
 
 /* The bytes, or NULL when they are not all in the segment. */
 const uint8_t *segment_at(const struct segment *segment, uint64_t offset, uint64_t length);
-/* Brings the pages of the range in, so that a page that cannot be read is an error here and no SIGBUS later.
+/* Brings the pages of the range in, so that a page that cannot be read is an error here and no SIGBUS later. Pages that were
+ * brought in some seconds ago are taken to be there still: looking at each of them takes longer than reading them.
  * An errno, or 0. */
 int segments_populate(const struct segments *segments, const struct segment *segment, uint64_t offset, uint64_t length);
 
