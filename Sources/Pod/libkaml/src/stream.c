@@ -51,6 +51,8 @@ struct kaml_stream {
     /* 0 while the agent is there. */
     uint64_t lost_since;
     struct kaml_error loss;
+    /* Slept since the last news. */
+    uint64_t quiet_ns;
     /* What no new session could mend. */
     bool has_fault;
     struct kaml_error fault;
@@ -213,6 +215,7 @@ static bool pump(struct kaml_stream *stream) {
     if (!session_pump(stream->session, &stream->window) && stream->session->state != SESSION_ENDED)
         return false;
     look_at_session(stream, before);
+    stream->quiet_ns = 0;
     pthread_cond_broadcast(&stream->changed);
     return true;
 }
@@ -364,13 +367,18 @@ static enum kaml_code drive(struct kaml_stream *stream, const struct waiter *me,
     if (pump(stream))
         return KAML_OK;
     struct session *session = stream->session;
-    uint64_t slice = earlier(clock_left(deadline), SLICE);
+    uint64_t begin = clock_now();
     pthread_mutex_unlock(&stream->lock);
-    session_sleep(session, slice);
+    session_sleep(session, earlier(clock_left(deadline), SLICE));
     pthread_mutex_lock(&stream->lock);
+    if (pump(stream))
+        return KAML_OK;
+    stream->quiet_ns += clock_now() - begin;
     /* Nothing came for so long: perhaps since what nobody takes fills the window. */
-    if (!pump(stream) && slice == SLICE && window_take_lowest(&stream->window, lowest_wish(stream), &item))
+    if (stream->quiet_ns >= SLICE && window_take_lowest(&stream->window, lowest_wish(stream), &item)) {
+        stream->quiet_ns = 0;
         drop(&item);
+    }
     return KAML_OK;
 }
 

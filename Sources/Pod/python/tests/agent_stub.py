@@ -287,8 +287,8 @@ class Stream:
         self.take_releases()
         session = self.session
         while not self.is_over and self.free and self.room() and not session.is_told("silent"):
-            if self.total is not None and self.next >= self.total:
-                self.publish(2, self.next + session.is_told("early-end"))
+            if self.total is not None and self.next >= (4 if session.is_told("early-end") else self.total):
+                self.publish(2, self.next)
                 self.is_over = True
                 return
             number = session.number("die-after")
