@@ -8,6 +8,7 @@
  * thread while or after it is closed or its last reference is released.
  * Processes: after fork() the child gets KAML_FORKED from every call that would reach the agent; it may read batches that
  * were taken before, and close or release what it inherited. Nothing survives exec().
+ * Versions: structures with a `size` may grow; the others stay as they are as long as the library is libkaml.so.1.
  * State: everything belongs to the objects below; the library keeps nothing global.
  * Units: times are nanoseconds of CLOCK_MONOTONIC, sizes are bytes.
  * Errors: functions return an enum kaml_code and fill in `error` when it is not NULL. KAML_OK leaves it alone. */

@@ -73,13 +73,20 @@ class Stub:
             self.process.kill()
             self.process.wait()
             self.process.stdout.close()
+            os.unlink(self.socket)
             self.process = None
 
 
+@pytest.fixture(scope="session")
+def socket(tmp_path_factory):
+    """One for all tests, since TensorFlow keeps a file system for the life of the process."""
+    return str(tmp_path_factory.mktemp("agent") / "feed.sock")
+
+
 @pytest.fixture
-def stub(tmp_path, datasets, monkeypatch):
+def stub(socket, datasets, monkeypatch):
     """An agent that is not running yet: `stub.start("--lend", "--misbehave", "skip")`."""
-    stub = Stub(str(tmp_path / "feed.sock"), datasets)
+    stub = Stub(socket, datasets)
     monkeypatch.setenv("KAML_FEED_SOCKET", stub.socket)
     yield stub
     stub.stop()

@@ -1,5 +1,6 @@
 """Streams of libkaml against a stand-in agent: what comes, in which order, and what happens when the agent errs."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -409,6 +410,7 @@ def test_segments_that_ended_are_unmapped_once_their_batches_are_given_back(stub
 
 def test_nothing_is_left_behind(agent):
     def state():
+        gc.collect()
         return len(os.listdir("/proc/self/fd")), sum("memfd" in line for line in open("/proc/self/maps"))
 
     opened().take(0)
