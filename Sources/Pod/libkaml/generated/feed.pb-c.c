@@ -958,7 +958,97 @@ void   kaml__feed__v1__bytes__free_unpacked
   assert(message->base.descriptor == &kaml__feed__v1__bytes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor kaml__feed__v1__request__field_descriptors[8] =
+void   kaml__feed__v1__read_batch__init
+                     (Kaml__Feed__V1__ReadBatch         *message)
+{
+  static const Kaml__Feed__V1__ReadBatch init_value = KAML__FEED__V1__READ_BATCH__INIT;
+  *message = init_value;
+}
+size_t kaml__feed__v1__read_batch__get_packed_size
+                     (const Kaml__Feed__V1__ReadBatch *message)
+{
+  assert(message->base.descriptor == &kaml__feed__v1__read_batch__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kaml__feed__v1__read_batch__pack
+                     (const Kaml__Feed__V1__ReadBatch *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kaml__feed__v1__read_batch__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kaml__feed__v1__read_batch__pack_to_buffer
+                     (const Kaml__Feed__V1__ReadBatch *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kaml__feed__v1__read_batch__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kaml__Feed__V1__ReadBatch *
+       kaml__feed__v1__read_batch__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kaml__Feed__V1__ReadBatch *)
+     protobuf_c_message_unpack (&kaml__feed__v1__read_batch__descriptor,
+                                allocator, len, data);
+}
+void   kaml__feed__v1__read_batch__free_unpacked
+                     (Kaml__Feed__V1__ReadBatch *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kaml__feed__v1__read_batch__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kaml__feed__v1__batch_piece__init
+                     (Kaml__Feed__V1__BatchPiece         *message)
+{
+  static const Kaml__Feed__V1__BatchPiece init_value = KAML__FEED__V1__BATCH_PIECE__INIT;
+  *message = init_value;
+}
+size_t kaml__feed__v1__batch_piece__get_packed_size
+                     (const Kaml__Feed__V1__BatchPiece *message)
+{
+  assert(message->base.descriptor == &kaml__feed__v1__batch_piece__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kaml__feed__v1__batch_piece__pack
+                     (const Kaml__Feed__V1__BatchPiece *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kaml__feed__v1__batch_piece__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kaml__feed__v1__batch_piece__pack_to_buffer
+                     (const Kaml__Feed__V1__BatchPiece *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kaml__feed__v1__batch_piece__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kaml__Feed__V1__BatchPiece *
+       kaml__feed__v1__batch_piece__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kaml__Feed__V1__BatchPiece *)
+     protobuf_c_message_unpack (&kaml__feed__v1__batch_piece__descriptor,
+                                allocator, len, data);
+}
+void   kaml__feed__v1__batch_piece__free_unpacked
+                     (Kaml__Feed__V1__BatchPiece *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kaml__feed__v1__batch_piece__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor kaml__feed__v1__request__field_descriptors[9] =
 {
   {
     "id",
@@ -1056,6 +1146,18 @@ static const ProtobufCFieldDescriptor kaml__feed__v1__request__field_descriptors
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read_batch",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kaml__Feed__V1__Request, operation_case),
+    offsetof(Kaml__Feed__V1__Request, read_batch),
+    &kaml__feed__v1__read_batch__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kaml__feed__v1__request__field_indices_by_name[] = {
   4,   /* field[4] = close_stream */
@@ -1064,13 +1166,14 @@ static const unsigned kaml__feed__v1__request__field_indices_by_name[] = {
   6,   /* field[6] = list */
   2,   /* field[2] = open_stream */
   7,   /* field[7] = read */
+  8,   /* field[8] = read_batch */
   3,   /* field[3] = seek */
   5,   /* field[5] = stat */
 };
 static const ProtobufCIntRange kaml__feed__v1__request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor kaml__feed__v1__request__descriptor =
 {
@@ -1080,14 +1183,14 @@ const ProtobufCMessageDescriptor kaml__feed__v1__request__descriptor =
   "Kaml__Feed__V1__Request",
   "kaml.feed.v1",
   sizeof(Kaml__Feed__V1__Request),
-  8,
+  9,
   kaml__feed__v1__request__field_descriptors,
   kaml__feed__v1__request__field_indices_by_name,
   1,  kaml__feed__v1__request__number_ranges,
   (ProtobufCMessageInit) kaml__feed__v1__request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kaml__feed__v1__reply__field_descriptors[11] =
+static const ProtobufCFieldDescriptor kaml__feed__v1__reply__field_descriptors[12] =
 {
   {
     "id",
@@ -1221,9 +1324,22 @@ static const ProtobufCFieldDescriptor kaml__feed__v1__reply__field_descriptors[1
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "batch_piece",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kaml__Feed__V1__Reply, result_case),
+    offsetof(Kaml__Feed__V1__Reply, batch_piece),
+    &kaml__feed__v1__batch_piece__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kaml__feed__v1__reply__field_indices_by_name[] = {
   5,   /* field[5] = attributes */
+  11,   /* field[11] = batch_piece */
   7,   /* field[7] = bytes */
   4,   /* field[4] = done */
   1,   /* field[1] = failure */
@@ -1238,7 +1354,7 @@ static const unsigned kaml__feed__v1__reply__field_indices_by_name[] = {
 static const ProtobufCIntRange kaml__feed__v1__reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor kaml__feed__v1__reply__descriptor =
 {
@@ -1248,7 +1364,7 @@ const ProtobufCMessageDescriptor kaml__feed__v1__reply__descriptor =
   "Kaml__Feed__V1__Reply",
   "kaml.feed.v1",
   sizeof(Kaml__Feed__V1__Reply),
-  11,
+  12,
   kaml__feed__v1__reply__field_descriptors,
   kaml__feed__v1__reply__field_indices_by_name,
   1,  kaml__feed__v1__reply__number_ranges,
@@ -1531,7 +1647,7 @@ const ProtobufCMessageDescriptor kaml__feed__v1__welcome__descriptor =
   (ProtobufCMessageInit) kaml__feed__v1__welcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kaml__feed__v1__cursor__field_descriptors[5] =
+static const ProtobufCFieldDescriptor kaml__feed__v1__cursor__field_descriptors[7] =
 {
   {
     "snapshot",
@@ -1593,18 +1709,44 @@ static const ProtobufCFieldDescriptor kaml__feed__v1__cursor__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "block",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__Cursor, block),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "window",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__Cursor, window),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kaml__feed__v1__cursor__field_indices_by_name[] = {
+  5,   /* field[5] = block */
   2,   /* field[2] = epoch */
   4,   /* field[4] = order_version */
   3,   /* field[3] = ordinal */
   1,   /* field[1] = seed */
   0,   /* field[0] = snapshot */
+  6,   /* field[6] = window */
 };
 static const ProtobufCIntRange kaml__feed__v1__cursor__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor kaml__feed__v1__cursor__descriptor =
 {
@@ -1614,7 +1756,7 @@ const ProtobufCMessageDescriptor kaml__feed__v1__cursor__descriptor =
   "Kaml__Feed__V1__Cursor",
   "kaml.feed.v1",
   sizeof(Kaml__Feed__V1__Cursor),
-  5,
+  7,
   kaml__feed__v1__cursor__field_descriptors,
   kaml__feed__v1__cursor__field_indices_by_name,
   1,  kaml__feed__v1__cursor__number_ranges,
@@ -2898,6 +3040,173 @@ const ProtobufCMessageDescriptor kaml__feed__v1__bytes__descriptor =
   kaml__feed__v1__bytes__field_indices_by_name,
   1,  kaml__feed__v1__bytes__number_ranges,
   (ProtobufCMessageInit) kaml__feed__v1__bytes__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kaml__feed__v1__read_batch__field_descriptors[2] =
+{
+  {
+    "position",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__ReadBatch, position),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "offset",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__ReadBatch, offset),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kaml__feed__v1__read_batch__field_indices_by_name[] = {
+  1,   /* field[1] = offset */
+  0,   /* field[0] = position */
+};
+static const ProtobufCIntRange kaml__feed__v1__read_batch__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kaml__feed__v1__read_batch__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kaml.feed.v1.ReadBatch",
+  "ReadBatch",
+  "Kaml__Feed__V1__ReadBatch",
+  "kaml.feed.v1",
+  sizeof(Kaml__Feed__V1__ReadBatch),
+  2,
+  kaml__feed__v1__read_batch__field_descriptors,
+  kaml__feed__v1__read_batch__field_indices_by_name,
+  1,  kaml__feed__v1__read_batch__number_ranges,
+  (ProtobufCMessageInit) kaml__feed__v1__read_batch__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kaml__feed__v1__batch_piece__field_descriptors[7] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "flags",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, flags),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "position",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, position),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "records",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, records),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "table",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, table),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "length",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, length),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "inline",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kaml__Feed__V1__BatchPiece, inline_),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kaml__feed__v1__batch_piece__field_indices_by_name[] = {
+  1,   /* field[1] = flags */
+  6,   /* field[6] = inline */
+  0,   /* field[0] = kind */
+  5,   /* field[5] = length */
+  2,   /* field[2] = position */
+  3,   /* field[3] = records */
+  4,   /* field[4] = table */
+};
+static const ProtobufCIntRange kaml__feed__v1__batch_piece__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor kaml__feed__v1__batch_piece__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kaml.feed.v1.BatchPiece",
+  "BatchPiece",
+  "Kaml__Feed__V1__BatchPiece",
+  "kaml.feed.v1",
+  sizeof(Kaml__Feed__V1__BatchPiece),
+  7,
+  kaml__feed__v1__batch_piece__field_descriptors,
+  kaml__feed__v1__batch_piece__field_indices_by_name,
+  1,  kaml__feed__v1__batch_piece__number_ranges,
+  (ProtobufCMessageInit) kaml__feed__v1__batch_piece__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue kaml__feed__v1__format__enum_values_by_number[6] =

@@ -37,6 +37,8 @@ typedef struct Kaml__Feed__V1__Listing Kaml__Feed__V1__Listing;
 typedef struct Kaml__Feed__V1__Listing__Entry Kaml__Feed__V1__Listing__Entry;
 typedef struct Kaml__Feed__V1__Read Kaml__Feed__V1__Read;
 typedef struct Kaml__Feed__V1__Bytes Kaml__Feed__V1__Bytes;
+typedef struct Kaml__Feed__V1__ReadBatch Kaml__Feed__V1__ReadBatch;
+typedef struct Kaml__Feed__V1__BatchPiece Kaml__Feed__V1__BatchPiece;
 
 
 /* --- enums --- */
@@ -172,7 +174,8 @@ typedef enum {
   KAML__FEED__V1__REQUEST__OPERATION_CLOSE_STREAM = 5,
   KAML__FEED__V1__REQUEST__OPERATION_STAT = 6,
   KAML__FEED__V1__REQUEST__OPERATION_LIST = 7,
-  KAML__FEED__V1__REQUEST__OPERATION_READ = 8
+  KAML__FEED__V1__REQUEST__OPERATION_READ = 8,
+  KAML__FEED__V1__REQUEST__OPERATION_READ_BATCH = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KAML__FEED__V1__REQUEST__OPERATION__CASE)
 } Kaml__Feed__V1__Request__OperationCase;
 
@@ -192,6 +195,7 @@ struct  Kaml__Feed__V1__Request
     Kaml__Feed__V1__Stat *stat;
     Kaml__Feed__V1__List *list;
     Kaml__Feed__V1__Read *read;
+    Kaml__Feed__V1__ReadBatch *read_batch;
   };
 };
 #define KAML__FEED__V1__REQUEST__INIT \
@@ -210,7 +214,8 @@ typedef enum {
   KAML__FEED__V1__REPLY__RESULT_BYTES = 8,
   KAML__FEED__V1__REPLY__RESULT_SEGMENTS = 9,
   KAML__FEED__V1__REPLY__RESULT_SEGMENT_END = 10,
-  KAML__FEED__V1__REPLY__RESULT_TROUBLE = 11
+  KAML__FEED__V1__REPLY__RESULT_TROUBLE = 11,
+  KAML__FEED__V1__REPLY__RESULT_BATCH_PIECE = 12
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KAML__FEED__V1__REPLY__RESULT__CASE)
 } Kaml__Feed__V1__Reply__ResultCase;
 
@@ -236,6 +241,7 @@ struct  Kaml__Feed__V1__Reply
      * What a descriptor of kind ERROR is about, sent before it.
      */
     Kaml__Feed__V1__Failure *trouble;
+    Kaml__Feed__V1__BatchPiece *batch_piece;
   };
 };
 #define KAML__FEED__V1__REPLY__INIT \
@@ -331,10 +337,16 @@ struct  Kaml__Feed__V1__Cursor
    * 0 for the newest.
    */
   uint32_t order_version;
+  /*
+   * Of ORDER_BLOCKS: records in a block, and blocks in a window. 0 for the agent's choice, which StreamInfo tells: part of
+   * the token, since they shape the order.
+   */
+  uint64_t block;
+  uint64_t window;
 };
 #define KAML__FEED__V1__CURSOR__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kaml__feed__v1__cursor__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Kaml__Feed__V1__OpenStream
@@ -393,7 +405,7 @@ struct  Kaml__Feed__V1__OpenStream
    */
   char *traceparent;
   /*
-   * Whether the pod cannot take descriptors: batches are then answers to Read of `position`.
+   * Whether the pod cannot take descriptors: there are no rings then, and batches are answers to ReadBatch.
    */
   protobuf_c_boolean is_inline;
 };
@@ -404,7 +416,7 @@ struct  Kaml__Feed__V1__OpenStream
 
 /*
  * Comes with three descriptors: the completion ring's memory, the submission ring's memory, the event (eventfd) that wakes
- * the agent.
+ * the agent; with none for an inline stream.
  */
 struct  Kaml__Feed__V1__StreamInfo
 {
@@ -599,7 +611,7 @@ struct  Kaml__Feed__V1__Listing
 
 
 /*
- * Bytes of a file, or with `is_batch` of the stream's batch `offset` (an inline stream's), in pieces of at most 60 KiB.
+ * Bytes of a file.
  */
 struct  Kaml__Feed__V1__Read
 {
@@ -609,9 +621,12 @@ struct  Kaml__Feed__V1__Read
   ProtobufCBinaryData path;
   uint64_t offset;
   /*
-   * At most 1 GiB. More than one answer holds comes in a slot of the session instead, if the pod can take descriptors.
+   * At most 1 GiB. The answer may be shorter: at most 60 KiB of it are inline.
    */
   uint64_t length;
+  /*
+   * Whether more than that may come in a slot, which the pod must be able to map.
+   */
   protobuf_c_boolean takes_slot;
 };
 #define KAML__FEED__V1__READ__INIT \
@@ -624,7 +639,7 @@ struct  Kaml__Feed__V1__Bytes
   ProtobufCMessage base;
   ProtobufCBinaryData inline_;
   /*
-   * Where the bytes lie otherwise; the pod gives the slot back by a RELEASE entry with `token`, or by its next Read.
+   * Where the bytes lie otherwise, until the session's next Read.
    */
   uint32_t segment;
   uint64_t offset;
@@ -637,6 +652,52 @@ struct  Kaml__Feed__V1__Bytes
 #define KAML__FEED__V1__BYTES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kaml__feed__v1__bytes__descriptor) \
     , {0,NULL}, 0, 0, 0, 0 }
+
+
+/*
+ * A batch of an inline stream, a piece of at most 60 KiB at a time. Any position will do; a batch is made once as long as
+ * its pieces are asked for without another batch's between them.
+ */
+struct  Kaml__Feed__V1__ReadBatch
+{
+  ProtobufCMessage base;
+  uint64_t position;
+  /*
+   * In the batch.
+   */
+  uint64_t offset;
+};
+#define KAML__FEED__V1__READ_BATCH__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kaml__feed__v1__read_batch__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * What kaml_feed.h says of a batch counts here, with offsets from the batch's begin and no segments but 0.
+ */
+struct  Kaml__Feed__V1__BatchPiece
+{
+  ProtobufCMessage base;
+  /*
+   * enum kaml_descriptor_kind. An ERROR comes as `failure` instead.
+   */
+  uint32_t kind;
+  /*
+   * enum kaml_descriptor_flags.
+   */
+  uint32_t flags;
+  uint64_t position;
+  uint32_t records;
+  uint32_t table;
+  /*
+   * Bytes of the whole batch.
+   */
+  uint64_t length;
+  ProtobufCBinaryData inline_;
+};
+#define KAML__FEED__V1__BATCH_PIECE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kaml__feed__v1__batch_piece__descriptor) \
+    , 0, 0, 0, 0, 0, 0, {0,NULL} }
 
 
 /* Kaml__Feed__V1__Request methods */
@@ -1041,6 +1102,44 @@ Kaml__Feed__V1__Bytes *
 void   kaml__feed__v1__bytes__free_unpacked
                      (Kaml__Feed__V1__Bytes *message,
                       ProtobufCAllocator *allocator);
+/* Kaml__Feed__V1__ReadBatch methods */
+void   kaml__feed__v1__read_batch__init
+                     (Kaml__Feed__V1__ReadBatch         *message);
+size_t kaml__feed__v1__read_batch__get_packed_size
+                     (const Kaml__Feed__V1__ReadBatch   *message);
+size_t kaml__feed__v1__read_batch__pack
+                     (const Kaml__Feed__V1__ReadBatch   *message,
+                      uint8_t             *out);
+size_t kaml__feed__v1__read_batch__pack_to_buffer
+                     (const Kaml__Feed__V1__ReadBatch   *message,
+                      ProtobufCBuffer     *buffer);
+Kaml__Feed__V1__ReadBatch *
+       kaml__feed__v1__read_batch__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kaml__feed__v1__read_batch__free_unpacked
+                     (Kaml__Feed__V1__ReadBatch *message,
+                      ProtobufCAllocator *allocator);
+/* Kaml__Feed__V1__BatchPiece methods */
+void   kaml__feed__v1__batch_piece__init
+                     (Kaml__Feed__V1__BatchPiece         *message);
+size_t kaml__feed__v1__batch_piece__get_packed_size
+                     (const Kaml__Feed__V1__BatchPiece   *message);
+size_t kaml__feed__v1__batch_piece__pack
+                     (const Kaml__Feed__V1__BatchPiece   *message,
+                      uint8_t             *out);
+size_t kaml__feed__v1__batch_piece__pack_to_buffer
+                     (const Kaml__Feed__V1__BatchPiece   *message,
+                      ProtobufCBuffer     *buffer);
+Kaml__Feed__V1__BatchPiece *
+       kaml__feed__v1__batch_piece__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kaml__feed__v1__batch_piece__free_unpacked
+                     (Kaml__Feed__V1__BatchPiece *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Kaml__Feed__V1__Request_Closure)
@@ -1109,6 +1208,12 @@ typedef void (*Kaml__Feed__V1__Read_Closure)
 typedef void (*Kaml__Feed__V1__Bytes_Closure)
                  (const Kaml__Feed__V1__Bytes *message,
                   void *closure_data);
+typedef void (*Kaml__Feed__V1__ReadBatch_Closure)
+                 (const Kaml__Feed__V1__ReadBatch *message,
+                  void *closure_data);
+typedef void (*Kaml__Feed__V1__BatchPiece_Closure)
+                 (const Kaml__Feed__V1__BatchPiece *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1143,6 +1248,8 @@ extern const ProtobufCMessageDescriptor kaml__feed__v1__listing__descriptor;
 extern const ProtobufCMessageDescriptor kaml__feed__v1__listing__entry__descriptor;
 extern const ProtobufCMessageDescriptor kaml__feed__v1__read__descriptor;
 extern const ProtobufCMessageDescriptor kaml__feed__v1__bytes__descriptor;
+extern const ProtobufCMessageDescriptor kaml__feed__v1__read_batch__descriptor;
+extern const ProtobufCMessageDescriptor kaml__feed__v1__batch_piece__descriptor;
 
 PROTOBUF_C__END_DECLS
 

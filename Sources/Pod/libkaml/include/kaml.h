@@ -8,6 +8,7 @@
  * thread while or after it is closed or its last reference is released.
  * Processes: after fork() the child gets KAML_FORKED from every call that would reach the agent; it may read batches that
  * were taken before, and close or release what it inherited. Nothing survives exec().
+ * Versions: structures with a `size` may grow; the others stay as they are as long as the library is libkaml.so.1.
  * State: everything belongs to the objects below; the library keeps nothing global.
  * Units: times are nanoseconds of CLOCK_MONOTONIC, sizes are bytes.
  * Errors: functions return an enum kaml_code and fill in `error` when it is not NULL. KAML_OK leaves it alone. */
@@ -111,10 +112,13 @@ struct kaml_cursor {
     uint32_t order_version;
     /* enum kaml_stream_order; 0 where it is not known. */
     uint32_t order;
+    /* Of the order of blocks: records in a block, blocks in a window. 0 for the agent's choice. */
+    uint64_t block;
+    uint64_t window;
 };
 
 /* Room for a token as text, with its NUL. */
-#define KAML_TOKEN_TEXT 96
+#define KAML_TOKEN_TEXT 128
 
 /* Writes `cursor` as text (letters, digits, - and _) of fewer than KAML_TOKEN_TEXT bytes, with version and checksum.
  * KAML_INVALID when the snapshot is not hex or too long. */
@@ -180,6 +184,8 @@ struct kaml_stream_options {
     uint64_t window_bytes;
     /* W3C Trace Context, or NULL. */
     const char *traceparent;
+    /* Takes batches over the socket even where memory can be passed. */
+    bool is_inline;
 };
 
 /* What a stream is. Strings belong to the stream. */
@@ -196,6 +202,8 @@ struct kaml_stream_info {
     size_t column_count;
     uint32_t window_batches;
     bool lends_cache;
+    /* Memory cannot be passed to this process: batches come over the socket, which copies them three times. */
+    bool is_inline;
     /* What the user should be told once: why a faster way is not taken. "" when there is nothing. */
     const char *notice;
 };

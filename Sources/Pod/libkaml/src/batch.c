@@ -24,6 +24,8 @@ struct kaml_batch {
 /* What making a batch works on. */
 struct making {
     struct kaml_batch *batch;
+    /* Of a batch that came over the socket: all of it. */
+    struct segment *own;
     struct segments *segments;
     const struct segment *home;
     struct kaml_error *error;
@@ -75,7 +77,7 @@ static enum kaml_code resolve(struct making *making, const struct kaml_entry *en
         enum kaml_code code = populate(making);
         if (code != KAML_OK)
             return code;
-        making->last = segments_find(making->segments, entry->segment);
+        making->last = making->own != NULL ? making->own : segments_find(making->segments, entry->segment);
         making->begin = making->end = 0;
         if (making->last == NULL)
             return failure_protocol(making->error, "a value of batch %" PRIu64 " lies in segment %u, which is not there",
@@ -245,7 +247,8 @@ enum kaml_code batch_make(const struct published *item, const struct batch_shape
     struct making making = {
         .batch = made,
         .segments = segments,
-        .home = segments_find(segments, descriptor->segment),
+        .own = item->lease->own,
+        .home = item->lease->own != NULL ? item->lease->own : segments_find(segments, descriptor->segment),
         .error = error,
     };
     enum kaml_code code;

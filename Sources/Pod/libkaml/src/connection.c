@@ -62,6 +62,21 @@ static bool wait_ready(int socket, short events, uint64_t deadline) {
     }
 }
 
+/* What the agent said before it closed the connection, which it does to those that it has no room for. */
+static enum kaml_code last_words(struct connection *connection, int cause, struct kaml_error *error) {
+    Kaml__Feed__V1__Reply *reply;
+    struct descriptors descriptors;
+    while (connection_receive(connection, 0, &reply, &descriptors, NULL) == ARRIVAL_MESSAGE) {
+        bool is_failure = reply->result_case == KAML__FEED__V1__REPLY__RESULT_FAILURE;
+        enum kaml_code code = is_failure ? failure_told(error, reply->failure) : KAML_OK;
+        descriptors_close(&descriptors);
+        kaml__feed__v1__reply__free_unpacked(reply, NULL);
+        if (is_failure)
+            return code;
+    }
+    return failure(error, KAML_UNAVAILABLE, FAILURE_RETRYABLE, start_agent, "the agent went away: %s", strerror(cause));
+}
+
 enum kaml_code connection_send(struct connection *connection, Kaml__Feed__V1__Request *request, uint64_t deadline,
                                struct kaml_error *error) {
     request->id = ++connection->last_id;
@@ -80,8 +95,7 @@ enum kaml_code connection_send(struct connection *connection, Kaml__Feed__V1__Re
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return failure(error, KAML_TIMED_OUT, FAILURE_RETRYABLE, "Look at the agent's load.",
                            "the agent does not take requests");
-        return failure(error, KAML_UNAVAILABLE, FAILURE_RETRYABLE, start_agent, "the agent went away: %s",
-                       strerror(errno));
+        return last_words(connection, errno, error);
     }
 }
 

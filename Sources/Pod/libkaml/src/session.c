@@ -25,7 +25,8 @@ static void let_go(struct session *session) {
 
 static void settle(struct lease *lease) {
     struct session *session = lease->session;
-    segments_return(&session->segments, lease->era);
+    if (lease->era != NULL)
+        segments_return(&session->segments, lease->era);
     free(lease);
     let_go(session);
 }
@@ -70,6 +71,12 @@ void lease_return(struct lease *lease) {
         free(lease);
         return;
     }
+    if (lease->own != NULL) {
+        free((void *)(uintptr_t)lease->own->base);
+        free(lease->own);
+        settle(lease);
+        return;
+    }
     lease->next = NULL;
     pthread_mutex_lock(&session->submitting);
     *session->owed_end = lease;
@@ -96,6 +103,7 @@ enum kaml_code session_start(const struct reach *reach, const Kaml__Feed__V1__Op
     made->pid = reach->pid;
     made->base = base;
     made->end = UINT64_MAX;
+    made->is_inline = request->is_inline;
     made->owed_end = &made->owed;
     made->connection = CONNECTION_CLOSED;
     made->rings.event = -1;
@@ -271,11 +279,23 @@ static enum kaml_code check_info(const Kaml__Feed__V1__StreamInfo *info, struct 
     return KAML_OK;
 }
 
+static void keep_info(struct session *session, Kaml__Feed__V1__Reply *reply) {
+    session->info = reply->stream_info;
+    reply->stream_info = NULL;
+    reply->result_case = KAML__FEED__V1__REPLY__RESULT__NOT_SET;
+    session->state = SESSION_LIVE;
+}
+
 static enum kaml_code take_info(struct session *session, Kaml__Feed__V1__Reply *reply, struct descriptors *descriptors) {
     enum { COMPLETION, SUBMISSION, EVENT, RINGS };
     enum kaml_code code = check_info(reply->stream_info, &session->fault);
     if (code != KAML_OK)
         return code;
+    if (session->is_inline) {
+        keep_info(session, reply);
+        return KAML_OK;
+    }
+    session->lacks_descriptors = descriptors->count == 0 && !descriptors->are_cut;
     if (descriptors->count != RINGS)
         return failure(&session->fault, KAML_UNSUPPORTED, FAILURE_FINAL,
                        descriptors->are_cut ? "Raise the limit of open files (ulimit -n)."
@@ -287,13 +307,10 @@ static enum kaml_code take_info(struct session *session, Kaml__Feed__V1__Reply *
     if (code != KAML_OK)
         return code;
     descriptors->values[EVENT] = -1;
-    session->info = reply->stream_info;
-    reply->stream_info = NULL;
-    reply->result_case = KAML__FEED__V1__REPLY__RESULT__NOT_SET;
+    keep_info(session, reply);
     pthread_mutex_lock(&session->submitting);
     session->is_open = true;
     pthread_mutex_unlock(&session->submitting);
-    session->state = SESSION_LIVE;
     return KAML_OK;
 }
 
@@ -363,6 +380,7 @@ static enum kaml_code take_message(struct session *session, Kaml__Feed__V1__Repl
     case KAML__FEED__V1__REPLY__RESULT_ATTRIBUTES:
     case KAML__FEED__V1__REPLY__RESULT_LISTING:
     case KAML__FEED__V1__REPLY__RESULT_BYTES:
+    case KAML__FEED__V1__REPLY__RESULT_BATCH_PIECE:
         return failure_protocol(&session->fault, "an answer that nobody asked for");
     /* A notice of a later version. */
     case KAML__FEED__V1__REPLY__RESULT__NOT_SET:

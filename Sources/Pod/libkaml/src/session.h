@@ -32,6 +32,8 @@ struct lease {
     uint64_t sequence;
     uint64_t taken_at;
     uint64_t waited_ns;
+    /* A batch that came over the socket lies in memory of its own. */
+    struct segment *own;
     struct lease *next;
 };
 
@@ -60,6 +62,9 @@ struct session {
     uint64_t end;
     /* A batch failed or the stream ended: nothing follows until a seek. */
     bool is_halted;
+    /* The rings' descriptors were lost on their way. */
+    bool lacks_descriptors;
+    bool is_inline;
     struct trouble *troubles[SESSION_MOST_TROUBLES];
     size_t trouble_count;
 
@@ -79,6 +84,9 @@ bool session_pump(struct session *session, struct window *window);
 void session_sleep(struct session *session, uint64_t nanoseconds);
 /* Publishes anew from `position` (of the session) on. */
 enum kaml_code session_seek(struct session *session, uint64_t position, uint64_t deadline, struct kaml_error *error);
+/* Of an inline stream: the batch at `position` (of the session), by the socket, waiting until `deadline`. What went wrong is
+ * the session's `fault`, and its state says whether it is over. By one thread at a time, without the stream's lock. */
+enum kaml_code session_fetch(struct session *session, uint64_t position, uint64_t deadline, struct published *item);
 /* Ends it; leases stay good. Gives up the caller's reference. NULL does nothing. */
 void session_end(struct session *session);
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "batch.h"
@@ -50,11 +51,18 @@ struct kaml_stream {
     /* 0 while the agent is there. */
     uint64_t lost_since;
     struct kaml_error loss;
+    /* Slept since the last news. */
+    uint64_t quiet_ns;
     /* What no new session could mend. */
     bool has_fault;
     struct kaml_error fault;
     struct kaml_stream_counters counters;
+    /* Batches come over the socket, though nobody wanted them to. */
+    bool fell_back;
 };
+
+static const char inline_notice[] =
+    "memory cannot be passed to this process (gVisor, Kata?): batches come over the agent's socket, which is slower";
 
 /* ---- places ---- */
 
@@ -126,6 +134,8 @@ static enum kaml_code start_session(struct kaml_stream *stream, uint64_t positio
     place.epoch = cursor.epoch;
     place.ordinal = cursor.ordinal;
     place.order_version = cursor.order_version;
+    place.block = cursor.block;
+    place.window = cursor.window;
     request.cursor = &place;
     if (request.epochs != 0)
         request.epochs -= cursor.epoch - stream->info.cursor.epoch;
@@ -205,6 +215,7 @@ static bool pump(struct kaml_stream *stream) {
     if (!session_pump(stream->session, &stream->window) && stream->session->state != SESSION_ENDED)
         return false;
     look_at_session(stream, before);
+    stream->quiet_ns = 0;
     pthread_cond_broadcast(&stream->changed);
     return true;
 }
@@ -305,12 +316,49 @@ static void aim(struct kaml_stream *stream, const struct waiter *me) {
     }
 }
 
+/* Asks for the batch that is wanted, and puts it into the window. */
+static enum kaml_code fetch(struct kaml_stream *stream, uint64_t position, uint64_t deadline,
+                            struct kaml_error *error) {
+    struct session *session = stream->session;
+    struct published item;
+    if (position < session->base) {
+        seek(stream, position);
+        return KAML_OK;
+    }
+    pthread_mutex_unlock(&stream->lock);
+    enum kaml_code code = session_fetch(session, position - session->base, deadline, &item);
+    pthread_mutex_lock(&stream->lock);
+    if (code == KAML_OK) {
+        if (window_put(&stream->window, &item))
+            return KAML_OK;
+        drop(&item);
+        return failure_memory(error);
+    }
+    /* An answer that comes late would be taken for another's. */
+    if (session->state == SESSION_ENDED || code == KAML_TIMED_OUT) {
+        session->next = position - session->base;
+        lose_session(stream);
+        return KAML_OK;
+    }
+    /* As the rings would bring it: the batch that failed stands in the batch's place. */
+    item = (struct published){.position = position, .trouble = malloc(sizeof *item.trouble)};
+    if (item.trouble == NULL || !window_put(&stream->window, &item)) {
+        free(item.trouble);
+        return failure_memory(error);
+    }
+    *item.trouble = session->fault;
+    item.trouble->position = position;
+    return KAML_OK;
+}
+
 /* One round of the driving thread: news, or at most a slice of waiting. */
 static enum kaml_code drive(struct kaml_stream *stream, const struct waiter *me, uint64_t deadline,
                             struct kaml_error *error) {
     struct published item;
     if (stream->session == NULL)
         return reconnect(stream, me->position, deadline, error);
+    if (stream->session->state == SESSION_LIVE && stream->info.is_inline)
+        return fetch(stream, me->position, deadline, error);
     if (stream->session->state == SESSION_LIVE) {
         aim(stream, me);
         if (stream->session == NULL)
@@ -319,13 +367,18 @@ static enum kaml_code drive(struct kaml_stream *stream, const struct waiter *me,
     if (pump(stream))
         return KAML_OK;
     struct session *session = stream->session;
-    uint64_t slice = earlier(clock_left(deadline), SLICE);
+    uint64_t begin = clock_now();
     pthread_mutex_unlock(&stream->lock);
-    session_sleep(session, slice);
+    session_sleep(session, earlier(clock_left(deadline), SLICE));
     pthread_mutex_lock(&stream->lock);
+    if (pump(stream))
+        return KAML_OK;
+    stream->quiet_ns += clock_now() - begin;
     /* Nothing came for so long: perhaps since what nobody takes fills the window. */
-    if (!pump(stream) && slice == SLICE && window_take_lowest(&stream->window, lowest_wish(stream), &item))
+    if (stream->quiet_ns >= SLICE && window_take_lowest(&stream->window, lowest_wish(stream), &item)) {
+        stream->quiet_ns = 0;
         drop(&item);
+    }
     return KAML_OK;
 }
 
@@ -486,6 +539,8 @@ static Kaml__Feed__V1__OpenStream *make_request(const struct kaml_stream_options
         cursor.epoch = options->cursor->epoch;
         cursor.ordinal = options->cursor->ordinal;
         cursor.order_version = options->cursor->order_version;
+        cursor.block = options->cursor->block;
+        cursor.window = options->cursor->window;
     }
     request.dataset = mutable(options->dataset);
     request.store = mutable(options->store);
@@ -508,6 +563,7 @@ static Kaml__Feed__V1__OpenStream *make_request(const struct kaml_stream_options
     request.window_batches = options->window_batches;
     request.window_bytes = options->window_bytes;
     request.traceparent = mutable(options->traceparent);
+    request.is_inline = options->is_inline;
     return copy_request(&request);
 }
 
@@ -542,6 +598,8 @@ static enum kaml_code copy_info(struct kaml_stream *stream, const Kaml__Feed__V1
     info->cursor.epoch = told->cursor->epoch;
     info->cursor.ordinal = told->cursor->ordinal;
     info->cursor.order_version = told->cursor->order_version;
+    info->cursor.block = told->cursor->block;
+    info->cursor.window = told->cursor->window;
     info->cursor.order = request->order == KAML__FEED__V1__ORDER__ORDER_UNSPECIFIED ? KAML_STREAM_ORDER_SHUFFLED
                                                                                     : (uint32_t)request->order;
     info->records = told->records;
@@ -550,7 +608,8 @@ static enum kaml_code copy_info(struct kaml_stream *stream, const Kaml__Feed__V1
     info->total_steps = total_steps(info, request->epochs);
     info->window_batches = told->window_batches == 0 ? 1 : told->window_batches;
     info->lends_cache = told->lends_cache;
-    stream->notice = strdup(told->notice);
+    info->is_inline = request->is_inline;
+    stream->notice = strdup(told->notice[0] == 0 && stream->fell_back ? inline_notice : told->notice);
     info->notice = stream->notice;
     if (stream->notice == NULL || copy_columns(stream, told) != KAML_OK)
         return failure_memory(error);
@@ -617,6 +676,12 @@ static enum kaml_code open_request(const struct reach *reach, Kaml__Feed__V1__Op
     pthread_cond_init(&made->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     enum kaml_code code = open_first(made, error);
+    if (code == KAML_UNSUPPORTED && made->session != NULL && made->session->lacks_descriptors && !request->is_inline) {
+        end_session(made);
+        request->is_inline = true;
+        made->fell_back = true;
+        code = open_first(made, error);
+    }
     if (code != KAML_OK) {
         free_stream(made);
         return code;
@@ -643,6 +708,8 @@ enum kaml_code kaml_stream_clone(const struct kaml_stream *stream, struct kaml_s
         return failure_forked(error);
     cursor.snapshot = mutable(stream->info.cursor.snapshot);
     cursor.order_version = stream->info.cursor.order_version;
+    cursor.block = stream->info.cursor.block;
+    cursor.window = stream->info.cursor.window;
     request.cursor = &cursor;
     return open_request(&stream->reach, copy_request(&request), clone, error);
 }
@@ -666,6 +733,9 @@ void kaml_stream_stop(struct kaml_stream *stream) {
         return;
     pthread_mutex_lock(&stream->lock);
     stream->is_closed = true;
+    /* Who waits for a batch over the socket looks at nothing else. */
+    if (stream->session != NULL && stream->info.is_inline)
+        (void)shutdown(stream->session->connection.socket, SHUT_RDWR);
     pthread_cond_broadcast(&stream->changed);
     pthread_mutex_unlock(&stream->lock);
 }

@@ -16,8 +16,10 @@ enum {
     AT_SEED = 6,
     AT_EPOCH = 14,
     AT_ORDINAL = 22,
-    AT_SNAPSHOT_LENGTH = 30,
-    AT_SNAPSHOT = 31,
+    AT_BLOCK = 30,
+    AT_WINDOW = 38,
+    AT_SNAPSHOT_LENGTH = 46,
+    AT_SNAPSHOT = 47,
     CHECKSUM_BYTES = 4,
     MOST_BYTES = AT_SNAPSHOT + MOST_SNAPSHOT_BYTES + CHECKSUM_BYTES,
 };
@@ -117,6 +119,8 @@ enum kaml_code kaml_token_encode(const struct kaml_cursor *cursor, char text[KAM
     put_number(&bytes[AT_SEED], cursor->seed, sizeof cursor->seed);
     put_number(&bytes[AT_EPOCH], cursor->epoch, sizeof cursor->epoch);
     put_number(&bytes[AT_ORDINAL], cursor->ordinal, sizeof cursor->ordinal);
+    put_number(&bytes[AT_BLOCK], cursor->block, sizeof cursor->block);
+    put_number(&bytes[AT_WINDOW], cursor->window, sizeof cursor->window);
     bytes[AT_SNAPSHOT_LENGTH] = (uint8_t)length;
     size_t end = AT_SNAPSHOT + (size_t)length;
     put_number(&bytes[end], kaml_crc32c(0, bytes, end), CHECKSUM_BYTES);
@@ -142,5 +146,7 @@ enum kaml_code kaml_token_decode(const char *text, struct kaml_cursor *cursor, s
     cursor->seed = get_number(&bytes[AT_SEED], sizeof cursor->seed);
     cursor->epoch = get_number(&bytes[AT_EPOCH], sizeof cursor->epoch);
     cursor->ordinal = get_number(&bytes[AT_ORDINAL], sizeof cursor->ordinal);
+    cursor->block = get_number(&bytes[AT_BLOCK], sizeof cursor->block);
+    cursor->window = get_number(&bytes[AT_WINDOW], sizeof cursor->window);
     return KAML_OK;
 }

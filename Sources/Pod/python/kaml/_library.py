@@ -73,6 +73,8 @@ class CCursor(Structure):
         ("ordinal", c_uint64),
         ("order_version", c_uint32),
         ("order", c_uint32),
+        ("block", c_uint64),
+        ("window", c_uint64),
     ]
 
 
@@ -100,6 +102,7 @@ class CStreamOptions(Structure):
         ("window_batches", c_uint32),
         ("window_bytes", c_uint64),
         ("traceparent", c_char_p),
+        ("is_inline", c_bool),
     ]
 
 
@@ -113,6 +116,7 @@ class CStreamInfo(Structure):
         ("column_count", c_size_t),
         ("window_batches", c_uint32),
         ("lends_cache", c_bool),
+        ("is_inline", c_bool),
         ("notice", c_char_p),
     ]
 

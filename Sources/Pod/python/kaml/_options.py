@@ -30,9 +30,11 @@ class Token:
     ordinal: int
     order_version: int
     order: int
+    block: int = 0
+    window: int = 0
 
     def __str__(self) -> str:
-        text = ctypes.create_string_buffer(96)
+        text = ctypes.create_string_buffer(128)
         error = CError()
         check(LIBRARY.kaml_token_encode(ctypes.byref(self.cursor()), text, ctypes.byref(error)), error)
         return text.value.decode()
@@ -47,12 +49,26 @@ class Token:
     @staticmethod
     def of(cursor: CCursor) -> Token:
         return Token(
-            cursor.snapshot.decode(), cursor.seed, cursor.epoch, cursor.ordinal, cursor.order_version, cursor.order
+            cursor.snapshot.decode(),
+            cursor.seed,
+            cursor.epoch,
+            cursor.ordinal,
+            cursor.order_version,
+            cursor.order,
+            cursor.block,
+            cursor.window,
         )
 
     def cursor(self) -> CCursor:
         return CCursor(
-            self.snapshot.encode(), self.seed, self.epoch, self.ordinal, self.order_version, self.order
+            self.snapshot.encode(),
+            self.seed,
+            self.epoch,
+            self.ordinal,
+            self.order_version,
+            self.order,
+            self.block,
+            self.window,
         )
 
 
@@ -77,6 +93,7 @@ class Options:
         resume: A token to go on from; it names the snapshot, seed and epoch.
         plane: "slots" or "mapped"; whatever is best when it is None.
         window_batches: Batches, and bytes of them, that may be out at a time; the agent's choice when they are 0.
+        is_inline: Takes batches over the agent's socket even where memory can be passed to this process.
         traceparent: W3C Trace Context of the training process; the environment's TRACEPARENT when it is None.
     """
 
@@ -99,6 +116,7 @@ class Options:
     window_batches: int = 0
     window_bytes: int = 0
     traceparent: str | None = None
+    is_inline: bool = False
 
     def __post_init__(self):
         limits = {
@@ -155,5 +173,6 @@ class Options:
             window_batches=self.window_batches,
             window_bytes=self.window_bytes,
             traceparent=traceparent.encode() if traceparent else None,
+            is_inline=self.is_inline,
         )
         return options, [paths, columns, cursor]

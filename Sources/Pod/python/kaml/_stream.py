@@ -195,7 +195,8 @@ class Stream:
         self.records, self.steps, self.first_steps = info.records, info.steps, info.first_steps
         self.total_steps = None if info.total_steps == FOREVER else info.total_steps
         self.snapshot, self.window_batches = info.cursor.snapshot.decode(), info.window_batches
-        self.lends_cache, self.notice = bool(info.lends_cache), info.notice.decode(errors="replace")
+        self.lends_cache, self.is_inline = bool(info.lends_cache), bool(info.is_inline)
+        self.notice = info.notice.decode(errors="replace")
         self.columns = tuple(self._column(index) for index in range(info.column_count))
         self._lock, self._held = threading.Lock(), 0
 

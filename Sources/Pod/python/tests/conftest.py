@@ -1,0 +1,104 @@
+"""Fixtures: datasets in a directory, and a stand-in agent (agent_stub.py) that serves them."""
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+LIBRARY = os.path.join(os.path.dirname(HERE), "kaml", "libkaml.so.1")
+
+
+def blob(seed, length):
+    """Bytes that are a pure function of the arguments."""
+    return hashlib.shake_128(str(seed).encode()).digest(length)
+
+
+def write_tfrecord(path, records):
+    """Without checksums, which nothing here looks at but TensorFlow: it gets them from `masked_crc`."""
+    with open(path, "wb") as file:
+        for record in records:
+            head = struct.pack("<Q", len(record))
+            file.write(head + struct.pack("<I", masked_crc(head)) + record + struct.pack("<I", masked_crc(record)))
+
+
+_TABLE = []
+for _value in range(256):
+    for _ in range(8):
+        _value = _value >> 1 ^ (0x82F63B78 if _value & 1 else 0)
+    _TABLE.append(_value)
+
+
+def masked_crc(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 255] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory):
+    """`pets`: 43 files in two directories. `text`: 100 TFRecords in three files. `empty`: no files."""
+    root = tmp_path_factory.mktemp("datasets")
+    for kind, count in (("cat", 20), ("dog", 23)):
+        os.makedirs(root / "pets" / kind)
+        for i in range(count):
+            (root / "pets" / kind / f"{i:03}.bin").write_bytes(blob((kind, i), 100 + 997 * i))
+    os.makedirs(root / "text")
+    for part in range(3):
+        numbers = range(part * 40, min(100, part * 40 + 40))
+        write_tfrecord(root / "text" / f"part-{part}.tfrecord", [blob(i, i * 13 % 300) for i in numbers])
+    os.makedirs(root / "empty")
+    return root
+
+
+class Stub:
+    def __init__(self, socket, root):
+        self.socket, self.root, self.process = socket, root, None
+
+    def start(self, *arguments):
+        command = [sys.executable, os.path.join(HERE, "agent_stub.py"), self.socket, str(self.root), *arguments]
+        environment = dict(os.environ, KAML_LIBRARY=LIBRARY)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        assert self.process.stdout.readline() == b"ready\n"
+        return self
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+            os.unlink(self.socket)
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def socket(tmp_path_factory):
+    """One for all tests, since TensorFlow keeps a file system for the life of the process."""
+    return str(tmp_path_factory.mktemp("agent") / "feed.sock")
+
+
+@pytest.fixture
+def stub(socket, datasets, monkeypatch):
+    """An agent that is not running yet: `stub.start("--lend", "--misbehave", "skip")`."""
+    stub = Stub(socket, datasets)
+    monkeypatch.setenv("KAML_FEED_SOCKET", stub.socket)
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def agent(stub):
+    """An agent that copies batches into slots."""
+    return stub.start()
+
+
+@pytest.fixture
+def lender(stub):
+    """An agent that lends its cache."""
+    return stub.start("--lend")
