@@ -55,7 +55,7 @@ struct SealMarker {
         throw .refused(
             CacheError(
                 .unusable, "the cache in \(layout.directory) is encrypted, and no key was given",
-                remedy: "Name its key (cache.encryption.keyFile, --cache-key-file), or another directory; or "
+                remedy: "Name its key (cache.keyFile, --cache-key-file), or another directory; or "
                     + "remove this one: it is only a cache"))
     }
 
