@@ -259,7 +259,7 @@ let testTargets: [Target] = [
             "System", "Chunking", "ObjectStore", "DatasetStore", "NodeCache", "FuseMount", "KamlCommand",
             "KamlTestSupport",
         ]),
-    tests("AgentTests", ["System", "FuseSession", "Agent"]),
+    tests("AgentTests", ["System", "NodeCache", "FuseSession", "Agent", "KamlTestSupport"]),
     // Runs the built `kaml`: the one that KAML_BIN names, else the one beside the tests.
     tests(
         "IntegrationTests",

@@ -135,7 +135,9 @@ import Testing
             #expect { try home.open() } throws: { ($0 as? CacheError)?.code == .unusable }
             _ = home.directory.withCString { chown($0, 0, 0) }
         }
-        try replaceFile(home.directory.appending("VERSION"), Array("2\n".utf8), suffix: "t", HostFileSystem())
+        try replaceFile(
+            home.directory.appending("VERSION"), Array("\(CacheLayout.version + 1)\n".utf8), suffix: "t",
+            HostFileSystem())
         #expect { try home.open() } throws: { ($0 as? CacheError)?.code == .unsupported }
         try replaceFile(
             home.directory.appending("VERSION"), Array("junk".utf8), suffix: "t", HostFileSystem())

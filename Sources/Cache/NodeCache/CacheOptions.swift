@@ -21,6 +21,8 @@ package struct CacheOptions: Sendable {
     package var limits = CacheLimits()
     /// Bytes a second that are hashed again in the background, to find rot; 0 for none.
     package var scrubBytesPerSecond = 0
+    /// The node's keys, for a cache that is encrypted on its disk; nil for one in the clear.
+    package var keys: CacheKeys?
     /// How far readers are read ahead of.
     var readahead = ReadaheadRuns.Limits()
     /// Stored bytes nobody asked for that a range may take in to save a request.

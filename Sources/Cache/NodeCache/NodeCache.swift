@@ -28,7 +28,8 @@ package final class NodeCache: Sendable {
         sources: any ObjectSources = NoObjectSources(), notice: @escaping @Sendable (String) -> Void
     ) throws(CacheError) {
         let layout = CacheLayout(directory: directory)
-        let lock = try CacheDirectory.open(layout, fileSystem, notice: notice)
+        let lock = try CacheDirectory.open(
+            layout, fileSystem, options.keys.map { CacheSealing($0) }, notice: notice)
         context = CacheContext(
             files: fileSystem, clock: clock, layout: layout, options: options, sources: sources,
             lock: lock,

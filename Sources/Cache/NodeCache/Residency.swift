@@ -120,11 +120,14 @@ private struct ResidencyReader {
             let data = try? context.files.status(of: context.layout.data(pack.id)), data.kind == .regular,
             data.size == pack.containerSize
         else { return nil }
+        let seal = context.sealing.flatMap { ContainerSeal(in: file, pack, $0, context.files) }
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: length + Int(pack.footerLength), alignment: 64)
         let count = (try? unsafe context.files.read(file, into: buffer, at: 0)) ?? 0
         let raw = UnsafeRawBufferPointer(buffer)
-        guard count >= length, let header = unsafe ContainerMap(raw), header.pack == pack else {
+        guard count >= length, let header = unsafe ContainerMap(raw), header.pack == pack,
+            header.isSealed == (seal != nil)
+        else {
             unsafe buffer.deallocate()
             return nil
         }
@@ -132,7 +135,9 @@ private struct ResidencyReader {
         bitmap = unsafe PresenceBitmap(
             raw, of: header, keepsTrust: header.keepsTrust(raw, context))
         if header.hasFooter, count == buffer.count {
-            footer = try? unsafe PackFooter(UnsafeRawBufferPointer(rebasing: raw[length...]), of: pack)
+            let own = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[length...])
+            guard unsafe seal?.open(footer: own) ?? true else { return }
+            footer = try? unsafe PackFooter(UnsafeRawBufferPointer(own), of: pack)
         }
     }
 

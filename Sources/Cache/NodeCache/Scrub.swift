@@ -91,7 +91,7 @@ struct Scrub {
         let plain = unsafe buffers.plain(Int(entry.plainLength))
         report.chunks += 1
         report.bytes += UInt64(entry.plainLength)
-        if unsafe disk.read(into: plain, at: entry.containerOffset),
+        if unsafe disk.read(chunk, into: plain, at: entry.containerOffset),
             let expected = container.expectedHash(chunk, entry),
             unsafe buffers.hasher.hash(.chunk, UnsafeRawBufferPointer(plain)) == expected
         {

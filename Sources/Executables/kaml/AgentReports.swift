@@ -18,6 +18,7 @@ struct StatusReport: Report {
             "filledBytes": .unsigned(status.cache.filledBytes),
             "failedChunks": .unsigned(status.cache.failedChunks),
             "readThroughs": .unsigned(status.cache.readThroughs),
+            "encrypted": .bool(status.cache.encrypted),
         ])
         cache.set("directory", ByteString(Array(status.cache.directory)))
         return [
@@ -63,6 +64,7 @@ struct StatusReport: Report {
         text +=
             "cache \(ByteString(Array(cache.directory))): \(BytesText.of(cache.allocatedBytes))\(limit) in "
             + "\(CountText.of(cache.containers, "container")), \(BytesText.of(cache.fetchedBytes)) fetched so far\n"
+        if cache.encrypted { text += "the cache is encrypted; passthrough is off\n" }
         text +=
             "memory \(BytesText.of(status.resources.residentBytes)), "
             + "\(CountText.of(status.resources.openDescriptors)) descriptors\n\n"

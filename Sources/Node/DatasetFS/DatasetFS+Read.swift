@@ -95,6 +95,9 @@ extension DatasetFS {
     private func readChunk(
         _ place: Snapshot.Place, _ record: RecordView, offset: Int, count: Int, _ completion: ReadCompletion
     ) {
+        if cache.isSealed {
+            return readSealedChunk(place, record, offset: offset, count: count, completion)
+        }
         let handle: Unmanaged<Container>?
         do throws(Errno) { unsafe handle = try unsafe vouchedContainer(place, record.pack) } catch {
             return completion.fail(error)
@@ -140,6 +143,9 @@ extension DatasetFS {
         _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
         _ completion: ReadCompletion
     ) {
+        if cache.isSealed {
+            return readSealedExtents(place, record, offset: offset, count: count, completion)
+        }
         // 1 MiB of the smallest chunks (64 KiB) in extents of one chunk each, with holes between, fits.
         let capacity = 40
         let complete = unsafe withUnsafeTemporaryAllocation(of: PresentPart.self, capacity: capacity) {
@@ -172,6 +178,13 @@ extension DatasetFS {
             return true
         }
         if complete { return }
+        readMissingExtents(place, record, offset: offset, count: count, completion)
+    }
+
+    func readMissingExtents(
+        _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
+        _ completion: ReadCompletion
+    ) {
         do throws(Errno) {
             var pieces: [ReadPiece] = []
             try forEachPart(place, record, offset: offset, count: count) { part throws(Errno) in
@@ -193,7 +206,7 @@ extension DatasetFS {
         var count: Int
     }
 
-    private func forEachPart(
+    func forEachPart(
         _ place: Snapshot.Place, _ record: RecordView, offset: UInt64, count: Int,
         _ body: (Part) throws(Errno) -> Bool
     ) throws(Errno) {
@@ -276,7 +289,7 @@ extension DatasetFS {
 
     /// The chunks that cover a part, by the pack's footer, which a container that is vouched for has. Nil when the
     /// manifest names bytes that no chunk has.
-    private static func chunks(of part: Part, in container: Container) -> Range<Int>? {
+    static func chunks(of part: Part, in container: Container) -> Range<Int>? {
         guard let footer = container.localFooter() else { return nil }
         let first = footer.chunk(at: part.containerOffset)
         let last = footer.chunk(at: part.containerOffset + UInt64(part.count) - 1)

@@ -53,7 +53,10 @@ package final class SnapshotMount: Sendable {
         let snapshot = try Self.snapshot(wanted, parts)
         statistics = snapshot.statistics
         let operations = try Self.operations(wanted, snapshot, parts)
-        profile = wanted.profile ?? Self.profile(choice, snapshot.statistics)
+        // The kernel would read what is encrypted, so opens need no message either.
+        profile =
+            parts.cache.isSealed
+            ? .zeroMessageOpen : wanted.profile ?? Self.profile(choice, snapshot.statistics)
         var description = wanted
         description.profile = profile
         self.description = description

@@ -57,6 +57,45 @@ extension OnMounts {
             }
         }
 
+        @Test func `is encrypted with a key, and then nothing of a dataset is found in its files`()
+            async throws
+        {
+            try await inLab { lab in
+                let node = try LabNode(lab)
+                try node.startHolder()
+                let pattern = "canary-\(String(repeating: "kq7Zx", count: 12))"
+                try writeWhole(lab.source.appending(ByteString("\(pattern).name")), Array(pattern.utf8))
+                try writeWhole(
+                    lab.source.appending("pattern"),
+                    AgentTree.bytes(seed: 9, count: 100_000) + Array(pattern.utf8)
+                        + AgentTree.bytes(seed: 10, count: 100_000))
+                try lab.commit()
+                let key = lab.path("key")
+                try lab.shell("sh", "-c", ByteString("umask 077; openssl rand -hex 32 > \(key)"))
+                try node.startAgent(["--cache-key-file", key])
+                try node.waitForLog("passthrough is off")
+                // The second time out of the cache; `large` would be passed through in the clear.
+                let places = [try node.mount(), try node.mount("b", "--profile", "large")]
+                for place in places { #expect(try differences(lab.source, place) == []) }
+                #expect(try node.status().contains("the cache is encrypted"))
+                try lab.kaml("pin", "data", "--for", "1h")
+                let found = try lab.run(["grep", "-rlaF", ByteString(pattern), node.cache])
+                #expect(found.status == 1, "\(found)")
+                let names = try lab.run(["find", node.cache, "-name", "*canary*"])
+                #expect(names.text.isEmpty, "\(names)")
+
+                // Killed, it goes on; without its key it refuses, and tells what to do.
+                try node.agent.kill(SIGKILL)
+                _ = try node.agent.wait(seconds: 20)
+                let refused = try node.launchAgent()
+                let ended = try refused.wait(seconds: 20)
+                #expect(ended.status != 0 && ended.errors.contains("cache.keyFile"), "\(ended)")
+                try node.startAgent(["--cache-key-file", key])
+                for place in places { #expect(try differences(lab.source, place) == []) }
+                #expect(!node.log.contains(try String(decoding: readWhole(key).prefix(64), as: UTF8.self)))
+            }
+        }
+
         @Test func `does not call a mount of what a branch was the mount of what it is`() async throws {
             try await inLab { lab in
                 let node = try LabNode(lab)

@@ -1,4 +1,5 @@
 import DatasetStore
+import Glibc
 import KamlTestSupport
 import ObjectStore
 import Synchronization
@@ -13,7 +14,22 @@ final class CacheFixture: Sendable {
 
     var directory: ByteString { home.path.appending("cache") }
 
-    init() throws { home = try TemporaryDirectory() }
+    /// Whether caches that nothing else is said of are encrypted. All tests hold for such ones as well:
+    /// `KAML_TEST_SEALED=1` runs them so.
+    let isSealed: Bool
+
+    init(isSealed: Bool = getenv("KAML_TEST_SEALED") != nil) throws {
+        self.isSealed = isSealed
+        home = try TemporaryDirectory()
+    }
+
+    /// Keys that differ by their numbers, the first of them current.
+    static func keys(_ numbers: UInt8...) -> CacheKeys {
+        let keys = numbers.map { number in
+            CacheKey.written((0..<32).map { number &* 7 &+ $0 })!
+        }
+        return CacheKeys(current: keys[0], former: Array(keys.dropFirst()))
+    }
 
     /// Small packs are read part by part like large ones, unless `wholePacks`: else a test of parts needs large packs.
     func open(
@@ -22,6 +38,7 @@ final class CacheFixture: Sendable {
     ) throws(CacheError) -> NodeCache {
         var options = options
         if !wholePacks { options.smallPackBytes = 0 }
+        if isSealed, options.keys == nil { options.keys = Self.keys(1) }
         return try NodeCache(
             directory: directory ?? self.directory, options: options, fileSystem: files, clock: clock
         ) {
@@ -33,7 +50,8 @@ final class CacheFixture: Sendable {
     /// What a cache that was on a disk looks like, but for its contents.
     func otherCache(in directory: ByteString) throws {
         try replaceFile(
-            CacheLayout(directory: directory).version, Array("\(CacheLayout.version)\n".utf8), suffix: "t",
+            CacheLayout(directory: directory).version, Array("\(CacheLayout.clearVersion)\n".utf8),
+            suffix: "t",
             HostFileSystem())
     }
 
@@ -86,9 +104,16 @@ extension NodeCache {
 }
 
 extension Container {
-    /// A present chunk's bytes, out of the mapping.
+    /// A present chunk's bytes, out of the mapping, or out of a sealed container's file.
     func mapped(_ entry: ChunkEntry) -> Plain {
-        Plain(
+        if isSealed, let disk, let chunk = localFooter()?.chunk(at: entry.containerOffset) {
+            var plain = [UInt8](repeating: 0, count: Int(entry.plainLength))
+            let isRight = plain.withUnsafeMutableBytes {
+                disk.read(chunk, into: $0, at: entry.containerOffset)
+            }
+            return Plain(bytes: isRight ? plain : [])
+        }
+        return Plain(
             bytes: Array(
                 UnsafeRawBufferPointer(
                     start: bytes + Int(entry.containerOffset), count: Int(entry.plainLength))))

@@ -92,12 +92,14 @@ extension Container {
         } catch {
             return fail(error)
         }
-        let length = Int(pack.containerSize)
-        let address = unsafe mmap(nil, length, PROT_READ, MAP_SHARED, opened.disk.data.rawValue, 0)
-        guard let address = unsafe address, unsafe address != MAP_FAILED else {
-            return fail(Errno.last)
+        if !isSealed {
+            let length = Int(pack.containerSize)
+            let address = unsafe mmap(nil, length, PROT_READ, MAP_SHARED, opened.disk.data.rawValue, 0)
+            guard let address = unsafe address, unsafe address != MAP_FAILED else {
+                return fail(Errno.last)
+            }
+            unsafe mapping.store(UnsafeRawPointer(address), ordering: .releasing)
         }
-        unsafe mapping.store(UnsafeRawPointer(address), ordering: .releasing)
         files.withLock { $0 = opened.disk }
         isAwake.store(true, ordering: .releasing)
         needsCleaning.store(false, ordering: .relaxed)

@@ -15,11 +15,15 @@ import System
     package let pack: PackReference
     /// The whole container, mapped for reading: `pack.containerSize` bytes. Only chunks that are present hold
     /// their bytes, and only while the container is in use (`enter`). The kernel may copy from it; code that touches it
-    /// itself risks SIGBUS when the disk fails.
+    /// itself risks SIGBUS when the disk fails. Nowhere when the container is sealed (`isSealed`).
     package var bytes: UnsafeRawPointer {
-        @inline(__always) get { unsafe mapping.load(ordering: .relaxed) ?? Self.nowhere }
+        @inline(__always) get {
+            unsafe mapping.load(ordering: .relaxed) ?? (isSealed ? Self.forbidden : Self.nowhere)
+        }
     }
 
+    /// Whether its bytes on disk are encrypted: they are read by `SealBuffers.open`, and nothing is lent or mapped.
+    package let isSealed: Bool
     let context: CacheContext
     let bitmap: PresenceBitmap
     let trustedCount = Atomic(0)
@@ -63,6 +67,11 @@ import System
     /// What `bytes` is without a mapping. Unchecked: made once, and nobody reads or writes there.
     private nonisolated(unsafe) static let nowhere = UnsafeRawPointer(
         UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64))
+    /// What `bytes` is of a sealed container. Whoever forgets to ask gets a fault and no bytes: no process has memory there,
+    /// nor for 16 GiB behind it.
+    private static var forbidden: UnsafeRawPointer {
+        unsafe UnsafeRawPointer(bitPattern: 1 << 55).unsafelyUnwrapped
+    }
     private let origins: Monitor<(any ObjectStore)?>
 
     /// How a container takes its files.
@@ -85,6 +94,7 @@ import System
         }
         self.pack = pack
         self.context = context
+        isSealed = context.sealing != nil
         references = pack.holdsReferences ? ReferenceState(context, pack) : nil
         bitmap = PresenceBitmap(count: Int(pack.chunkCount))
         origins = Monitor(origin)
@@ -139,7 +149,7 @@ import System
 
     /// A descriptor of the complete container that cannot write, for the kernel to read from. Valid until as many calls
     /// of `takeBack` as of this one were made; until then the container stays awake and is not evicted.
-    /// Throws `unusable` while chunks are missing or the container has no file.
+    /// Throws `unusable` while chunks are missing, when the container has no file, and when it is sealed.
     package func lend() throws(CacheError) -> Int32 {
         let use = ContainerUse(self)
         defer { withExtendedLifetime(use) {} }
@@ -166,6 +176,11 @@ import System
     private func lentDescriptor() throws(CacheError) -> Int32 {
         let known = lent.load(ordering: .acquiring)
         if known >= 0 { return known }
+        guard !isSealed else {
+            throw CacheError(
+                .unusable, "the container is encrypted", object: pack.key.text,
+                remedy: "Read it through the mount")
+        }
         guard isComplete, let disk else {
             throw CacheError(
                 .unusable, "the container is not complete", object: pack.key.text,
@@ -223,7 +238,7 @@ import System
         }
         defer { context.space.settle(plain.count, self) }
         do throws(Errno) {
-            try unsafe disk.write(plain, at: offset)
+            try unsafe disk.store(chunk, plain, at: offset)
         } catch {
             context.counters.readThroughs.count()
             context.noticeDiskTrouble(error)

@@ -12,6 +12,8 @@ final class ContainerDisk: Sendable {
     let context: CacheContext
     let pack: PackReference
     let data: FileDescriptor
+    /// Nil where the container is in the clear.
+    let seal: ContainerSeal?
     private let direct = DirectFile()
     private let map: FileDescriptor
     private let mapPath: ByteString
@@ -33,7 +35,7 @@ final class ContainerDisk: Sendable {
     fileprivate enum Step {
         case markDirty
         case pair(Int)
-        case header(ContainerMap)
+        case header(hasFooter: Bool)
         case done
     }
 
@@ -44,13 +46,14 @@ final class ContainerDisk: Sendable {
     init(
         context: CacheContext, pack: PackReference, data: consuming FileDescriptor,
         map: consuming FileDescriptor,
-        mapPath: ByteString, isClean: Bool, hasFooter: Bool
+        mapPath: ByteString, seal: ContainerSeal?, isClean: Bool, hasFooter: Bool
     ) {
         self.context = context
         self.pack = pack
         self.data = data
         self.map = map
         self.mapPath = mapPath
+        self.seal = seal
         ledger = Monitor(Ledger(isClean: isClean, hasFooter: hasFooter))
     }
 
@@ -65,13 +68,66 @@ final class ContainerDisk: Sendable {
 
     var hasFooter: Bool { ledger.withLock { $0.hasFooter } }
 
-    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+    /// Keeps a chunk's plain bytes at `offset`.
+    func store(_ chunk: Int, _ plain: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+        guard let seal else { return try unsafe write(plain, at: offset) }
+        try withBuffers { buffers throws(Errno) in
+            let sealed = unsafe buffers.bytes(plain.count)
+            guard let target = sealed.baseAddress else { throw .invalid }
+            let chunk = unsafe ContainerSeal.Chunk(index: chunk, offset: offset, plain: plain)
+            try unsafe seal.seal([chunk], into: target, from: offset, buffers, writeMarks: writeMarks)
+            try unsafe write(UnsafeRawBufferPointer(sealed), at: offset)
+        }
+    }
+
+    /// Keeps a stretch of the container from `offset` on, of which `chunks`, in order, are to be kept; see `write(_:at:directly:)`.
+    func store(
+        _ stretch: UnsafeRawBufferPointer, at offset: UInt64, _ chunks: [ContainerSeal.Chunk], directly: Bool
+    ) throws(Errno) {
+        guard let seal else { return try unsafe write(stretch, at: offset, directly: directly) }
+        try withBuffers { buffers throws(Errno) in
+            // As far into a page as the container's bytes, for writes past the page cache.
+            let lead = Int(offset % Block.pageBytes)
+            let memory = unsafe buffers.bytes(lead + stretch.count)
+            let sealed = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[lead...])
+            guard let target = sealed.baseAddress else { throw .invalid }
+            // What lies between the chunks is nobody's, or of a chunk that is not kept.
+            var end = 0
+            for chunk in chunks {
+                let place = Int(chunk.offset - offset)
+                guard place >= end else { throw .invalid }
+                unsafe (target + end).initializeMemory(as: UInt8.self, repeating: 0, count: place - end)
+                unsafe end = place + chunk.plain.count
+            }
+            guard end <= sealed.count else { throw .invalid }
+            unsafe (target + end).initializeMemory(as: UInt8.self, repeating: 0, count: sealed.count - end)
+            try unsafe seal.seal(chunks, into: target, from: offset, buffers, writeMarks: writeMarks)
+            try unsafe write(UnsafeRawBufferPointer(sealed), at: offset, directly: directly)
+        }
+    }
+
+    private func withBuffers(_ body: (SealBuffers) throws(Errno) -> Void) throws(Errno) {
+        let outcome = context.sealing?.pool.with { buffers in
+            Result { () throws(Errno) in try body(buffers) }
+        }
+        // libcrypto has no memory.
+        guard let outcome else { throw .inputOutput }
+        try outcome.get()
+    }
+
+    private func writeMarks(_ marks: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+        try context.timed { () throws(Errno) in try unsafe context.files.write(map, marks, at: offset) }
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         try context.timed { () throws(Errno) in try unsafe context.files.write(data, bytes, at: offset) }
     }
 
     /// Writes a run of bytes; when `directly`, whole pages of it past the page cache where the disk takes them so. `bytes`
     /// then lie in memory as they do in pages.
-    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, directly: Bool) throws(Errno) {
+    private func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, directly: Bool
+    ) throws(Errno) {
         let page = Block.pageBytes
         let first = (offset + page - 1) / page * page
         let last = (offset + UInt64(bytes.count)) / page * page
@@ -103,8 +159,25 @@ final class ContainerDisk: Sendable {
     /// The container is complete: nothing is written any more, unless a chunk turns out to be bad.
     func didComplete() { direct.close() }
 
-    /// Whether `buffer` could be filled from the container's `offset` on.
-    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+    /// Whether `buffer` could be filled with all of chunk `chunk`, which begins at `offset`.
+    func read(_ chunk: Int, into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        guard seal != nil else { return unsafe readData(buffer, offset) }
+        let wanted = ContainerSeal.Wanted(
+            chunk: chunk, offset: offset, length: buffer.count, range: 0..<buffer.count)
+        return context.sealing?.pool.with { unsafe open(wanted, into: buffer, $0) } ?? false
+    }
+
+    /// Opens a part of a chunk of a sealed container.
+    func open(
+        _ wanted: ContainerSeal.Wanted, into buffer: UnsafeMutableRawBufferPointer, _ buffers: SealBuffers
+    ) -> Bool {
+        guard let seal else { return false }
+        return unsafe seal.open(wanted, into: buffer, buffers, readData: readData) { marks, offset in
+            unsafe (try? context.files.read(map, into: marks, at: offset)) == marks.count
+        }
+    }
+
+    private func readData(_ buffer: UnsafeMutableRawBufferPointer, _ offset: UInt64) -> Bool {
         unsafe (try? context.files.read(data, into: buffer, at: offset)) == buffer.count
     }
 
@@ -123,7 +196,13 @@ final class ContainerDisk: Sendable {
     /// Keeps the footer for later lives of the cache. It was verified, and is verified again when it is read.
     func persistFooter(_ bytes: UnsafeRawBufferPointer, _ bitmap: PresenceBitmap) {
         do throws(Errno) {
-            try unsafe context.files.write(map, bytes, at: UInt64(ContainerMap.footerOffset(pack)))
+            if let seal {
+                let sealed = try unsafe seal.seal(footer: bytes)
+                try write(sealed.footer, at: ContainerMap.footerOffset(pack))
+                try write(sealed.envelope, at: ContainerSeal.envelopeOffset(pack))
+            } else {
+                try unsafe context.files.write(map, bytes, at: UInt64(ContainerMap.footerOffset(pack)))
+            }
         } catch { return context.noticeDiskTrouble(error) }
         let leads = ledger.withLock { ledger in
             ledger.isChanged = true
@@ -136,15 +215,18 @@ final class ContainerDisk: Sendable {
     }
 
     func readFooter(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
-        unsafe (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack))))
-            == buffer.count
+        guard
+            unsafe (try? context.files.read(map, into: buffer, at: UInt64(ContainerMap.footerOffset(pack))))
+                == buffer.count
+        else { return false }
+        return unsafe seal?.open(footer: buffer) ?? true
     }
 
     /// Makes everything durable and marks the map clean. Nobody writes any more.
     func close(_ bitmap: PresenceBitmap) {
         let (isClean, isAbandoned, hasFooter) = ledger.withLock { ($0.isClean, $0.isAbandoned, $0.hasFooter) }
         if isClean || isAbandoned { return }
-        var header = ContainerMap(pack: pack, bootID: context.bootID, isClean: true, hasFooter: hasFooter)
+        var header = self.header(isClean: true, hasFooter: hasFooter)
         var pairs: [UInt8] = []
         for index in 0..<bitmap.pairCount {
             let pair = bitmap.pair(index)
@@ -174,19 +256,23 @@ final class ContainerDisk: Sendable {
         if (try? write(header.encoded(), at: 0)) == nil { try? context.files.unlink(mapPath) }
     }
 
+    private func header(isClean: Bool, hasFooter: Bool) -> ContainerMap {
+        ContainerMap(
+            pack: pack, bootID: context.bootID, isClean: isClean, hasFooter: hasFooter, isSealed: seal != nil)
+    }
+
     private func writeMap(_ bitmap: PresenceBitmap) {
         while true {
             do throws(Errno) {
-                switch ledger.withLock({ $0.next(pack, context.bootID) }) {
+                switch ledger.withLock({ $0.next() }) {
                 case .markDirty:
                     let hasFooter = ledger.withLock { $0.hasFooter }
-                    let header = ContainerMap(
-                        pack: pack, bootID: context.bootID, isClean: false, hasFooter: hasFooter)
+                    let header = self.header(isClean: false, hasFooter: hasFooter)
                     try write(header.encoded(), at: 0)
                     try context.files.sync(map)
                     ledger.withLock { $0.isClean = false }
-                case .header(let header):
-                    try write(header.encoded(), at: 0)
+                case .header(let hasFooter):
+                    try write(header(isClean: false, hasFooter: hasFooter).encoded(), at: 0)
                 case .pair(let index):
                     let pair = bitmap.pair(index)
                     var words: [UInt8] = []
@@ -222,11 +308,11 @@ extension ContainerDisk.Ledger {
         return true
     }
 
-    fileprivate mutating func next(_ pack: PackReference, _ bootID: BootID) -> ContainerDisk.Step {
+    fileprivate mutating func next() -> ContainerDisk.Step {
         if (header || !pairs.isEmpty) && isClean { return .markDirty }
         if header {
             header = false
-            return .header(ContainerMap(pack: pack, bootID: bootID, isClean: false, hasFooter: hasFooter))
+            return .header(hasFooter: hasFooter)
         }
         if let pair = pairs.popFirst() { return .pair(pair) }
         isWriting = false

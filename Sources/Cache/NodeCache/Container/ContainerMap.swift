@@ -5,7 +5,8 @@ import System
 /// The header of a container's `.map` file.
 ///
 /// 128 bytes: magic 8, version u32, flags u32, boot id 16, pack reference 80, checksum u64, zero u64. Then a
-/// pair of u64 words for each 64 chunks (present, trusted), then the pack's footer once it is known.
+/// pair of u64 words for each 64 chunks (present, trusted), then the pack's footer once it is known. When the container is
+/// sealed, the footer is too, and what opens it and the data follows it (ContainerSeal).
 ///
 /// The clean flag says that everything the words vouch for has reached the disk; the checksum, over the header before
 /// it and all words, holds while the flag is set.
@@ -19,6 +20,7 @@ struct ContainerMap {
     var bootID: BootID
     var isClean: Bool
     var hasFooter: Bool
+    var isSealed: Bool
     var checksum: UInt64
 
     static func pairOffset(_ index: Int) -> Int { headerLength + index * 16 }
@@ -31,7 +33,7 @@ struct ContainerMap {
         bytes.reserveCapacity(Self.headerLength)
         unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: Self.magic.utf8Start, count: 8))
         bytes.appendLittleEndian(Self.version)
-        bytes.appendLittleEndian(UInt32((isClean ? 1 : 0) | (hasFooter ? 2 : 0)))
+        bytes.appendLittleEndian(UInt32((isClean ? 1 : 0) | (hasFooter ? 2 : 0) | (isSealed ? 4 : 0)))
         bytes.append(contentsOf: bootID.bytes)
         bytes.append(contentsOf: pack.id.bytes)
         bytes.append(contentsOf: pack.footerHash.bytes)
@@ -62,9 +64,10 @@ struct ContainerMap {
             let layout = unsafe PackLayout(rawValue: start.littleEndian(104, as: UInt32.self))
         else { return nil }
         let flags = unsafe start.littleEndian(12, as: UInt32.self)
-        guard flags <= 3 else { return nil }
+        guard flags <= 7 else { return nil }
         isClean = flags & 1 != 0
         hasFooter = flags & 2 != 0
+        isSealed = flags & 4 != 0
         bootID = unsafe BootID(Array(bytes[16..<32]))
         pack = unsafe PackReference(
             id: id, footerHash: ContentHash(loading: start + 48),
@@ -85,11 +88,12 @@ struct ContainerMap {
         return unsafe checksum(over: UnsafeRawBufferPointer(rebasing: words)) == checksum
     }
 
-    init(pack: PackReference, bootID: BootID, isClean: Bool, hasFooter: Bool) {
+    init(pack: PackReference, bootID: BootID, isClean: Bool, hasFooter: Bool, isSealed: Bool) {
         self.pack = pack
         self.bootID = bootID
         self.isClean = isClean
         self.hasFooter = hasFooter
+        self.isSealed = isSealed
         checksum = 0
     }
 }

@@ -25,14 +25,30 @@ struct ContainerOpening {
         // Whoever has the old files open goes on with them.
         if !replaces, let data = try openData() {
             if let map = try openMap() {
-                return (disk(data, map.file, isClean: map.isClean, hasFooter: map.hasFooter), map.bitmap)
+                return (
+                    disk(data, map.file, map.seal, isClean: map.isClean, hasFooter: map.hasFooter), map.bitmap
+                )
             }
-            return (disk(data, try makeMap(), isClean: false, hasFooter: false), emptyBitmap)
+            // What another key sealed, or what was in the clear, does not stay.
+            if context.sealing == nil { return (try newDisk(data), emptyBitmap) }
         }
         // Without its data a map is a lie, so it goes first.
         try remove(mapPath)
-        let data = try makeData()
-        return (disk(data, try makeMap(), isClean: false, hasFooter: false), emptyBitmap)
+        return (try newDisk(try makeData()), emptyBitmap)
+    }
+
+    /// A data file with a map of which no bit is set.
+    private func newDisk(_ data: consuming FileDescriptor) throws(Errno) -> ContainerDisk {
+        let seal = try newSeal()
+        return disk(data, try makeMap(seal), seal, isClean: false, hasFooter: false)
+    }
+
+    private func newSeal() throws(Errno) -> ContainerSeal? {
+        guard let sealing = context.sealing else { return nil }
+        guard let seal = try? ContainerSeal(newFor: pack, sealing.keys, sealing.pool) else {
+            throw .inputOutput
+        }
+        return seal
     }
 
     private var emptyBitmap: PresenceBitmap { PresenceBitmap(count: Int(pack.chunkCount)) }
@@ -41,11 +57,12 @@ struct ContainerOpening {
     private var mapPath: ByteString { context.layout.map(pack.id) }
 
     private func disk(
-        _ data: consuming FileDescriptor, _ map: consuming FileDescriptor, isClean: Bool, hasFooter: Bool
+        _ data: consuming FileDescriptor, _ map: consuming FileDescriptor, _ seal: ContainerSeal?,
+        isClean: Bool, hasFooter: Bool
     ) -> ContainerDisk {
         ContainerDisk(
-            context: context, pack: pack, data: data, map: map, mapPath: mapPath, isClean: isClean,
-            hasFooter: hasFooter)
+            context: context, pack: pack, data: data, map: map, mapPath: mapPath, seal: seal,
+            isClean: isClean, hasFooter: hasFooter)
     }
 
     /// Nil when there is no data file that could be this container's.
@@ -70,11 +87,15 @@ struct ContainerOpening {
         return file
     }
 
-    private func makeMap() throws(Errno) -> FileDescriptor {
+    private func makeMap(_ seal: ContainerSeal?) throws(Errno) -> FileDescriptor {
         try remove(mapPath)
         let file = try create(mapPath)
-        let header = ContainerMap(pack: pack, bootID: context.bootID, isClean: false, hasFooter: false)
+        let header = ContainerMap(
+            pack: pack, bootID: context.bootID, isClean: false, hasFooter: false, isSealed: seal != nil)
         let pairs = PresenceBitmap.pairCount(chunks: Int(pack.chunkCount)) * 16
+        if let seal {
+            try context.files.write(file, seal.encodedEnvelope, at: ContainerSeal.envelopeOffset(pack))
+        }
         // The words first: a map is one from its header on.
         try context.files.write(file, [UInt8](repeating: 0, count: pairs), at: ContainerMap.headerLength)
         try context.files.write(file, header.encoded(), at: 0)
@@ -86,6 +107,7 @@ struct ContainerOpening {
         let isClean: Bool
         let hasFooter: Bool
         let bitmap: PresenceBitmap
+        let seal: ContainerSeal?
     }
 
     /// Nil when there is no map file that fits the pack.
@@ -98,18 +120,22 @@ struct ContainerOpening {
         }
         // A map that cannot be read is a map that is not there.
         guard case .success(length) = outcome,
-            let header = unsafe bytes.withUnsafeBytes({ unsafe ContainerMap($0) }), header.pack == pack
+            let header = unsafe bytes.withUnsafeBytes({ unsafe ContainerMap($0) }), header.pack == pack,
+            header.isSealed == (context.sealing != nil)
         else { return nil }
+        let seal = context.sealing.flatMap { ContainerSeal(in: file, pack, $0, context.files) }
+        if header.isSealed && seal == nil { return nil }
         let (keepsTrust, bitmap) = unsafe bytes.withUnsafeBytes { bytes in
             let keepsTrust = unsafe header.keepsTrust(bytes, context)
             return unsafe (keepsTrust, PresenceBitmap(bytes, of: header, keepsTrust: keepsTrust))
         }
         if keepsTrust {
             return OpenMap(
-                file: file, isClean: header.isClean, hasFooter: header.hasFooter, bitmap: bitmap)
+                file: file, isClean: header.isClean, hasFooter: header.hasFooter, bitmap: bitmap, seal: seal)
         }
         try rewrite(file, header, bitmap)
-        return OpenMap(file: file, isClean: false, hasFooter: header.hasFooter, bitmap: bitmap)
+        return OpenMap(
+            file: file, isClean: false, hasFooter: header.hasFooter, bitmap: bitmap, seal: seal)
     }
 
     /// Takes the trust out of the file too, so that it does not come back with the next life of this boot.

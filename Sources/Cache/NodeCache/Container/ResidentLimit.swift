@@ -40,7 +40,7 @@ extension Container {
     func forgetResidentPages() {
         guard isTouched.exchange(false, ordering: .relaxed), enter() else { return }
         defer { leave() }
-        guard hasDisk else { return }
+        guard hasDisk, !isSealed else { return }
         unsafe madvise(UnsafeMutableRawPointer(mutating: bytes), Int(pack.containerSize), MADV_DONTNEED)
     }
 }

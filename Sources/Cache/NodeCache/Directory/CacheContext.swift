@@ -10,6 +10,8 @@ final class CacheContext: Sendable {
     let clock: any Clock
     let layout: CacheLayout
     let options: CacheOptions
+    /// Nil where the cache is in the clear.
+    let sealing: CacheSealing?
     /// Where reference packs find their objects.
     let sources: any ObjectSources
     let bootID: BootID
@@ -49,6 +51,7 @@ final class CacheContext: Sendable {
         self.clock = clock
         self.layout = layout
         self.options = options
+        sealing = options.keys.map { CacheSealing($0) }
         self.sources = sources
         self.counters = counters
         self.notice = notice
@@ -169,7 +172,8 @@ final class CacheContext: Sendable {
             if found.inode != known.inode || found.device != known.device { releaseLock() }
         }
         if !holdsLock {
-            guard let lock = (try? CacheDirectory.open(layout, files, notice: { _ in })) ?? nil else {
+            guard let lock = (try? CacheDirectory.open(layout, files, sealing, notice: { _ in })) ?? nil
+            else {
                 return
             }
             hold(lock)

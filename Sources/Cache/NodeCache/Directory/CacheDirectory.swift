@@ -5,7 +5,7 @@ import System
 enum CacheDirectory {
     /// Nil when the directory cannot be written: the cache then works without a disk.
     static func open(
-        _ layout: CacheLayout, _ files: any FileSystem, notice: (String) -> Void
+        _ layout: CacheLayout, _ files: any FileSystem, _ sealing: CacheSealing?, notice: (String) -> Void
     ) throws(CacheError) -> CacheLock? {
         do throws(Errno) {
             try files.makeDirectories(layout.directory, mode: 0o700)
@@ -18,7 +18,8 @@ enum CacheDirectory {
         try checkOwner(layout, files)
         do throws(LockFailure) {
             let lock = try CacheLock.take(layout, files)
-            try prepare(layout, files)
+            let found = try prepare(layout, files)
+            try SealMarker(layout, files, sealing).settle(version: found, notice)
             return lock
         } catch {
             switch error {
@@ -58,7 +59,10 @@ enum CacheDirectory {
         }
     }
 
-    private static func prepare(_ layout: CacheLayout, _ files: any FileSystem) throws(LockFailure) {
+    /// The version that was there, if any.
+    private static func prepare(
+        _ layout: CacheLayout, _ files: any FileSystem
+    ) throws(LockFailure) -> Int? {
         var found: Int?
         do throws(Errno) {
             found = try version(layout, files)
@@ -74,11 +78,13 @@ enum CacheDirectory {
             for folder in [layout.containers, layout.manifests] {
                 do throws(Errno) { try files.makeDirectory(folder, mode: 0o700) } catch .alreadyExists {}
             }
-            if found == nil {
-                try replaceFile(
-                    layout.version, Array("\(CacheLayout.version)\n".utf8), suffix: "\(getpid())", files)
-            }
+            if found == nil { try write(CacheLayout.clearVersion, layout, files) }
         } catch { throw .disk(error) }
+        return found
+    }
+
+    static func write(_ version: Int, _ layout: CacheLayout, _ files: any FileSystem) throws(Errno) {
+        try replaceFile(layout.version, Array("\(version)\n".utf8), suffix: "\(getpid())", files)
     }
 
     /// Nil when there is no VERSION yet. A damaged one counts as none: every file of the cache has its own checks.

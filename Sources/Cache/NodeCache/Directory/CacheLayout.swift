@@ -14,12 +14,15 @@ import System
 /// manifests/<id>                decompressed manifest images (ManifestFile)
 /// pins                          leases on packs (PinTable)
 /// index                         whose containers are whose (PolicyIndex)
+/// seal                          names of the keys of an encrypted cache (SealMarker); of version 2 then
 /// scrub                         where the scrubber is
 /// aside/                        what stood in the place of a container and was no file
 /// ```
 struct CacheLayout: Sendable {
     /// Version of the directory's format; a directory of a newer one is refused.
-    static let version = 1
+    static let version = 2
+    /// Of a cache in the clear: an encrypted one is refused by programs that do not know of encryption.
+    static let clearVersion = 1
 
     let directory: ByteString
 
@@ -30,6 +33,7 @@ struct CacheLayout: Sendable {
     var manifests: ByteString { directory.appending("manifests") }
     var pins: ByteString { directory.appending("pins") }
     var index: ByteString { directory.appending("index") }
+    var seal: ByteString { directory.appending("seal") }
     var scrub: ByteString { directory.appending("scrub") }
     var aside: ByteString { directory.appending("aside") }
 

@@ -9,4 +9,14 @@ extension FileSystem {
         unsafe copy.copyBytes(from: bytes)
         try unsafe write(file, UnsafeRawBufferPointer(copy), at: UInt64(offset))
     }
+
+    /// `count` bytes of a file; fewer at its end.
+    func bytes(
+        of file: borrowing FileDescriptor, at offset: Int, count: Int
+    ) throws(Errno) -> [UInt8] {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 8)
+        defer { unsafe memory.deallocate() }
+        let found = try unsafe read(file, into: memory, at: UInt64(offset))
+        return unsafe Array(memory[..<found])
+    }
 }

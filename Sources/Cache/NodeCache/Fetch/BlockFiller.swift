@@ -119,8 +119,13 @@ struct BlockFiller {
         }
         defer { context.space.settle(used.count, run.container) }
         do throws(Errno) {
-            try unsafe disk.write(
-                filling.block.bytes(used), at: filling.start + UInt64(used.lowerBound), directly: directly)
+            let chunks = filling.claims.map { claim, held in
+                unsafe ContainerSeal.Chunk(
+                    index: claim.chunk, offset: claim.entry.containerOffset, plain: held.bytes)
+            }
+            try unsafe disk.store(
+                filling.block.bytes(used), at: filling.start + UInt64(used.lowerBound), chunks,
+                directly: directly)
             return true
         } catch {
             for _ in filling.claims { run.context.counters.readThroughs.count() }

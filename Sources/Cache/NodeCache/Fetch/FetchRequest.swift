@@ -55,6 +55,12 @@ import Telemetry
         /// In a block, whether the disk took it or not.
         case held(HeldChunk)
         case failed(CacheError)
+
+        /// The same without the container.
+        var inMemory: Outcome {
+            if case .stored(let plain?) = self { return unsafe .memory(plain) }
+            return self
+        }
     }
 
     init(
@@ -85,10 +91,38 @@ import Telemetry
     }
 
     /// A chunk that was there already.
-    func settleReady(_ slot: Int) { unsafe slots[slot] = .container }
+    func settleReady(_ slot: Int) { if !isOpen(slot) { unsafe slots[slot] = .container } }
 
     /// A chunk that was in memory already.
-    func settleReady(_ slot: Int, _ held: HeldChunk) { unsafe slots[slot] = .held(held) }
+    func settleReady(_ slot: Int, _ held: HeldChunk) { if !isOpen(slot) { unsafe slots[slot] = .held(held) } }
+
+    /// Decrypts the chunks of sealed containers that are at hand. Before anybody else knows the request, and on the
+    /// thread that asks: it needs no store, and does not wait for threads that do.
+    func openSealed() {
+        var slot = 0
+        for part in parts {
+            defer { slot += part.chunks.count }
+            guard part.container.isSealed, let disk = part.container.disk else { continue }
+            for (index, chunk) in part.chunks.enumerated() where part.container.isPresent(chunk) {
+                let entry = entries[slot + index]
+                guard !part.hasHint || part.container.lists(chunk, entry) else { continue }
+                let plain = UnsafeMutableRawBufferPointer.allocate(
+                    byteCount: Int(entry.plainLength), alignment: 64)
+                if unsafe disk.read(chunk, into: plain, at: entry.containerOffset) {
+                    unsafe slots[slot + index] = .owned(plain)
+                } else {
+                    // It is hashed, and fetched anew, by the job that it becomes.
+                    part.container.distrust(chunk)
+                    unsafe plain.deallocate()
+                }
+            }
+        }
+    }
+
+    /// Whether the chunk of a slot is in memory of the request's own.
+    func isOpen(_ slot: Int) -> Bool {
+        if case .owned = unsafe slots[slot] { true } else { false }
+    }
 
     /// A chunk that somebody will settle. Before `arm` only.
     func expect() { remaining.wrappingAdd(1, ordering: .relaxed) }

@@ -96,6 +96,7 @@ final class FetchScheduler: Sendable {
     private func submit(_ request: FetchRequest, isOneOfMany: Bool = false) {
         guard let container = request.parts.first?.container else { return request.arm() }
         recheck(request)
+        if request.holdsAnswers { request.openSealed() }
         let entry = Queue.Entry(
             item: .request(request), key: ObjectIdentifier(container), charge: FetchCharge.of(request),
             kind: .reader)
@@ -201,6 +202,8 @@ final class FetchScheduler: Sendable {
     /// A chunk's fetch is over: tells everybody who waits for it.
     func finish(_ container: Container, _ chunk: Int, _ outcome: FetchRequest.Outcome) {
         let key = FetchTable<Waiter>.Key(container: ObjectIdentifier(container), chunk: chunk)
+        // Nobody reads a sealed container's file by itself.
+        let outcome = container.isSealed ? outcome.inMemory : outcome
         for waiter in state.withLock({ $0.table.finish(key) }) {
             if case .held(let held) = outcome {
                 recent.didRead(waiter.request.wanted(waiter.slot), of: held.block)

@@ -32,7 +32,7 @@ extension FetchState {
             for chunk in part.chunks {
                 if request.holdsAnswers, let chunk = part.held(chunk, request.entries[slot], recent) {
                     held.append((chunk, slot))
-                } else if part.isReady(chunk, request.entries[slot]) {
+                } else if part.isReady(chunk, slot, of: request) {
                     ready.append(slot)
                 } else if table.isInFlight(.init(container: id, chunk: chunk)) {
                     awaited.append((.init(container: id, chunk: chunk), slot))
@@ -80,7 +80,7 @@ extension FetchState {
                 // Looked at under the lock: a leader sets the bit before it leaves the table.
                 if request.holdsAnswers, let held = part.held(chunk, request.entries[slot], recent) {
                     request.settleReady(slot, held)
-                } else if part.isReady(chunk, request.entries[slot]) {
+                } else if part.isReady(chunk, slot, of: request) {
                     request.settleReady(slot)
                 } else {
                     request.expect()
@@ -163,9 +163,11 @@ extension FetchState {
 
 extension ResolvedPart {
     /// Whether a chunk can be answered from the container. A hint that the footer does not confirm goes on to a job,
-    /// which fails it.
-    fileprivate func isReady(_ chunk: Int, _ entry: ChunkEntry) -> Bool {
-        container.isPresent(chunk) && (!hasHint || container.lists(chunk, entry))
+    /// which fails it; so does a sealed chunk that came after the request was opened.
+    fileprivate func isReady(_ chunk: Int, _ slot: Int, of request: FetchRequest) -> Bool {
+        if container.isSealed && request.holdsAnswers { return request.isOpen(slot) }
+        let entry = request.entries[slot]
+        return container.isPresent(chunk) && (!hasHint || container.lists(chunk, entry))
     }
 
     /// The chunk's bytes, if they wait for a reader in memory.

@@ -43,7 +43,8 @@ struct PrefixBase {
     func read(_ buffers: FetchBuffers) -> UnsafeRawBufferPointer? {
         let plain = unsafe buffers.base(Int(entry.plainLength))
         // pread and not the mapping: a failing disk must be an error here, not a SIGBUS.
-        guard let disk = container.disk, unsafe disk.read(into: plain, at: entry.containerOffset) else {
+        guard let disk = container.disk, unsafe disk.read(chunk, into: plain, at: entry.containerOffset)
+        else {
             container.reject(chunk)
             return nil
         }

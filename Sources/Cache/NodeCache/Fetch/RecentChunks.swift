@@ -82,6 +82,11 @@ final class RecentChunks: Sendable {
         container.heldChunks.wrappingAdd(chunks.count, ordering: .releasing)
     }
 
+    func holds(_ container: Container, _ chunk: Int) -> Bool {
+        let key = Key(container: ObjectIdentifier(container), chunk: chunk)
+        return state.withLock { $0.blocks[key] != nil }
+    }
+
     /// A chunk's bytes, for a reader that takes so many of them.
     func take(_ container: Container, _ chunk: Int, reading count: Int) -> HeldChunk? {
         guard container.heldChunks.load(ordering: .acquiring) > 0 else { return nil }

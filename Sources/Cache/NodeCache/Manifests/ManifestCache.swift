@@ -15,7 +15,8 @@ struct ManifestCache: ManifestSource {
         counted = CountingObjectStore(origin.store)
         objects = ManifestObjects(store: counted) { kind, id in
             guard context.hasDisk,
-                let image = ManifestFile.open(kind, id, context.layout.manifest(id), context.files)
+                let image = ManifestFile.open(
+                    kind, id, context.layout.manifest(id), context.files, context.sealing)
             else { return nil }
             return unsafe Array(image.bytes)
         }
@@ -42,7 +43,7 @@ struct ManifestCache: ManifestSource {
     }
 
     private func open(_ kind: ObjectKind, _ id: ContentHash, _ path: ByteString) -> MappedImage? {
-        context.hasDisk ? ManifestFile.open(kind, id, path, context.files) : nil
+        context.hasDisk ? ManifestFile.open(kind, id, path, context.files, context.sealing) : nil
     }
 
     private func fetch<Image>(_ body: () throws(StoreError) -> Image) throws(StoreError) -> Image {
@@ -70,11 +71,12 @@ struct ManifestCache: ManifestSource {
         do throws(Errno) {
             let bytes = unsafe ManifestFile.encode(kind, image, slots: slots)
             // rename(2) replaces a damaged file, but not a directory that somebody put there.
-            try replaceFile(path, bytes, suffix: context.uniqueSuffix(), context.files)
+            try context.replaceWhole(
+                path, bytes, suffix: context.uniqueSuffix(), for: ManifestFile.purpose(id))
         } catch {
             context.noticeDiskTrouble(error)
             return nil
         }
-        return ManifestFile.open(kind, id, path, context.files)
+        return open(kind, id, path)
     }
 }

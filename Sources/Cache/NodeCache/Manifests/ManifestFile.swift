@@ -31,14 +31,21 @@ enum ManifestFile {
     }
 
     /// The mapped image; nil when the file is not there or not what it must be.
-    static func open(_ kind: ObjectKind, _ id: ContentHash, _ path: ByteString, _ files: any FileSystem)
-        -> MappedImage?
-    {
+    static func open(
+        _ kind: ObjectKind, _ id: ContentHash, _ path: ByteString, _ files: any FileSystem,
+        _ sealing: CacheSealing? = nil
+    ) -> MappedImage? {
         guard let file = try? files.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
             let status = try? files.status(of: file), status.kind == .regular,
-            let length = Int(exactly: status.size), length >= trailerLength, length <= 2 << 30,
-            let region = try? MappedRegion(file, length: length)
+            let length = Int(exactly: status.size), length >= trailerLength, length <= 2 << 30
         else { return nil }
+        if let sealing {
+            guard let region = sealing.file.region(file, length: length, for: purpose(id), files) else {
+                return nil
+            }
+            return image(region, kind, id)
+        }
+        guard let region = try? MappedRegion(file, length: length) else { return nil }
         // Brings the pages in with an error, not a SIGBUS, where the disk fails (MADV_POPULATE_READ is 22).
         // Kernels before 5.14 do not know it (EINVAL).
         if unsafe madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), length, 22) != 0,
@@ -46,7 +53,18 @@ enum ManifestFile {
         {
             return nil
         }
-        guard let parts = unsafe parts(kind, region.bytes), unsafe ContentHash.of(kind, parts.image) == id
+        return image(region, kind, id)
+    }
+
+    /// What sealed files of manifests are sealed for.
+    static func purpose(_ id: ContentHash) -> String { "manifest \(id.hex)" }
+
+    /// Nil unless the file's bytes are what they must be.
+    private static func image(
+        _ region: consuming MappedRegion, _ kind: ObjectKind, _ id: ContentHash
+    ) -> MappedImage? {
+        guard unsafe region.bytes.count >= trailerLength,
+            let parts = unsafe parts(kind, region.bytes), unsafe ContentHash.of(kind, parts.image) == id
         else {
             return nil
         }
@@ -86,7 +104,7 @@ enum ManifestFile {
     }
 }
 
-/// An image in a mapped file.
+/// An image in a mapped file, or opened from a sealed one.
 final class MappedImage: ShardImage, Sendable {
     private let region: MappedRegion
     private let image: Span

@@ -19,7 +19,7 @@ extension CacheKeeper {
         do throws(Errno) {
             let size = try context.files.status(of: context.layout.pins).size
             guard size <= PinTable.byteLimit else { throw .fileTooLarge }
-            bytes = try readFile(context.layout.pins, limit: Int(size), context.files)
+            bytes = try context.readWhole(context.layout.pins, limit: Int(size), for: "pins")
         } catch  where error == .noEntry {
             return state.withLock { $0.hasLoadedPins = true }
         } catch {
@@ -88,7 +88,8 @@ extension CacheKeeper {
         guard pins.leases != old.leases else { return }
         do throws(Errno) {
             if context.hasDisk {
-                try replaceFile(context.layout.pins, pins.encoded(), suffix: "tmp", context.files)
+                try context.replaceWhole(
+                    context.layout.pins, pins.encoded(), suffix: "tmp", for: "pins")
             }
         } catch {
             context.noticeDiskTrouble(error)

@@ -5,7 +5,7 @@ import System
 /// that is not listed belongs to nobody in particular.
 enum PolicyIndex {
     private static let title = "kaml-cache-index 1"
-    private static let byteLimit = 128 << 20
+    static let byteLimit = 128 << 20
 
     static func encode(_ owners: [(PackID, UInt32)], _ names: [String]) -> [UInt8] {
         var text = title + "\n"
@@ -35,7 +35,7 @@ enum PolicyIndex {
 
     static func read(_ context: CacheContext) -> [PackID: CacheTenant] {
         guard let size = try? context.files.status(of: context.layout.index).size, size <= byteLimit,
-            let bytes = try? readFile(context.layout.index, limit: Int(size), context.files)
+            let bytes = try? context.readWhole(context.layout.index, limit: Int(size), for: "index")
         else { return [:] }
         return context.tenants.withLock { decode(bytes, &$0) }
     }
@@ -43,7 +43,8 @@ enum PolicyIndex {
     static func write(_ owners: [(PackID, UInt32)], _ context: CacheContext) {
         let names = context.tenants.withLock { $0.names }
         do throws(Errno) {
-            try replaceFile(context.layout.index, encode(owners, names), suffix: "tmp", context.files)
+            try context.replaceWhole(
+                context.layout.index, encode(owners, names), suffix: "tmp", for: "index")
         } catch { context.noticeDiskTrouble(error) }
     }
 }

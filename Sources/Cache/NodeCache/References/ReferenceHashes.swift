@@ -7,13 +7,17 @@ import System
 /// check is held to them.
 ///
 /// In a file beside the container, which outlives it: magic 8, version u32, chunk count u32, hash of the pack's footer
-/// 32, zeros up to 64, then for each chunk its hash and a checksum u64 over hash and index. A record is written before the
+/// 32, u32 1 if sealed, zeros up to 64, then for each chunk its hash and a checksum u64 over hash and index. A record is written before the
 /// chunk's bit; one that is lost or rotten is as good as none.
+///
+/// Where the cache is sealed an envelope follows the header, and each record is a nonce 12, the hash sealed together with
+/// its index, and the tag 16.
 final class ReferenceHashes: Sendable {
     private static let magic: StaticString = "KAMLCHSH"
     private static let version: UInt32 = 1
-    private static let headerLength = 64
+    static let headerLength = 64
     private static let recordLength = 40
+    private static let sealedRecordLength = ContentHash.byteCount + SealEnvelope.bodyMarkBytes
 
     private let context: CacheContext
     private let pack: PackReference
@@ -22,6 +26,8 @@ final class ReferenceHashes: Sendable {
     private struct State: ~Copyable {
         var hashes: [ContentHash]
         var file: OpenHashes?
+        /// Of the file, where the cache is sealed.
+        var envelope: SealEnvelope?
         var isChanged = false
     }
 
@@ -29,8 +35,9 @@ final class ReferenceHashes: Sendable {
     init(_ context: CacheContext, _ pack: PackReference) {
         self.context = context
         self.pack = pack
-        let hashes = Self.load(context, pack) ?? Array(repeating: .zero, count: Int(pack.chunkCount))
-        state = Monitor(State(hashes: hashes, file: nil))
+        let known = Self.load(context, pack)
+        let hashes = known?.hashes ?? Array(repeating: .zero, count: Int(pack.chunkCount))
+        state = Monitor(State(hashes: hashes, file: nil, envelope: known?.envelope))
     }
 
     /// Nil when the chunk was never read.
@@ -49,9 +56,10 @@ final class ReferenceHashes: Sendable {
             guard context.hasDisk else { return false }
             do throws(Errno) {
                 let file: OpenHashes
-                if let known = state.file { file = known } else { file = OpenHashes(try open()) }
+                if let known = state.file { file = known } else { file = try open(&state.envelope) }
                 state.file = file
-                try context.files.write(file.descriptor, Self.record(chunk, hash), at: Self.offset(chunk))
+                try context.files.write(
+                    file.descriptor, try record(chunk, hash, state.envelope), at: offset(chunk))
                 state.hashes[chunk] = hash
                 state.isChanged = true
                 return true
@@ -77,7 +85,29 @@ final class ReferenceHashes: Sendable {
         }
     }
 
-    private static func offset(_ chunk: Int) -> Int { headerLength + chunk * recordLength }
+    private func offset(_ chunk: Int) -> Int { Self.offset(chunk, isSealed: context.sealing != nil) }
+
+    private static func offset(_ chunk: Int, isSealed: Bool) -> Int {
+        isSealed
+            ? headerLength + SealEnvelope.byteCount + chunk * sealedRecordLength
+            : headerLength + chunk * recordLength
+    }
+
+    private func record(
+        _ chunk: Int, _ hash: ContentHash, _ envelope: SealEnvelope?
+    ) throws(Errno) -> [UInt8] {
+        guard let sealing = context.sealing else { return Self.record(chunk, hash) }
+        guard let envelope,
+            let sealed = unsafe hash.bytes.withUnsafeBytes({
+                unsafe sealing.pool.seal($0, with: envelope.key, for: Self.purpose(pack, chunk))
+            })
+        else { throw .inputOutput }
+        return sealed.bytes + sealed.mark
+    }
+
+    private static func purpose(_ pack: PackReference, _ chunk: Int?) -> [UInt8] {
+        Array("kaml hashes 1 \(pack.id) \(chunk.map { "\($0)" } ?? "")".utf8)
+    }
 
     private static func record(_ chunk: Int, _ hash: ContentHash) -> [UInt8] {
         var bytes = hash.bytes
@@ -91,45 +121,78 @@ final class ReferenceHashes: Sendable {
         return unsafe bytes.withUnsafeBytes { unsafe Checksum.of($0) }
     }
 
-    private static func header(_ pack: PackReference) -> [UInt8] {
+    private static func header(_ pack: PackReference, isSealed: Bool) -> [UInt8] {
         var bytes: [UInt8] = []
         unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: magic.utf8Start, count: 8))
         bytes.appendLittleEndian(version)
         bytes.appendLittleEndian(pack.chunkCount)
         bytes += pack.footerHash.bytes
+        bytes.appendLittleEndian(UInt32(isSealed ? 1 : 0))
         bytes += [UInt8](repeating: 0, count: headerLength - bytes.count)
         return bytes
     }
 
     /// Nil when there is no file that fits the pack.
-    private static func load(_ context: CacheContext, _ pack: PackReference) -> [ContentHash]? {
+    private static func load(
+        _ context: CacheContext, _ pack: PackReference
+    ) -> (hashes: [ContentHash], envelope: SealEnvelope?)? {
         guard context.hasDisk else { return nil }
-        let limit = offset(Int(pack.chunkCount))
+        let limit = offset(Int(pack.chunkCount), isSealed: context.sealing != nil)
         guard let bytes = try? readFile(context.layout.hashes(pack.id), limit: limit, context.files),
-            bytes.count >= headerLength, Array(bytes[..<headerLength]) == header(pack)
+            bytes.count >= headerLength,
+            Array(bytes[..<headerLength]) == header(pack, isSealed: context.sealing != nil)
         else { return nil }
-        return (0..<Int(pack.chunkCount)).map { chunk in
-            let start = offset(chunk)
+        if let sealing = context.sealing { return open(bytes, sealing, pack) }
+        let hashes = (0..<Int(pack.chunkCount)).map { chunk in
+            let start = offset(chunk, isSealed: false)
             guard start + recordLength <= bytes.count,
                 let hash = ContentHash(Array(bytes[start..<(start + ContentHash.byteCount)])),
                 Array(bytes[start..<(start + recordLength)]) == record(chunk, hash)
-            else { return .zero }
+            else { return ContentHash.zero }
             return hash
         }
+        return (hashes, nil)
+    }
+
+    private static func open(
+        _ bytes: [UInt8], _ sealing: CacheSealing, _ pack: PackReference
+    ) -> (hashes: [ContentHash], envelope: SealEnvelope?)? {
+        let head = Array(bytes[headerLength...].prefix(SealEnvelope.byteCount))
+        guard let envelope = SealEnvelope(head, for: purpose(pack, nil), sealing.keys, sealing.pool) else {
+            return nil
+        }
+        let hashes = (0..<Int(pack.chunkCount)).map { chunk -> ContentHash in
+            let start = offset(chunk, isSealed: true)
+            guard start + sealedRecordLength <= bytes.count else { return .zero }
+            let sealed = Array(bytes[start..<(start + ContentHash.byteCount)])
+            let mark = Array(bytes[(start + ContentHash.byteCount)..<(start + sealedRecordLength)])
+            let plain = sealing.pool.open(sealed, mark, with: envelope.key, for: purpose(pack, chunk))
+            return plain.flatMap { ContentHash($0) } ?? .zero
+        }
+        return (hashes, envelope)
     }
 
     /// The file, made anew unless it is this pack's.
-    private func open() throws(Errno) -> FileDescriptor {
+    private func open(_ envelope: inout SealEnvelope?) throws(Errno) -> OpenHashes {
         let path = context.layout.hashes(pack.id)
-        if Self.load(context, pack) != nil,
+        if let known = Self.load(context, pack),
             let file = try? context.files.open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, mode: 0)
         {
-            return file
+            envelope = known.envelope
+            return OpenHashes(file)
         }
         do throws(Errno) { try context.files.unlink(path) } catch .noEntry {}
         let file = try context.files.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        try context.files.write(file, Self.header(pack), at: 0)
-        return file
+        if let sealing = context.sealing {
+            let purpose = Self.purpose(pack, nil)
+            guard let new = try? SealEnvelope.new(for: purpose, sealing.keys, sealing.pool) else {
+                throw .inputOutput
+            }
+            try context.files.write(file, new.encoded, at: Self.headerLength)
+            envelope = new
+        }
+        try context.files.write(file, Self.header(pack, isSealed: context.sealing != nil), at: 0)
+        return OpenHashes(file)
     }
 }
 

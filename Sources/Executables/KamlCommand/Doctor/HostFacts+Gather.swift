@@ -1,5 +1,6 @@
 import CKamlSys
 import Glibc
+import NodeCache
 package import System
 
 extension HostFacts {
@@ -21,6 +22,7 @@ extension HostFacts {
             facts.descriptorHardLimit = UInt64(limit.rlim_max)
         }
         facts.cacheDirectory = cacheDirectory
+        facts.cacheIsEncrypted = NodeCache.isEncrypted(cacheDirectory)
         facts.cacheDisk = disk(of: cacheDirectory)
         facts.now = HostClock().now()
         return facts

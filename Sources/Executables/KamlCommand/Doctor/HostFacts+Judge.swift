@@ -123,7 +123,9 @@ extension HostFacts {
                     remedy: "name another directory with --cache-dir or KAML_CACHE_DIR")
             ]
         }
-        return [cacheAccess(disk), cacheFileSystem(disk), cacheSpace(disk)]
+        let findings = [cacheAccess(disk), cacheFileSystem(disk), cacheSpace(disk)]
+        guard cacheIsEncrypted else { return findings }
+        return findings + [.ok("cache key", "the cache is encrypted: FUSE passthrough is off for its mounts")]
     }
 
     private func cacheAccess(_ disk: Disk) -> Finding {

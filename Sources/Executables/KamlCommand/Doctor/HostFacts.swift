@@ -46,6 +46,8 @@ package struct HostFacts: Sendable {
     /// Nil when the cache directory and all above it cannot be looked at.
     package var cacheDisk: Disk?
     package var cacheDirectory: ByteString = ""
+    /// Whether there is a cache in it that is encrypted.
+    package var cacheIsEncrypted = false
     package var now = Timestamp(seconds: 0, nanoseconds: 0)
 
     package init() {}

@@ -24,6 +24,7 @@ struct CheckCommand: AnsweringCommand {
     var datasets: [String] = []
     @Option(help: "Check the node's cache in this directory instead of a store.", completion: .directory)
     var cacheDir: String?
+    @OptionGroup var cacheKey: CacheKeyOptions
     @Flag(help: "Also decode and hash every chunk.")
     var readData = false
     @Option(help: "Threads that read data.")
@@ -47,7 +48,9 @@ struct CheckCommand: AnsweringCommand {
         do throws(Errno) { _ = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY) } catch {
             throw Failure("there is no cache in \(directory)", error)
         }
-        let cache = try NodeCache(directory: directory) { StandardError.write("kaml: \($0)\n") }
+        let cache = try NodeCache(directory: directory, options: try cacheKey.cacheOptions()) {
+            StandardError.write("kaml: \($0)\n")
+        }
         defer { cache.close() }
         let counter = WorkCounter()
         counter.begin("cache")

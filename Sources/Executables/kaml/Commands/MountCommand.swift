@@ -38,6 +38,7 @@ struct MountCommand: AnsweringCommand {
     var mountPoint: String
     @Option(help: "Where fetched data is kept.", completion: .directory)
     var cacheDir: String?
+    @OptionGroup var cacheKey: CacheKeyOptions
     @Option(
         help: "Tuned for large files (the kernel reads them itself) or small ones (no message for each open)."
     )
@@ -91,8 +92,10 @@ struct MountCommand: AnsweringCommand {
     // MARK: - By the agent
 
     private func askAgent() throws {
-        guard cacheDir == nil else {
-            throw Failure(.usage, "an agent has one cache", hint: "leave out --cache-dir, or give --no-agent")
+        guard cacheDir == nil, cacheKey.cacheKeyFile == nil else {
+            throw Failure(
+                .usage, "an agent has one cache",
+                hint: "leave out --cache-dir and --cache-key-file, or give --no-agent")
         }
         var request = Kaml_Agent_V1_MountRequest()
         request.target = try store.target(reference)
@@ -148,12 +151,15 @@ struct MountCommand: AnsweringCommand {
     private static func notice(_ text: String) { StandardError.write("kaml: \(text)\n") }
 
     /// A process whose mount was taken away a moment ago still tidies its cache up: that is waited for.
-    private static func openCache(_ directory: ByteString, _ store: Store) throws -> NodeCache {
+    private static func openCache(
+        _ directory: ByteString, _ options: CacheOptions, _ store: Store
+    ) throws -> NodeCache {
         let pauseMicroseconds: UInt32 = 50_000
         var attemptsLeft = 40
         while true {
             let attempt = Result { () throws(CacheError) in
-                try NodeCache(directory: directory, sources: store.sources, notice: notice)
+                try NodeCache(
+                    directory: directory, options: options, sources: store.sources, notice: notice)
             }
             attemptsLeft -= 1
             guard case .failure(let error) = attempt, error.code == .inUse, attemptsLeft > 0 else {
@@ -184,7 +190,7 @@ struct MountCommand: AnsweringCommand {
         let log = readyDescriptor == nil ? nil : log(in: cacheDirectory)
         // The working directory may be on a disk that somebody wants to unmount.
         unsafe chdir("/")
-        let cache = try Self.openCache(cacheDirectory, store)
+        let cache = try Self.openCache(cacheDirectory, try cacheKey.cacheOptions(), store)
         defer { cache.close() }
         let mount = try SnapshotMount(
             mounting: description, as: profile,

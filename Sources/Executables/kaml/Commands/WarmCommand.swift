@@ -37,6 +37,7 @@ struct WarmCommand: AnsweringCommand {
     var forget = false
     @Option(help: "The cache's directory; as for `kaml mount` if not given.", completion: .directory)
     var cacheDir: String?
+    @OptionGroup var cacheKey: CacheKeyOptions
     @Option(help: "Ranges of 8 MiB that are fetched side by side.")
     var threads = 8
     @OptionGroup var agent: AgentUse
@@ -76,8 +77,9 @@ struct WarmCommand: AnsweringCommand {
     }
 
     private func open(_ directory: ByteString, _ sources: any ObjectSources) throws -> NodeCache {
+        let options = try cacheKey.cacheOptions()
         do throws(CacheError) {
-            return try NodeCache(directory: directory, sources: sources) {
+            return try NodeCache(directory: directory, options: options, sources: sources) {
                 StandardError.write("warning: \(CellText.safe($0))\n")
             }
         } catch {

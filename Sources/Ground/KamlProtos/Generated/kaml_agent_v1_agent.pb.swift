@@ -802,6 +802,9 @@ package nonisolated struct Kaml_Agent_V1_CacheStatus: Sendable {
   /// Why it works without its disk; empty when all is well.
   package var degraded: String = String()
 
+  /// What is kept is encrypted on the disk; files are then not passed through to the kernel.
+  package var encrypted: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2081,7 +2084,7 @@ nonisolated extension Kaml_Agent_V1_TierTraffic: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Kaml_Agent_V1_CacheStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CacheStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}directory\0\u{3}allocated_bytes\0\u{3}limit_bytes\0\u{1}containers\0\u{3}complete_containers\0\u{3}fetched_bytes\0\u{3}fetch_requests\0\u{3}manifest_bytes\0\u{3}filled_bytes\0\u{3}verified_chunks\0\u{3}failed_chunks\0\u{3}read_throughs\0\u{3}evicted_bytes\0\u{1}degraded\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}directory\0\u{3}allocated_bytes\0\u{3}limit_bytes\0\u{1}containers\0\u{3}complete_containers\0\u{3}fetched_bytes\0\u{3}fetch_requests\0\u{3}manifest_bytes\0\u{3}filled_bytes\0\u{3}verified_chunks\0\u{3}failed_chunks\0\u{3}read_throughs\0\u{3}evicted_bytes\0\u{1}degraded\0\u{1}encrypted\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2103,6 +2106,7 @@ nonisolated extension Kaml_Agent_V1_CacheStatus: SwiftProtobuf.Message, SwiftPro
       case 12: try { try decoder.decodeSingularUInt64Field(value: &self.readThroughs) }()
       case 13: try { try decoder.decodeSingularUInt64Field(value: &self.evictedBytes) }()
       case 14: try { try decoder.decodeSingularStringField(value: &self.degraded) }()
+      case 15: try { try decoder.decodeSingularBoolField(value: &self.encrypted) }()
       default: break
       }
     }
@@ -2151,6 +2155,9 @@ nonisolated extension Kaml_Agent_V1_CacheStatus: SwiftProtobuf.Message, SwiftPro
     if !self.degraded.isEmpty {
       try visitor.visitSingularStringField(value: self.degraded, fieldNumber: 14)
     }
+    if self.encrypted != false {
+      try visitor.visitSingularBoolField(value: self.encrypted, fieldNumber: 15)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2169,6 +2176,7 @@ nonisolated extension Kaml_Agent_V1_CacheStatus: SwiftProtobuf.Message, SwiftPro
     if lhs.readThroughs != rhs.readThroughs {return false}
     if lhs.evictedBytes != rhs.evictedBytes {return false}
     if lhs.degraded != rhs.degraded {return false}
+    if lhs.encrypted != rhs.encrypted {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

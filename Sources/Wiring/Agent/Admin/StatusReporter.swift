@@ -87,6 +87,7 @@ package struct StatusReporter: Sendable {
             $0.failedChunks = statistics.failedChunks
             $0.readThroughs = statistics.readThroughs
             $0.evictedBytes = statistics.evictedBytes
+            $0.encrypted = agent.cache.isSealed
             if status.condition != .healthy { $0.degraded = status.condition.description }
         }
     }

@@ -31,6 +31,8 @@ package struct AgentConfiguration: Hashable, Sendable {
         package var scrubBytesPerSecond: UInt64 = 8 << 20
         package var fetchThreads = 32
         package var fetchMemory: UInt64 = 64 << 20
+        /// Where the keys come from that it is encrypted with; in the clear when there is none.
+        package var keys = CacheKeySource()
     }
 
     package struct Mounts: Hashable, Sendable {

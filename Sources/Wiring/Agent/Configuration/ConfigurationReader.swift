@@ -282,6 +282,9 @@ package struct ConfigurationReader {
             checkSecret(store.credentialsFile, "stores.\(name).credentialsFile", secretFile)
         }
         checkSecret(configuration.tracing.headersFile, "tracing.headersFile", secretFile)
+        for (key, text) in configuration.cache.keys.problems(secretFile) {
+            problems.append(ConfigurationProblem(places[key] ?? key, "\(key): \(text)"))
+        }
         if let name = configuration.defaultStore, configuration.stores[name] == nil {
             let known = configuration.stores.keys.sorted().joined(separator: ", ")
             problems.append(

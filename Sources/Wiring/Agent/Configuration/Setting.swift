@@ -86,6 +86,17 @@ extension Setting<AgentConfiguration> {
             "cache.fetchThreads", \.cache.fetchThreads, .count(1...512), "Threads that fetch from stores."),
         Setting(
             "cache.fetchMemory", \.cache.fetchMemory, .bytes, "What fetches may hold in memory together."),
+        Setting(
+            "cache.keyFile", \.cache.keys.file, .optionalPath,
+            "Encrypts the cache (AES-256-GCM): a file with 32 random bytes, as they are, in hexadecimal or base64; for its "
+                + "owner only. Passthrough is then off."),
+        Setting(
+            "cache.keyCommand", \.cache.keys.command, .optionalPath,
+            "Instead: a program that writes the key, from a key management service."),
+        Setting(
+            "cache.formerKeyFiles", \.cache.keys.formerFiles, .paths,
+            "Keys that the cache was encrypted with before, separated by colons; what needs others is removed."
+        ),
         // libfuse takes one of the process's 1024 thread-specific keys (PTHREAD_KEYS_MAX) for each.
         Setting("mounts.maximum", \.mounts.maximum, .count(1...1000), "Mounts that may be there at once."),
         Setting(

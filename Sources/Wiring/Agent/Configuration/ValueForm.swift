@@ -50,6 +50,20 @@ extension ValueForm where Value == ByteString? {
         }, text: { $0.map { "\($0)" } ?? "" })
 }
 
+extension ValueForm where Value == [ByteString] {
+    /// Absolute paths, separated as in PATH.
+    static let paths = ValueForm(
+        name: "paths separated by colons",
+        parse: { text throws(ValueError) in
+            var paths: [ByteString] = []
+            for path in text.split(separator: ":") {
+                paths.append(try ValueForm<ByteString>.path.parse(String(path)))
+            }
+            guard paths.count <= 16 else { throw ValueError("more than 16 files") }
+            return paths
+        }, text: { $0.map { "\($0)" }.joined(separator: ":") })
+}
+
 extension ValueForm where Value == String? {
     static func optional(_ form: ValueForm<String>) -> Self {
         ValueForm(

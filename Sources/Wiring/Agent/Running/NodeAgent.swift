@@ -33,10 +33,16 @@ package final class NodeAgent: Sendable {
         current = Mutex(configuration)
         stores = StoreDirectory(configuration.stores, default: configuration.defaultStore)
         cache = try NodeCache(
-            directory: configuration.cache.directory, options: CacheOptions(configuration.cache),
+            directory: configuration.cache.directory, options: try CacheOptions(configuration.cache),
             sources: stores
         ) {
             events.add("cacheNotice", $0, severity: .warning)
+        }
+        if cache.isSealed {
+            events.add(
+                "cacheEncrypted",
+                "the cache is encrypted: the kernel reads no file by itself (passthrough is off), mounts are small-file ones"
+            )
         }
         let holder = configuration.holderSocket.map { HolderClient(at: $0) }
         let mounts = MountRegistry(
@@ -157,8 +163,9 @@ package final class NodeAgent: Sendable {
 }
 
 extension CacheOptions {
-    fileprivate init(_ settings: AgentConfiguration.Cache) {
+    fileprivate init(_ settings: AgentConfiguration.Cache) throws(CacheError) {
         self.init()
+        keys = try settings.keys.load()
         fetchThreads = settings.fetchThreads
         maximumInFlightBytes = Int(clamping: settings.fetchMemory)
         limits = CacheLimits(settings)
