@@ -95,7 +95,8 @@ let node: [Target] = [
         "DatasetFS", in: "Node",
         ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget(
-        "RecordIndex", in: "Node", ["System", "Chunking", "DatasetStore", "CKamlFeed", "CZlib"]),
+        "RecordIndex", in: "Node",
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "CKamlFeed", "CZlib"]),
     swiftTarget("FuseMount", in: "Node", ["System", "CKamlSys"]),
     swiftTarget("MountHolder", in: "Node", ["System", "KamlProtos", "FuseMount", "CKamlSys", protobuf]),
     swiftTarget(
@@ -134,14 +135,15 @@ let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
-            "CKamlSys", "CFuse3", "CZstd", "CCrypto",
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "RecordIndex",
+            "FuseMount", "CKamlSys", "CFuse3", "CZstd", "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
-            "FuseSession", "Agent", "KamlCommand", "KamlProtos", "KamlRPC", "Transport", grpcCore, protobuf,
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "RecordIndex",
+            "FuseMount", "FuseSession", "Agent", "KamlCommand", "KamlProtos", "KamlRPC", "Transport",
+            grpcCore, protobuf,
             argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
@@ -275,7 +277,9 @@ let fuzzTargets: [Target] =
         .executableTarget(
             name: "kaml-fuzz",
             dependencies: [
-                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "RecordIndex", "CKamlFeed",
+                "CZlib",
+                "KamlTestSupport", "CLibFuzzer",
             ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]
