@@ -1,6 +1,7 @@
 import Chunking
 import DatasetStore
 import Glibc
+import ObjectStore
 import System
 
 /// Opens an index that is there, or makes it.
@@ -9,7 +10,9 @@ struct IndexRun: Sendable {
     let build: IndexBuild
     let snapshot: Snapshot
     let selection: RecordSelection
-    let source: any FileBytes
+    let source: any FileStreams
+    /// Where an index may lie that somebody else made.
+    let published: (any ObjectStore)?
 
     /// Most older indexes that sections are taken from.
     private static let mostOlder = 4
@@ -17,16 +20,37 @@ struct IndexRun: Sendable {
     func run() throws(RecordIndexError) -> RecordIndex {
         // Without a format it comes from the files' names, so any may be in the index's name.
         for format in selection.format.map({ [$0] }) ?? RecordFormat.allCases {
-            if let index = open(ByteString(name(format) + ".index")), !index.header.isPartial,
-                index.snapshot == snapshot.id, index.selection == selection.encoded
-            {
-                return index
-            }
+            if let index = open(ByteString(name(format) + ".index")), isWanted(index) { return index }
         }
         let walk = SelectionWalk(snapshot: snapshot, selection: selection)
         let summary = try walk.summary()
         build.update { progress in (progress.files, progress.bytes) = (summary.files, summary.bytes) }
-        return summary.format == .files ? try list(walk, summary) : try index(walk, summary)
+        if summary.format == .files { return try list(walk, summary) }
+        if PublishedIndex.isWorthwhile(summary.format), let published,
+            let index = take(summary, from: published)
+        {
+            return index
+        }
+        return try index(walk, summary)
+    }
+
+    private func isWanted(_ index: RecordIndex) -> Bool {
+        !index.header.isPartial && index.snapshot == snapshot.id && index.selection == selection.encoded
+    }
+
+    /// Nil when there is none, or a bad one.
+    private func take(_ summary: SelectionSummary, from objects: any ObjectStore) -> RecordIndex? {
+        let name = name(summary.format)
+        guard let bytes = PublishedIndex.read(name, from: objects),
+            let index = try? RecordIndex(ImageMemory(bytes)),
+            isWanted(index), index.format == summary.format, index.fileCount == summary.files
+        else { return nil }
+        build.update { progress in
+            (progress.filesDone, progress.bytesDone, progress.records) = (
+                progress.files, progress.bytes, index.records
+            )
+        }
+        return IndexPlace(home, name).keep(copyOf: bytes) ?? index
     }
 
     private func list(_ walk: SelectionWalk, _ summary: SelectionSummary) throws(RecordIndexError)
@@ -85,7 +109,7 @@ struct IndexRun: Sendable {
     }
 
     private func name(_ format: RecordFormat) -> String {
-        "\(snapshot.id.hex)-\(format.name)-\(selection.tag)"
+        RecordIndex.name(snapshot.id, format, selectionTag: RecordSelection.tag(of: selection.encoded))
     }
 
     /// What the newest indexes of the format have, finished or not, whatever their selection.

@@ -1,6 +1,7 @@
 import Chunking
 package import DatasetStore
 import Glibc
+package import ObjectStore
 import Synchronization
 package import System
 
@@ -53,8 +54,18 @@ package final class RecordIndexes: Sendable {
     }
 
     /// The index, or the making of it, which all who ask for the same share. Does not wait.
+    ///
+    /// - Parameter published: the snapshot's store, where an index may lie already.
     package func begin(
-        _ snapshot: Snapshot, _ selection: RecordSelection, _ bytes: any FileBytes
+        _ snapshot: Snapshot, _ selection: RecordSelection, _ bytes: any FileBytes,
+        published: (any ObjectStore)? = nil
+    ) -> IndexBuild {
+        begin(snapshot, selection, PulledFiles(source: bytes), published: published)
+    }
+
+    package func begin(
+        _ snapshot: Snapshot, _ selection: RecordSelection, _ source: any FileStreams,
+        published: (any ObjectStore)? = nil
     ) -> IndexBuild {
         let key = Key(snapshot: snapshot.id, selection: selection)
         let (build, isNew) = state.withLock { state -> (IndexBuild, Bool) in
@@ -69,7 +80,9 @@ package final class RecordIndexes: Sendable {
             return (build, true)
         }
         guard isNew else { return build }
-        let run = IndexRun(home: self, build: build, snapshot: snapshot, selection: selection, source: bytes)
+        let run = IndexRun(
+            home: self, build: build, snapshot: snapshot, selection: selection, source: source,
+            published: published)
         do throws(Errno) {
             try Thread(name: "kaml-index") {
                 let result = Result { () throws(RecordIndexError) in try run.run() }
@@ -99,8 +112,8 @@ package final class RecordIndexes: Sendable {
             state.open = state.open.filter { $0.value.index != nil }
             if case .success(let index) = result { state.open[key] = WeakIndex(index: index) }
         }
-        build.finish(result)
         trim()
+        build.finish(result)
     }
 
     static let stopped = RecordIndexError(

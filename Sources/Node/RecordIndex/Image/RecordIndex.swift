@@ -63,6 +63,13 @@ package import System
         unsafe buckets.deallocate()
     }
 
+    /// Of its file, without an ending.
+    var name: String { Self.name(snapshot, format, selectionTag: RecordSelection.tag(of: selection)) }
+
+    static func name(_ snapshot: ContentHash, _ format: RecordFormat, selectionTag: String) -> String {
+        "\(snapshot.hex)-\(format.name)-\(selectionTag)"
+    }
+
     /// - Parameter number: below `fileCount`.
     package func file(_ number: Int) -> IndexedFile {
         if format == .files {

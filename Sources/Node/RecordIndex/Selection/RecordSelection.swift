@@ -61,8 +61,8 @@ package struct RecordSelection: Sendable, Hashable {
         return bytes
     }
 
-    /// A short name, which may be that of another selection too.
-    var tag: String {
+    /// A short name of what `encoded` is, which may be that of another selection too.
+    static func tag(of encoded: [UInt8]) -> String {
         // FNV-1a.
         let hash = encoded.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
             ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3

@@ -210,6 +210,12 @@ extension RecordIndexError {
             }
         self.init(code, "the snapshot's files cannot be read", path: error.path, cause: error)
     }
+
+    package init(reading error: StoreError, at offset: UInt64? = nil) {
+        self.init(
+            error.code == .damaged ? .damaged : .unavailable, "the file cannot be read", offset: offset,
+            cause: error)
+    }
 }
 
 extension Snapshot {
