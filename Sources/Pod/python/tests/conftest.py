@@ -63,7 +63,30 @@ def datasets(tmp_path_factory):
         numbers = range(part * 40, min(100, part * 40 + 40))
         write_tfrecord(root / "text" / f"part-{part}.tfrecord", [blob(i, i * 13 % 300) for i in numbers])
     os.makedirs(root / "empty")
+    write_digits(root / "digits")
     return root
+
+
+def write_digits(directory):
+    """2,000 tf.train.Examples, written by hand: TensorFlow need not be here. An image of a digit is that digit's own pattern,
+    with some noise."""
+    os.makedirs(directory)
+    patterns = [blob(("digit", label), 64) for label in range(10)]
+
+    def field(number, payload):
+        return bytes([number << 3 | 2]) + varint(len(payload)) + payload
+
+    def varint(value):
+        return bytes([value]) if value < 128 else bytes([value & 127 | 128, value >> 7])
+
+    def example(number):
+        label, noise = number % 10, blob(("noise", number), 64)
+        image = bytes(other if chance < 20 else pixel for pixel, chance, other in zip(patterns[label], noise, noise[::-1]))
+        features = {b"image": field(1, field(1, image)), b"label": field(3, field(1, varint(label)))}
+        return field(1, b"".join(field(1, field(1, name) + field(2, value)) for name, value in features.items()))
+
+    for part in range(4):
+        write_tfrecord(directory / f"digits-{part}.tfrecord", [example(part * 500 + i) for i in range(500)])
 
 
 class Stub:
