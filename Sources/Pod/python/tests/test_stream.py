@@ -319,6 +319,21 @@ def test_a_batch_that_points_elsewhere_is_refused(stub, fault):
     assert raised.value.code == Code.CORRUPT and raised.value.position == 0
 
 
+@pytest.mark.parametrize("how", [(), ("--lend",)])
+def test_whatever_a_batch_says_nothing_outside_of_its_memory_is_touched(stub, how):
+    stub.start("--misbehave", "noise", *how)
+    stream, good, bad = opened(epochs=None, window_batches=8, order="sequential"), 0, 0
+    for position in range(1500):
+        try:
+            batch = stream.take(position, timeout=10)
+            batch.columns["record"].tolist(), batch.columns["path"].pack(), batch.columns["label"].sum()
+            good += 1
+        except Error as error:
+            assert error.code == Code.CORRUPT and error.position == position
+            bad += 1
+    assert good > 100 and bad > 100
+
+
 @pytest.mark.parametrize("fault", ["skip", "wild-sequence", "wild-tail", "early-end", "unsealed", "short-segment"])
 def test_a_stream_that_breaks_the_protocol_ends(stub, fault):
     stub.start("--misbehave", fault)
