@@ -1,6 +1,7 @@
 import CKamlFeed
 import KamlProtos
 import KamlTestSupport
+import ObjectStore
 import RecordIndex
 import System
 import Testing
