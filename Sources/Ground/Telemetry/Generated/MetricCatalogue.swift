@@ -77,6 +77,26 @@ package enum FaultLabel: Int, CaseIterable, MetricLabel {
     package static let descriptor = LabelDescriptor("fault", ["directory", "refused", "slow"])
 }
 
+package enum FeedPlaneLabel: Int, CaseIterable, MetricLabel {
+    case mapped, slots
+    package static let descriptor = LabelDescriptor("plane", ["mapped", "slots"])
+}
+
+package enum FeedSideLabel: Int, CaseIterable, MetricLabel {
+    case pod, agent
+    package static let descriptor = LabelDescriptor("side", ["pod", "agent"])
+}
+
+package enum FeedCauseLabel: Int, CaseIterable, MetricLabel {
+    case credits, memory, bytes
+    package static let descriptor = LabelDescriptor("cause", ["credits", "memory", "bytes"])
+}
+
+package enum FeedEndLabel: Int, CaseIterable, MetricLabel {
+    case closed, misuse, quota
+    package static let descriptor = LabelDescriptor("reason", ["closed", "misuse", "quota"])
+}
+
 /// Every metric there is.
 package enum MetricCatalogue {
     /// Requests that the kernel sent. Reads of cached pages and of passthrough files send none.
@@ -183,40 +203,70 @@ package enum MetricCatalogue {
     package static let agentHttpRequestsInFlight = GaugeMetric<NoLabels>(all[50])
     /// Requests to the agent's own HTTP endpoint that failed.
     package static let agentHttpErrors = CounterMetric<NoLabels>(all[51])
+    /// Pods that are connected.
+    package static let feedSessions = GaugeMetric<NoLabels>(all[52])
+    /// Sessions that ended: closed by the pod or the agent, ended for misuse, or refused over a quota.
+    package static let feedSessionsEnded = CounterMetric<FeedEndLabel>(all[53])
+    /// Streams that are open.
+    package static let feedStreams = GaugeMetric<NoLabels>(all[54])
+    /// Batches that were given out.
+    package static let feedBatches = CounterMetric<NoLabels>(all[55])
+    /// Records in them.
+    package static let feedRecords = CounterMetric<NoLabels>(all[56])
+    /// Bytes of their values: lent in the cache (plane M), or in the session's slots (plane S).
+    package static let feedBytes = CounterMetric<FeedPlaneLabel>(all[57])
+    /// Bytes that the agent copied to make batches.
+    package static let feedCopiedBytes = CounterMetric<NoLabels>(all[58])
+    /// Batches that could not be made.
+    package static let feedBatchFailures = CounterMetric<NoLabels>(all[59])
+    /// From the begin of a batch's reads until it was given out.
+    package static let feedBatchDurationSeconds = HistogramMetric<NoLabels>(all[60])
+    /// From a batch's handing out to its release, as the pods tell.
+    package static let feedBatchUseSeconds = HistogramMetric<NoLabels>(all[61])
+    /// Time that streams stood still: for a pod that had all its credits or memory, or pods for the agent's bytes, as they tell.
+    package static let feedStallSeconds = CounterMetric<LabelPair<FeedSideLabel, FeedCauseLabel>>(all[62])
+    /// Batches that pods have and did not give back.
+    package static let feedBatchesOut = GaugeMetric<NoLabels>(all[63])
+    /// Batches that may be given out before one has to come back.
+    package static let feedCredits = GaugeMetric<NoLabels>(all[64])
+    /// Shared memory that batches lie in.
+    package static let feedSlabBytes = GaugeMetric<NoLabels>(all[65])
+    /// Containers of the cache that pods may have mapped, each counted for each stream.
+    package static let feedLentBytes = GaugeMetric<NoLabels>(all[66])
     /// Spans that were queued for export.
-    package static let traceSpans = CounterMetric<NoLabels>(all[52])
+    package static let traceSpans = CounterMetric<NoLabels>(all[67])
     /// Spans that a collector took.
-    package static let traceSpansExported = CounterMetric<NoLabels>(all[53])
+    package static let traceSpansExported = CounterMetric<NoLabels>(all[68])
     /// Spans that no collector got.
-    package static let traceSpansDropped = CounterMetric<SpanDropLabel>(all[54])
+    package static let traceSpansDropped = CounterMetric<SpanDropLabel>(all[69])
     /// Requests to the collector.
-    package static let traceExports = CounterMetric<ExportOutcomeLabel>(all[55])
+    package static let traceExports = CounterMetric<ExportOutcomeLabel>(all[70])
     /// Spans that wait for export.
-    package static let traceQueuedSpans = GaugeMetric<NoLabels>(all[56])
+    package static let traceQueuedSpans = GaugeMetric<NoLabels>(all[71])
     /// Lines that were logged.
-    package static let logMessages = CounterMetric<LogLevelLabel>(all[57])
+    package static let logMessages = CounterMetric<LogLevelLabel>(all[72])
     /// Lines that were left out as repetitions, shortened, or could not be written.
-    package static let logDropped = CounterMetric<LogDropLabel>(all[58])
+    package static let logDropped = CounterMetric<LogDropLabel>(all[73])
     /// Metrics of libraries that the catalogue does not list, and sets of labels beyond a metric's cap.
-    package static let metricsDropped = CounterMetric<MetricDropLabel>(all[59])
+    package static let metricsDropped = CounterMetric<MetricDropLabel>(all[74])
     /// What putting together the scrape before this one took.
-    package static let metricsScrapeSeconds = GaugeMetric<NoLabels>(all[60])
+    package static let metricsScrapeSeconds = GaugeMetric<NoLabels>(all[75])
     /// Processor time, user and system.
-    package static let processCpuSeconds = CounterMetric<NoLabels>(all[61])
+    package static let processCpuSeconds = CounterMetric<NoLabels>(all[76])
     /// Resident memory, mapped pages of the cache among it.
-    package static let processResidentMemoryBytes = GaugeMetric<NoLabels>(all[62])
+    package static let processResidentMemoryBytes = GaugeMetric<NoLabels>(all[77])
     /// Virtual memory.
-    package static let processVirtualMemoryBytes = GaugeMetric<NoLabels>(all[63])
+    package static let processVirtualMemoryBytes = GaugeMetric<NoLabels>(all[78])
     /// Open file descriptors.
-    package static let processOpenFds = GaugeMetric<NoLabels>(all[64])
+    package static let processOpenFds = GaugeMetric<NoLabels>(all[79])
     /// The limit of open file descriptors.
-    package static let processMaxFds = GaugeMetric<NoLabels>(all[65])
+    package static let processMaxFds = GaugeMetric<NoLabels>(all[80])
     /// Threads.
-    package static let processThreads = GaugeMetric<NoLabels>(all[66])
+    package static let processThreads = GaugeMetric<NoLabels>(all[81])
     /// Start of the process, in seconds since 1970.
-    package static let processStartTimeSeconds = GaugeMetric<NoLabels>(all[67])
+    package static let processStartTimeSeconds = GaugeMetric<NoLabels>(all[82])
     /// Resident memory that no file backs: what the agent itself takes.
-    package static let processAnonymousMemoryBytes = GaugeMetric<NoLabels>(all[68])
+    package static let processAnonymousMemoryBytes = GaugeMetric<NoLabels>(all[83])
 
     package static let all: [MetricDescriptor] = [
         MetricDescriptor(
@@ -388,57 +438,107 @@ package enum MetricCatalogue {
             51, "kaml_agent_http_errors_total", .counter, .none, [],
             help: "Requests to the agent's own HTTP endpoint that failed."),
         MetricDescriptor(
-            52, "kaml_trace_spans_total", .counter, .none, [],
+            52, "kaml_feed_sessions", .gauge, .none, [],
+            help: "Pods that are connected."),
+        MetricDescriptor(
+            53, "kaml_feed_sessions_ended_total", .counter, .none, [FeedEndLabel.descriptor],
+            help:
+                "Sessions that ended: closed by the pod or the agent, ended for misuse, or refused over a quota."
+        ),
+        MetricDescriptor(
+            54, "kaml_feed_streams", .gauge, .none, [],
+            help: "Streams that are open."),
+        MetricDescriptor(
+            55, "kaml_feed_batches_total", .counter, .none, [],
+            help: "Batches that were given out."),
+        MetricDescriptor(
+            56, "kaml_feed_records_total", .counter, .none, [],
+            help: "Records in them."),
+        MetricDescriptor(
+            57, "kaml_feed_bytes_total", .counter, .bytes, [FeedPlaneLabel.descriptor],
+            help: "Bytes of their values: lent in the cache (plane M), or in the session's slots (plane S)."),
+        MetricDescriptor(
+            58, "kaml_feed_copied_bytes_total", .counter, .bytes, [],
+            help: "Bytes that the agent copied to make batches."),
+        MetricDescriptor(
+            59, "kaml_feed_batch_failures_total", .counter, .none, [],
+            help: "Batches that could not be made."),
+        MetricDescriptor(
+            60, "kaml_feed_batch_duration_seconds", .histogram, .seconds, [],
+            help: "From the begin of a batch's reads until it was given out."),
+        MetricDescriptor(
+            61, "kaml_feed_batch_use_seconds", .histogram, .seconds, [],
+            help: "From a batch's handing out to its release, as the pods tell."),
+        MetricDescriptor(
+            62, "kaml_feed_stall_seconds_total", .counter, .seconds,
+            [FeedSideLabel.descriptor, FeedCauseLabel.descriptor],
+            help:
+                "Time that streams stood still: for a pod that had all its credits or memory, or pods for the agent's bytes, as they tell."
+        ),
+        MetricDescriptor(
+            63, "kaml_feed_batches_out", .gauge, .none, [],
+            help: "Batches that pods have and did not give back."),
+        MetricDescriptor(
+            64, "kaml_feed_credits", .gauge, .none, [],
+            help: "Batches that may be given out before one has to come back."),
+        MetricDescriptor(
+            65, "kaml_feed_slab_bytes", .gauge, .bytes, [],
+            help: "Shared memory that batches lie in."),
+        MetricDescriptor(
+            66, "kaml_feed_lent_bytes", .gauge, .bytes, [],
+            help: "Containers of the cache that pods may have mapped, each counted for each stream."),
+        MetricDescriptor(
+            67, "kaml_trace_spans_total", .counter, .none, [],
             help: "Spans that were queued for export."),
         MetricDescriptor(
-            53, "kaml_trace_spans_exported_total", .counter, .none, [],
+            68, "kaml_trace_spans_exported_total", .counter, .none, [],
             help: "Spans that a collector took."),
         MetricDescriptor(
-            54, "kaml_trace_spans_dropped_total", .counter, .none, [SpanDropLabel.descriptor],
+            69, "kaml_trace_spans_dropped_total", .counter, .none, [SpanDropLabel.descriptor],
             help: "Spans that no collector got."),
         MetricDescriptor(
-            55, "kaml_trace_exports_total", .counter, .none, [ExportOutcomeLabel.descriptor],
+            70, "kaml_trace_exports_total", .counter, .none, [ExportOutcomeLabel.descriptor],
             help: "Requests to the collector."),
         MetricDescriptor(
-            56, "kaml_trace_queued_spans", .gauge, .none, [],
+            71, "kaml_trace_queued_spans", .gauge, .none, [],
             help: "Spans that wait for export."),
         MetricDescriptor(
-            57, "kaml_log_messages_total", .counter, .none, [LogLevelLabel.descriptor],
+            72, "kaml_log_messages_total", .counter, .none, [LogLevelLabel.descriptor],
             help: "Lines that were logged."),
         MetricDescriptor(
-            58, "kaml_log_dropped_total", .counter, .none, [LogDropLabel.descriptor],
+            73, "kaml_log_dropped_total", .counter, .none, [LogDropLabel.descriptor],
             help: "Lines that were left out as repetitions, shortened, or could not be written."),
         MetricDescriptor(
-            59, "kaml_metrics_dropped_total", .counter, .none, [MetricDropLabel.descriptor],
+            74, "kaml_metrics_dropped_total", .counter, .none, [MetricDropLabel.descriptor],
             help:
                 "Metrics of libraries that the catalogue does not list, and sets of labels beyond a metric's cap."
         ),
         MetricDescriptor(
-            60, "kaml_metrics_scrape_seconds", .gauge, .seconds, [],
+            75, "kaml_metrics_scrape_seconds", .gauge, .seconds, [],
             help: "What putting together the scrape before this one took."),
         MetricDescriptor(
-            61, "process_cpu_seconds_total", .counter, .seconds, [],
+            76, "process_cpu_seconds_total", .counter, .seconds, [],
             help: "Processor time, user and system."),
         MetricDescriptor(
-            62, "process_resident_memory_bytes", .gauge, .bytes, [],
+            77, "process_resident_memory_bytes", .gauge, .bytes, [],
             help: "Resident memory, mapped pages of the cache among it."),
         MetricDescriptor(
-            63, "process_virtual_memory_bytes", .gauge, .bytes, [],
+            78, "process_virtual_memory_bytes", .gauge, .bytes, [],
             help: "Virtual memory."),
         MetricDescriptor(
-            64, "process_open_fds", .gauge, .none, [],
+            79, "process_open_fds", .gauge, .none, [],
             help: "Open file descriptors."),
         MetricDescriptor(
-            65, "process_max_fds", .gauge, .none, [],
+            80, "process_max_fds", .gauge, .none, [],
             help: "The limit of open file descriptors."),
         MetricDescriptor(
-            66, "process_threads", .gauge, .none, [],
+            81, "process_threads", .gauge, .none, [],
             help: "Threads."),
         MetricDescriptor(
-            67, "process_start_time_seconds", .gauge, .seconds, [],
+            82, "process_start_time_seconds", .gauge, .seconds, [],
             help: "Start of the process, in seconds since 1970."),
         MetricDescriptor(
-            68, "kaml_process_anonymous_memory_bytes", .gauge, .bytes, [],
+            83, "kaml_process_anonymous_memory_bytes", .gauge, .bytes, [],
             help: "Resident memory that no file backs: what the agent itself takes."),
     ]
 

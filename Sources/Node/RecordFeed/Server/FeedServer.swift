@@ -2,6 +2,7 @@ import Glibc
 package import RecordIndex
 import Synchronization
 package import System
+import Telemetry
 
 /// The agent's side of the feed: pods connect to a Unix socket, and get their batches over shared memory.
 ///
@@ -46,8 +47,9 @@ package final class FeedServer: Sendable {
         self.listener = listener
         self.options = options
         self.notice = notice
-        metrics = FeedMetrics()
-        memory = SlabBudget(limit: options.memory)
+        let memory = SlabBudget(limit: options.memory)
+        let metrics = FeedMetrics(memory)
+        (self.memory, self.metrics) = (memory, metrics)
         work = SessionWork(
             opening: StreamOpening(
                 datasets: datasets, indexes: indexes, lending: lending, options: options, metrics: metrics))
@@ -74,6 +76,12 @@ package final class FeedServer: Sendable {
         wake.signal()
         hasStopped.wait { $0 ? () : nil }
     }
+
+    /// How many there are now.
+    package var level: (sessions: Int, streams: Int) { metrics.level }
+
+    /// Shared memory of all sessions.
+    package var slabBytes: Int { memory.usedBytes }
 
     // MARK: - The thread
 
@@ -126,7 +134,7 @@ package final class FeedServer: Sendable {
         let identity = try socket.peer()
         let peer = FeedPeer(user: identity.user, group: try socket.peerGroup(), process: identity.process)
         if let refusal = state.quota.admit(user: peer.user) {
-            metrics.refused()
+            metrics.sessionRefused()
             // Told before it asks: whatever its first request is, this is no answer to it.
             try? socket.send(FeedReply.failure(refusal).encoded(id: 0))
             return
@@ -151,20 +159,26 @@ package final class FeedServer: Sendable {
 
     fileprivate func wakeUp() { wake.signal() }
 
-    private func drop(_ connection: FeedConnection, _ state: inout State) {
+    private func drop(
+        _ connection: FeedConnection, _ state: inout State, _ reason: FeedEndLabel = .closed
+    ) {
         guard state.connections.removeValue(forKey: connection.number) != nil else { return }
         poller.remove(connection.rawValue)
         connection.end()
         state.quota.ended(user: connection.peer.user)
-        metrics.sessionEnded()
+        metrics.sessionEnded(reason)
     }
 
-    private func end(_ connection: FeedConnection, _ failure: FeedFailure, id: UInt64, _ state: inout State) {
+    /// Tells the pod why, and ends its session.
+    private func end(
+        _ connection: FeedConnection, _ failure: FeedFailure, id: UInt64, _ state: inout State,
+        _ reason: FeedEndLabel = .misuse
+    ) {
         notice(
             "feed session \(connection.number) of user \(connection.peer.user) (process \(connection.peer.process)) ended: \(failure)"
         )
         try? connection.send(FeedReply.failure(failure).encoded(id: id), descriptors: [])
-        drop(connection, &state)
+        drop(connection, &state, reason)
     }
 
     // MARK: - Requests
@@ -175,14 +189,12 @@ package final class FeedServer: Sendable {
             do throws(Errno) {
                 guard let message = try connection.receive() else { return drop(connection, &state) }
                 guard message.descriptors.count == 0 else {
-                    metrics.misused()
                     return end(connection, .invalid("a pod sends no descriptors"), id: 0, &state)
                 }
                 guard answer(message.bytes, connection, &state) else { return }
             } catch {
                 if error == .wouldBlock { return }
                 if error == Errno(rawValue: EMSGSIZE) {
-                    metrics.misused()
                     return end(
                         connection, .invalid("a message is too large, or brings descriptors"), id: 0, &state)
                 }
@@ -196,7 +208,6 @@ package final class FeedServer: Sendable {
         let request: FeedRequest
         do throws(UnreadRequest) { request = try FeedRequest.decode(bytes) } catch {
             if error.id == 0 {
-                metrics.misused()
                 end(connection, error.failure, id: 0, &state)
                 return false
             }
@@ -205,7 +216,6 @@ package final class FeedServer: Sendable {
         switch connection.session.decide(request.operation) {
         case .answer(let answer): return reply(answer, to: request.id, connection, &state)
         case .end(let failure):
-            metrics.misused()
             end(connection, failure, id: request.id, &state)
             return false
         case .closeStream:
@@ -260,7 +270,6 @@ package final class FeedServer: Sendable {
         }
         for (number, misuse) in taken.misused {
             guard let connection = state.connections[number] else { continue }
-            metrics.misused()
             end(connection, .invalid("\(misuse)", remedy: "Update the pod's libkaml"), id: 0, &state)
         }
         for (number, id, outcome) in taken.finished {
@@ -298,7 +307,7 @@ package final class FeedServer: Sendable {
                     end(
                         connection,
                         FeedFailure(.exhausted, "there is no thread for a stream: \(error)", remedy: "Try again"),
-                        id: 0, &state)
+                        id: 0, &state, .closed)
                     goesOn = false
                 }
             }

@@ -5,6 +5,7 @@ import DatasetFS
 import NodeCache
 import RecordIndex
 import System
+import Telemetry
 
 /// Makes a stream of what a pod asks for. Blocks, while the snapshot is opened and its records are indexed.
 struct StreamOpening {
@@ -70,7 +71,7 @@ struct StreamOpening {
         do throws(Errno) {
             let stream = try FeedStream(
                 plan: plan, maker: maker, pool: pool, lending: containers, outbox: outbox, credits: credits,
-                metrics: metrics, owner: connection)
+                parent: SpanContext(traceparent: request.traceparent), metrics: metrics, owner: connection)
             return (.rings(stream), information)
         } catch {
             throw FeedFailure(

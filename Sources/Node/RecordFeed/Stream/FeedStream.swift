@@ -1,6 +1,7 @@
 import CKamlFeed
 import Synchronization
 import System
+import Telemetry
 
 /// A stream's thread: takes what the pod gives back, begins batches while there is credit for them, gives them out in the
 /// order of their positions, and sleeps.
@@ -26,7 +27,7 @@ import System
         var slot: SlotPool.Slot
         var lent: [LentContainers.Index]
         var charge: Int
-        var mapped: Int
+        var span: TraceSpan?
     }
 
     let completions: CompletionRing
@@ -42,6 +43,8 @@ import System
     private let lending: LentContainers?
     private let metrics: FeedMetrics
     private weak let owner: (any Owner)?
+    /// What the spans of batches belong to.
+    private let parent: SpanContext?
 
     private let orders = Monitor(Orders())
     private let isOver = Monitor(false)
@@ -61,14 +64,18 @@ import System
     private var givenOut: [UInt64: GivenOut] = [:]
     /// Sequences of the newest descriptors that were no batches: they may be given back, and need not.
     private var markers: [UInt64] = []
+    /// Why the batch at `next` cannot be made.
+    private var problem: FeedFailure?
     /// To be given out as soon as there is a slot for it.
     private var pendingMarker: kaml_descriptor?
-    private var stall: (cause: StallCauseLabel, since: UInt64)?
+    private var stall: (cause: FeedCauseLabel, since: UInt64)?
+    /// What the metrics know of.
+    private var lentBytes = 0
     private let clock = HostClock()
 
     init(
         plan: StreamPlan, maker: BatchMaker, pool: SlotPool, lending: LentContainers?, outbox: OutboxBox,
-        credits: Credits, metrics: FeedMetrics, owner: any Owner
+        credits: Credits, parent: SpanContext?, metrics: FeedMetrics, owner: any Owner
     ) throws(Errno) {
         self.plan = plan
         self.maker = maker
@@ -78,6 +85,7 @@ import System
         self.credits = credits
         self.metrics = metrics
         self.owner = owner
+        self.parent = parent
         var slots = 64
         while slots < credits.batches * 2 { slots *= 2 }
         completions = try CompletionRing(slots: slots)
@@ -120,13 +128,17 @@ import System
     // MARK: - The thread
 
     private func run() {
-        metrics.streamBegan()
-        defer { metrics.streamEnded() }
+        metrics.streamBegan(window: credits.batches)
+        defer {
+            metrics.streamEnded(window: credits.batches, out: givenOut.count, lentBytes: lentBytes)
+            for batch in givenOut.values { batch.span?.end() }
+        }
         do {
             while try !takeOrders() {
                 try takeSubmissions()
                 collectAbandoned()
                 begin()
+                noteLentBytes()
                 try giveOut()
                 try sleepUnlessNeeded()
             }
@@ -151,7 +163,7 @@ import System
             making = []
             looked = nil
             isHalted = false
-            pendingMarker = nil
+            (pendingMarker, problem) = (nil, nil)
             next = seek.position
             generation = seek.generation
         }
@@ -172,7 +184,13 @@ import System
                 return
             }
             letGo(slot: batch.slot, lent: batch.lent, charge: batch.charge)
-            metrics.released(mapped: batch.mapped, entry)
+            metrics.released(
+                usedNanoseconds: entry.used_nanoseconds, waitedNanoseconds: entry.waited_nanoseconds)
+            if let span = batch.span {
+                span.set("kaml.pod.used_ns", entry.used_nanoseconds)
+                span.set("kaml.pod.waited_ns", entry.waited_nanoseconds)
+                span.end()
+            }
         }
         if submissions.taken != before { completions.tellTaken(submissions.taken) }
     }
@@ -190,6 +208,7 @@ import System
 
     private func reuse(_ batch: PendingBatch) {
         batch.slot = nil
+        batch.span = nil
         batch.lent.removeAll(keepingCapacity: true)
         spare.append(batch)
     }
@@ -205,7 +224,7 @@ import System
 
     /// Begins batches as long as there is room for them.
     private func begin() {
-        var cause: StallCauseLabel?
+        var cause: FeedCauseLabel?
         while !isHalted, let batch = plan.batch(at: next) {
             do throws(FeedFailure) {
                 let layout: BatchMaker.Layout
@@ -226,14 +245,17 @@ import System
                 pending.position = next
                 pending.slot = slot
                 pending.charge = charge
-                maker.make(layout, in: slot, pending)
+                pending.began = clock.monotonicNanoseconds()
+                let span = Trace.root("feed.batch", .producer, parent: parent)
+                pending.span = span
+                Trace.with(span) { maker.make(layout, in: slot, pending) }
                 making.append(pending)
                 next += 1
             } catch {
-                // Those before it are given out first.
-                guard making.isEmpty else { break }
+                // Told when those before it are given out.
                 looked = nil
-                halt(error, at: next)
+                isHalted = true
+                problem = error
             }
         }
         noteStall(cause)
@@ -277,12 +299,19 @@ import System
             making.removeFirst()
             if let problem = first.problem {
                 let position = first.position
+                let failure = maker.failure(problem)
+                first.span?.end(failed: failure)
                 recycle(first)
-                halt(maker.failure(problem), at: position)
+                halt(failure, at: position)
                 guard try outbox.value.flush(send) else { return }
                 break
             }
             publish(first)
+        }
+        if making.isEmpty, let problem {
+            self.problem = nil
+            halt(problem, at: next)
+            guard try outbox.value.flush(send) else { return }
         }
         // What halted the stream stands in the outbox before this.
         if let marker = pendingMarker, making.isEmpty, try hasFreeSlot() {
@@ -302,6 +331,7 @@ import System
         abandoned += making
         making = []
         looked = nil
+        problem = nil
         isHalted = true
         outbox.value.add(.trouble(failure, position: position))
         var error = kaml_descriptor()
@@ -320,13 +350,33 @@ import System
         guard let slot = batch.slot else { return }
         var descriptor = batch.descriptor
         descriptor.position = batch.position
+        if let span = batch.span { describe(batch, span, &descriptor) }
         givenOut[completions.tail] = GivenOut(
-            slot: slot, lent: batch.lent, charge: batch.charge, mapped: batch.mappedBytes)
+            slot: slot, lent: batch.lent, charge: batch.charge, span: batch.span)
         metrics.gaveOut(
-            records: Int(descriptor.records), mapped: batch.mappedBytes, copied: batch.copiedBytes,
-            depth: givenOut.count)
+            records: Int(descriptor.records), mapped: batch.mappedBytes, inSlots: batch.copiedBytes,
+            copied: batch.copiedBytes, nanoseconds: clock.monotonicNanoseconds() &- batch.began, batch.span)
         send(&descriptor)
         reuse(batch)
+    }
+
+    private func describe(_ batch: PendingBatch, _ span: TraceSpan, _ descriptor: inout kaml_descriptor) {
+        span.set("kaml.position", batch.position)
+        span.set("kaml.records", descriptor.records)
+        span.set("kaml.bytes.mapped", batch.mappedBytes)
+        span.set("kaml.bytes.copied", batch.copiedBytes)
+        span.add(event: "given out")
+        guard span.isExported else { return }
+        descriptor.flags |= UInt8(KAML_DESCRIPTOR_SAMPLED.rawValue)
+        unsafe withUnsafeMutableBytes(of: &descriptor.trace) { target in
+            unsafe target.copyBytes(from: span.context.traceID.bytes)
+        }
+    }
+
+    private func noteLentBytes() {
+        let now = Int(clamping: lending?.bytes ?? 0)
+        metrics.lent(now - lentBytes)
+        lentBytes = now
     }
 
     private func publish(_ marker: kaml_descriptor) {
@@ -363,7 +413,7 @@ import System
         try poller.wait(milliseconds: waitsForPod ? 10 : 1000) { _, _ in }
     }
 
-    private func noteStall(_ cause: StallCauseLabel?) {
+    private func noteStall(_ cause: FeedCauseLabel?) {
         if stall?.cause == cause { return }
         let now = clock.monotonicNanoseconds()
         if let stall { metrics.stalled(stall.cause, nanoseconds: now &- stall.since) }

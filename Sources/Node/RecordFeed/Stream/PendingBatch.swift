@@ -1,6 +1,7 @@
 import CKamlFeed
 import DatasetFS
 import Synchronization
+import Telemetry
 import System
 
 /// A batch whose bytes are on their way into its slot: read by read, from whatever threads they come on.
@@ -40,6 +41,10 @@ import System
     var charge = 0
     var mappedBytes = 0
     var copiedBytes = 0
+    /// Monotonic nanoseconds.
+    var began: UInt64 = 0
+    /// From the begin of the batch to its release.
+    var span: TraceSpan?
 
     private var pieces: UnsafeMutablePointer<Piece>
     private var capacity: Int
