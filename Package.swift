@@ -228,6 +228,12 @@ let testTargets: [Target] = [
             "System", "Chunking", "ObjectStore", "DatasetStore", "RecordIndex", "CKamlFeed", "CZlib",
             "KamlTestSupport",
         ], exclude: ["order-vectors.json"]),
+    tests(
+        "RecordFeedTests",
+        [
+            "System", "Telemetry", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "RecordIndex",
+            "RecordFeed", "KamlProtos", "CKamlFeed", "KamlTestSupport", protobuf,
+        ]),
     .target(
         name: "FuseTestSupport", dependencies: ["System", "DatasetFS", "FuseSession"],
         path: "Tests/FuseTestSupport", swiftSettings: checked),

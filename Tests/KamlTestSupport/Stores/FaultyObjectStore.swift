@@ -27,6 +27,7 @@ package final class FaultyObjectStore: ObjectStore {
         var done: [StoreRequest: Int] = [:]
         /// By request and its number, from 1.
         var script: [StoreRequest: [Int: StoreFault]] = [:]
+        var always: ObjectStoreError.Code?
         var random: SplitMix64?
         var rate = 0.0
     }
@@ -55,6 +56,9 @@ package final class FaultyObjectStore: ObjectStore {
             state.script[request, default: [:]][state.done[request, default: 0] + number] = fault
         }
     }
+
+    /// Fails every request from now on; nil ends that.
+    package func failAll(_ code: ObjectStoreError.Code?) { state.withLock { $0.always = code } }
 
     /// Requests of a kind so far, those that went wrong too.
     package func count(_ request: StoreRequest) -> Int { state.withLock { $0.done[request, default: 0] } }
@@ -135,6 +139,7 @@ package final class FaultyObjectStore: ObjectStore {
         let fault = state.withLock { state -> StoreFault? in
             let number = state.done[request, default: 0] + 1
             state.done[request] = number
+            if let always = state.always { return .fails(always) }
             if let scripted = state.script[request]?[number] { return scripted }
             guard state.rate > 0, let chance = state.random?.nextUnit(), chance < state.rate else {
                 return nil

@@ -77,6 +77,12 @@ package final class FeedServer: Sendable {
         hasStopped.wait { $0 ? () : nil }
     }
 
+    /// How many there are now.
+    package var level: (sessions: Int, streams: Int) { metrics.level }
+
+    /// Shared memory of all sessions.
+    package var slabBytes: Int { memory.usedBytes }
+
     // MARK: - The thread
 
     private struct State {

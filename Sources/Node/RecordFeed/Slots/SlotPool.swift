@@ -61,7 +61,7 @@ package import System
     }
 
     /// Why no slot is given.
-    package enum Refusal: Error {
+    package enum Refusal: Error, Equatable {
         /// Until some are given back.
         case full
         /// More than the session may ever have.

@@ -64,6 +64,8 @@ import Telemetry
     private var givenOut: [UInt64: GivenOut] = [:]
     /// Sequences of the newest descriptors that were no batches: they may be given back, and need not.
     private var markers: [UInt64] = []
+    /// Why the batch at `next` cannot be made.
+    private var problem: FeedFailure?
     /// To be given out as soon as there is a slot for it.
     private var pendingMarker: kaml_descriptor?
     private var stall: (cause: FeedCauseLabel, since: UInt64)?
@@ -161,7 +163,7 @@ import Telemetry
             making = []
             looked = nil
             isHalted = false
-            pendingMarker = nil
+            (pendingMarker, problem) = (nil, nil)
             next = seek.position
             generation = seek.generation
         }
@@ -253,10 +255,10 @@ import Telemetry
                 making.append(pending)
                 next += 1
             } catch {
-                // Those before it are given out first.
-                guard making.isEmpty else { break }
+                // Told when those before it are given out.
                 looked = nil
-                halt(error, at: next)
+                isHalted = true
+                problem = error
             }
         }
         noteStall(cause)
@@ -309,6 +311,11 @@ import Telemetry
             }
             publish(first)
         }
+        if making.isEmpty, let problem {
+            self.problem = nil
+            halt(problem, at: next)
+            guard try outbox.value.flush(send) else { return }
+        }
         // What halted the stream stands in the outbox before this.
         if let marker = pendingMarker, making.isEmpty, try hasFreeSlot() {
             publish(marker)
@@ -327,6 +334,7 @@ import Telemetry
         abandoned += making
         making = []
         looked = nil
+        problem = nil
         isHalted = true
         outbox.value.add(.trouble(failure, position: position))
         var error = kaml_descriptor()

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import mmap
 import os
+import random
 import select
 import socket
 import struct
@@ -260,6 +261,11 @@ class Stream:
             if told("wild-column"):
                 column = 1 << 45
             struct.pack_into("<QQIIQQ", self.slab, base + 40 * number, column, length, kind, 0, values, offsets)
+        if told("noise"):
+            chance = random.Random(self.sequence)
+            for _ in range(chance.randint(0, 6)):
+                place = base + chance.randrange(min(at - base, 1200))
+                self.slab[place] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
         return base, at - base, is_lent
 
     def publish(self, kind, position, records=0, offset=0, length=0, flags=0, generation=None):

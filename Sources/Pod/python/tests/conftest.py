@@ -1,16 +1,25 @@
-"""Fixtures: datasets in a directory, and a stand-in agent (agent_stub.py) that serves them."""
+"""Fixtures: datasets in a directory, and an agent that serves them.
 
+The agent is a stand-in (agent_stub.py), or with KAMLD and KAML (paths of the programs) in the environment a real one; tests
+that need an agent that misbehaves are left out then.
+"""
+
+import contextlib
 import hashlib
 import os
+import socket as socketlib
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-LIBRARY = os.path.join(os.path.dirname(HERE), "kaml", "libkaml.so.1")
+# Another build of the package, say one with sanitizers.
+PACKAGE = os.environ.get("KAML_PACKAGE", os.path.join(os.path.dirname(HERE), "kaml"))
+sys.path.insert(0, os.path.dirname(PACKAGE))
+LIBRARY = os.path.join(PACKAGE, "libkaml.so.1")
 
 
 def blob(seed, length):
@@ -54,7 +63,30 @@ def datasets(tmp_path_factory):
         numbers = range(part * 40, min(100, part * 40 + 40))
         write_tfrecord(root / "text" / f"part-{part}.tfrecord", [blob(i, i * 13 % 300) for i in numbers])
     os.makedirs(root / "empty")
+    write_digits(root / "digits")
     return root
+
+
+def write_digits(directory):
+    """2,000 tf.train.Examples, written by hand: TensorFlow need not be here. An image of a digit is that digit's own pattern,
+    with some noise."""
+    os.makedirs(directory)
+    patterns = [blob(("digit", label), 64) for label in range(10)]
+
+    def field(number, payload):
+        return bytes([number << 3 | 2]) + varint(len(payload)) + payload
+
+    def varint(value):
+        return bytes([value]) if value < 128 else bytes([value & 127 | 128, value >> 7])
+
+    def example(number):
+        label, noise = number % 10, blob(("noise", number), 64)
+        image = bytes(other if chance < 20 else pixel for pixel, chance, other in zip(patterns[label], noise, noise[::-1]))
+        features = {b"image": field(1, field(1, image)), b"label": field(3, field(1, varint(label)))}
+        return field(1, b"".join(field(1, field(1, name) + field(2, value)) for name, value in features.items()))
+
+    for part in range(4):
+        write_tfrecord(directory / f"digits-{part}.tfrecord", [example(part * 500 + i) for i in range(500)])
 
 
 class Stub:
@@ -77,6 +109,56 @@ class Stub:
             self.process = None
 
 
+class Agent:
+    """kamld, with a store of its own."""
+
+    def __init__(self, directory, socket, root):
+        self.directory, self.socket, self.root, self.process = directory, socket, root, None
+        self.store = f"file://{directory}/store"
+        self.log = open(directory / "agent.log", "ab")
+        for arguments in (["store", "init"], *(["commit", name, root / name] for name in sorted(os.listdir(root)))):
+            environment = dict(os.environ, KAML_STORE=self.store)
+            subprocess.run([os.environ["KAML"], *arguments], env=environment, check=True, stdout=self.log, stderr=self.log)
+        os.makedirs(directory / "run")
+
+    def start(self, *arguments):
+        if "--misbehave" in arguments:
+            pytest.skip("needs an agent that misbehaves")
+        self.process = subprocess.Popen(
+            [os.environ["KAMLD"], "agent", "--admin-socket", self.directory / "run" / "agent.sock"]
+            + ["--cache-directory", self.directory / "cache", "--http-listen", "off", "--stores-default", "lab"]
+            + ["--stores-lab-url", self.store, "--log-format", "text", "--feed-socket", self.socket],
+            stdout=self.log,
+            stderr=self.log,
+        )
+        deadline = time.monotonic() + 30
+        while not self.answers():
+            assert self.process.poll() is None and time.monotonic() < deadline, f"no agent: see {self.log.name}"
+            time.sleep(0.02)
+        return self
+
+    def answers(self):
+        with contextlib.closing(socketlib.socket(socketlib.AF_UNIX, socketlib.SOCK_SEQPACKET)) as probe:
+            return probe.connect_ex(self.socket) == 0
+
+    def stop(self):
+        """As a crash does."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+IS_REAL = "KAMLD" in os.environ
+
+
+@pytest.fixture(scope="session")
+def agent_program(tmp_path_factory, socket, datasets):
+    program = Agent(tmp_path_factory.mktemp("node"), socket, datasets) if IS_REAL else Stub(socket, datasets)
+    yield program
+    program.stop()
+
+
 @pytest.fixture(scope="session")
 def socket(tmp_path_factory):
     """One for all tests, since TensorFlow keeps a file system for the life of the process."""
@@ -84,12 +166,11 @@ def socket(tmp_path_factory):
 
 
 @pytest.fixture
-def stub(socket, datasets, monkeypatch):
+def stub(agent_program, monkeypatch):
     """An agent that is not running yet: `stub.start("--lend", "--misbehave", "skip")`."""
-    stub = Stub(socket, datasets)
-    monkeypatch.setenv("KAML_FEED_SOCKET", stub.socket)
-    yield stub
-    stub.stop()
+    monkeypatch.setenv("KAML_FEED_SOCKET", agent_program.socket)
+    yield agent_program
+    agent_program.stop()
 
 
 @pytest.fixture
