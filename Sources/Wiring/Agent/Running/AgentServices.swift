@@ -41,7 +41,9 @@ package struct AgentServices {
         if let endpoint = try await Self.endpoint(configuration, agent, health) {
             services.append(EndpointService(endpoint: endpoint))
         }
-        services.append(AdminSocketService(server: server, events: events))
+        services.append(
+            AdminSocketService(
+                server: server, socket: configuration.admin.socket, events: events))
         if let manager = ServiceManager() {
             services.append(ManagerService(manager: manager, agent: agent, health: health))
         }
@@ -174,6 +176,7 @@ struct EndpointService: Service {
 
 struct AdminSocketService: Service {
     let server: RPCServer
+    let socket: ByteString
     let events: EventLog
 
     func run() async throws {
@@ -184,5 +187,7 @@ struct AdminSocketService: Service {
             events.close()
             server.beginGracefulShutdown()
         }
+        // Who asks from here on is told at once that no agent runs. It is this one's: the place is its until it has ended.
+        UnixSocketListener.removeName(socket)
     }
 }
