@@ -62,7 +62,7 @@ def kaml(arguments):
     import kaml.tf
 
     os.environ["KAML_FEED_SOCKET"] = arguments.socket
-    return kaml.tf.dataset(arguments.dataset, batch_size=arguments.batch, seed=arguments.seed, epochs=0)
+    return kaml.tf.dataset(arguments.dataset, batch_size=arguments.batch, seed=arguments.seed, epochs=None)
 
 
 def count_records(dataset, seconds: float):

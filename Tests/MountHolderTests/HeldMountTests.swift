@@ -249,7 +249,7 @@ struct `Held mounts` {
                     description: [])
                 Issue.record("mounted below a mount")
             } catch {
-                #expect("\(error)".contains("kaml:x (on \(lab.mountPoint), which lies above)"))
+                #expect("\(error)".contains("kaml:x is mounted on \(lab.mountPoint), which lies above"))
             }
             try unserved.control.detach(lazily: false)
         }

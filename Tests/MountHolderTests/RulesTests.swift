@@ -133,7 +133,7 @@ import Testing
             .notAllowed, .owned(process: 12), .unknownMount, .badRequest("x"), .protocolVersion(9),
             .limit("mounts"),
             .mount(.missing), .mount(.notDirectory), .mount(.notEmpty),
-            .mount(.alreadyMounted(source: "kaml:x")),
+            .mount(.alreadyMounted(source: "kaml:x")), .mount(.belowMount(source: "kaml:x", at: "/a")),
             .mount(.dead), .mount(.unresponsive), .mount(.busy), .mount(.notMounted), .mount(.deviceMissing),
             .mount(.deviceNotPermitted), .mount(.systemCall(name: "mount", error: .noSpace)),
         ]

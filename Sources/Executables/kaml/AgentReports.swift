@@ -26,6 +26,7 @@ struct StatusReport: Report {
             "process": .integer(Int64(status.process)), "ready": .bool(status.ready),
             "problems": .list(status.problems.map(OutputValue.string)), "cache": cache.value,
             "mounts": .list(status.mounts.map(Self.value)),
+            "pins": PinList(status).value,
             "residentBytes": .unsigned(status.resources.residentBytes),
             "openDescriptors": .unsigned(status.resources.openDescriptors),
         ]
@@ -82,7 +83,8 @@ struct StatusReport: Report {
                 BytesText.of(mount.activity.readBytes),
             ])
         }
-        return text + table.render()
+        let pins = status.pins.isEmpty ? "" : "\n" + PinList(status).render()
+        return text + table.render() + pins
     }
 }
 

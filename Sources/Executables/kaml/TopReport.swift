@@ -55,6 +55,7 @@ struct TopReport: Report {
         var reads: Double
         var bytes: Double
         var opens: Double
+        var errors: Double
     }
 
     /// The busiest first.
@@ -65,7 +66,7 @@ struct TopReport: Report {
             }
             return Activity(
                 mount: mount, reads: rate { old($0).reads }, bytes: rate { old($0).readBytes },
-                opens: rate { old($0).opens })
+                opens: rate { old($0).opens }, errors: rate { old($0).errors })
         }
         .sorted { ($0.bytes, $0.reads) > ($1.bytes, $1.reads) }
     }
@@ -105,6 +106,8 @@ struct TopReport: Report {
                 guard case .object(var fields) = StatusReport.value(activity.mount) else { return .null }
                 fields["readsPerSecond"] = .seconds(activity.reads)
                 fields["bytesPerSecond"] = .seconds(activity.bytes)
+                fields["opensPerSecond"] = .seconds(activity.opens)
+                fields["errorsPerSecond"] = .seconds(activity.errors)
                 return .object(fields)
             })
         object["slowestReads"] = .list(now.slowRequests.map(Self.value))

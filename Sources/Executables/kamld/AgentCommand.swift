@@ -38,6 +38,7 @@ struct AgentCommand: AsyncParsableCommand {
         }
         if printConfig { return Self.print(configuration.rendered()) }
         if checkConfig { return Self.print("the configuration is good\n") }
+        ProcessSecrets.forbidDumps()
         let build = AgentObservation.Build(version: Versions.kaml, commit: Versions.commit)
         let observation = try Self.reporting { () throws(ConfigurationProblems) in
             try AgentObservation.start(configuration, build)

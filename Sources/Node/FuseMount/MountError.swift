@@ -8,6 +8,8 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case notEmpty
         /// A mount of ours is there and its process answers.
         case alreadyMounted(source: ByteString)
+        /// The path leads through a mount of ours.
+        case belowMount(source: ByteString, at: ByteString)
         /// A FUSE mount whose process is gone: every access fails with ENOTCONN.
         case dead
         /// A FUSE mount that exists but did not answer in time.
@@ -42,6 +44,7 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case .notDirectory: "the mount point is not a directory"
         case .notEmpty: "the mount point is not empty"
         case .alreadyMounted(let source): "\(source) is mounted here already"
+        case .belowMount(let source, let above): "\(source) is mounted on \(above), which lies above"
         case .dead: "a FUSE mount is left here whose process is gone (transport endpoint is not connected)"
         case .unresponsive: "a FUSE mount is here that does not answer"
         case .busy: "the mount is in use"
@@ -63,6 +66,7 @@ package struct MountError: Error, Sendable, CustomStringConvertible {
         case .notDirectory: "choose a directory"
         case .notEmpty: "choose an empty directory, or allow a non-empty one explicitly"
         case .alreadyMounted: "unmount it first, or choose another directory"
+        case .belowMount(_, let above): "unmount \(above) first, or choose another directory"
         case .dead: "clear it with: umount -l \(mountPoint)  (a user's own: fusermount3 -uz \(mountPoint))"
         case .unresponsive: "restart the process that serves it, or clear it with: umount -l \(mountPoint)"
         case .busy: "close what uses it (fuser -vm \(mountPoint)), or unmount lazily"

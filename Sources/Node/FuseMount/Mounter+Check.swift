@@ -35,9 +35,7 @@ extension Mounter {
         guard
             let above = MountTable.entry(above: options.mountPoint, type: Self.fileSystemType, in: mounts)
         else { return }
-        throw MountError(
-            options.mountPoint,
-            .alreadyMounted(source: ByteString("\(above.source) (on \(above.mountPoint), which lies above)")))
+        throw MountError(options.mountPoint, .belowMount(source: above.source, at: above.mountPoint))
     }
 
     /// Somebody else's living FUSE mount may be mounted over, like any other directory; ours may not.

@@ -9,6 +9,7 @@ extension OnS3 {
         private static let key = "CanaryKeyThatMustNeverBeSeen0123456789ab"
         private static let token = "CanaryTokenThatMustNeverBeSeen9876543210"
         private static let header = "CanaryHeaderThatMustNeverBeSeen55555555"
+        private static let cacheKey = "c0ffee0123456789c0ffee0123456789c0ffee0123456789c0ffee0123456789"
         private static let other = "CanaryVariableThatMustNeverBeSeen777777"
 
         @Test
@@ -31,12 +32,14 @@ extension OnS3 {
                 try writeWhole(credentials, Array(text.utf8), mode: 0o600)
                 let headers = vault.path.appending("headers")
                 try writeWhole(headers, Array("x-api-key: \(Self.header)\n".utf8), mode: 0o600)
+                let cacheKey = vault.path.appending("cache-key")
+                try writeWhole(cacheKey, Array("\(Self.cacheKey)\n".utf8), mode: 0o600)
                 lab.set(["SOME_PASSWORD": Self.other])
                 try node.startObserved([
                     "--stores-main-url", ByteString(url), "--stores-main-patience-seconds", "1",
                     "--stores-main-credentials-file", credentials, "--log-level", "trace",
                     "--tracing-endpoint", collector.endpoint("http"), "--tracing-sample-ratio", "1",
-                    "--tracing-headers-file", headers,
+                    "--tracing-headers-file", headers, "--cache-key-file", cacheKey,
                 ])
                 var said = ""
                 func run(_ words: [ByteString]) throws {
@@ -74,7 +77,7 @@ extension OnS3 {
                 said += node.log
                 #expect(said.contains("expired") || said.contains("Expired"), "the faults were felt")
 
-                for secret in [Self.key, Self.token, Self.header, Self.other] {
+                for secret in [Self.key, Self.token, Self.header, Self.other, Self.cacheKey] {
                     #expect(!said.contains(secret))
                     let found = try lab.run(["grep", "-rlaF", ByteString(secret), lab.directory])
                     #expect(found.status == 1, "\(found.text)")

@@ -140,4 +140,7 @@ int kaml_read_only_tree(int directory);
 // RLIMIT_NOFILE: raises the soft limit to the hard one; returns the limit now in force.
 int64_t kaml_raise_descriptor_limit(void);
 
+// PR_SET_DUMPABLE 0: no core of this process is written, and no process of the same user may look into it.
+int kaml_forbid_dumps(void);
+
 #endif

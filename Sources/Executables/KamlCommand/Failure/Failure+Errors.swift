@@ -110,7 +110,7 @@ extension Failure {
         let status: ExitStatus =
             switch error.cause {
             case .missing, .notMounted: .notFound
-            case .notDirectory, .notEmpty, .alreadyMounted, .busy: .conflict
+            case .notDirectory, .notEmpty, .alreadyMounted, .belowMount, .busy: .conflict
             case .dead, .unresponsive, .holder: .unavailable
             case .deviceMissing, .helperMissing: .unsupported
             case .deviceNotPermitted, .otherUsersNotAllowed: .permissionDenied
@@ -128,6 +128,8 @@ extension Failure {
         switch error.cause {
         case .notEmpty: return "choose an empty directory, or mount over its entries with --allow-non-empty"
         case .alreadyMounted: return "`kaml umount \(path)` unmounts it; or choose another directory"
+        case .belowMount(_, let above):
+            return "`kaml umount \(above)` unmounts it; or choose another directory"
         case .dead: return "`kaml umount \(path)` clears it, with --lazy when something still uses it"
         case .unresponsive:
             return "restart the process that serves it, or clear it with `kaml umount --lazy \(path)`"

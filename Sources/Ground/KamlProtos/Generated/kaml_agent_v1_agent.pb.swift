@@ -744,11 +744,35 @@ package nonisolated struct Kaml_Agent_V1_Status: @unchecked Sendable {
     set {_uniqueStorage()._tiers = newValue}
   }
 
+  /// What is kept from eviction, the lease that ends first before the others.
+  package var pins: [Kaml_Agent_V1_Pin] {
+    get {_storage._pins}
+    set {_uniqueStorage()._pins = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Kaml_Agent_V1_Pin: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// A snapshot's id, in hexadecimal.
+  package var snapshot: String = String()
+
+  package var untilUnixNs: Int64 = 0
+
+  /// Packs of the snapshot, here or not.
+  package var packs: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Kaml_Agent_V1_TierTraffic: Sendable {
@@ -1876,7 +1900,7 @@ nonisolated extension Kaml_Agent_V1_GetStatusRequest: SwiftProtobuf.Message, Swi
 
 nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Status"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}process\0\u{3}started_unix_ns\0\u{3}monotonic_ns\0\u{1}ready\0\u{1}problems\0\u{1}cache\0\u{1}mounts\0\u{1}stores\0\u{1}resources\0\u{3}slow_requests\0\u{3}mount_holding\0\u{3}configuration_file\0\u{1}tiers\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}process\0\u{3}started_unix_ns\0\u{3}monotonic_ns\0\u{1}ready\0\u{1}problems\0\u{1}cache\0\u{1}mounts\0\u{1}stores\0\u{1}resources\0\u{3}slow_requests\0\u{3}mount_holding\0\u{3}configuration_file\0\u{1}tiers\0\u{1}pins\0")
 
   fileprivate class _StorageClass {
     var _version: String = String()
@@ -1894,6 +1918,7 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
     var _mountHolding: String = String()
     var _configurationFile: Data = Data()
     var _tiers: [Kaml_Agent_V1_TierTraffic] = []
+    var _pins: [Kaml_Agent_V1_Pin] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1919,6 +1944,7 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
       _mountHolding = source._mountHolding
       _configurationFile = source._configurationFile
       _tiers = source._tiers
+      _pins = source._pins
     }
   }
 
@@ -1952,6 +1978,7 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._mountHolding) }()
         case 14: try { try decoder.decodeSingularBytesField(value: &_storage._configurationFile) }()
         case 15: try { try decoder.decodeRepeatedMessageField(value: &_storage._tiers) }()
+        case 16: try { try decoder.decodeRepeatedMessageField(value: &_storage._pins) }()
         default: break
         }
       }
@@ -2009,6 +2036,9 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
       if !_storage._tiers.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._tiers, fieldNumber: 15)
       }
+      if !_storage._pins.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._pins, fieldNumber: 16)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2033,10 +2063,51 @@ nonisolated extension Kaml_Agent_V1_Status: SwiftProtobuf.Message, SwiftProtobuf
         if _storage._mountHolding != rhs_storage._mountHolding {return false}
         if _storage._configurationFile != rhs_storage._configurationFile {return false}
         if _storage._tiers != rhs_storage._tiers {return false}
+        if _storage._pins != rhs_storage._pins {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Kaml_Agent_V1_Pin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Pin"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}snapshot\0\u{3}until_unix_ns\0\u{1}packs\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.snapshot) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.untilUnixNs) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.packs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshot.isEmpty {
+      try visitor.visitSingularStringField(value: self.snapshot, fieldNumber: 1)
+    }
+    if self.untilUnixNs != 0 {
+      try visitor.visitSingularInt64Field(value: self.untilUnixNs, fieldNumber: 2)
+    }
+    if self.packs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.packs, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Kaml_Agent_V1_Pin, rhs: Kaml_Agent_V1_Pin) -> Bool {
+    if lhs.snapshot != rhs.snapshot {return false}
+    if lhs.untilUnixNs != rhs.untilUnixNs {return false}
+    if lhs.packs != rhs.packs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -477,6 +477,9 @@ package nonisolated struct Kaml_Holder_V1_Failure: Sendable {
   /// What is mounted there already.
   package var source: Data = Data()
 
+  /// Where that is, when it is not the mount point itself but lies above it.
+  package var above: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum Cause: SwiftProtobuf.Enum, Swift.CaseIterable {
@@ -1512,7 +1515,7 @@ nonisolated extension Kaml_Holder_V1_Done: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Kaml_Holder_V1_Failure: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Failure"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cause\0\u{3}error_number\0\u{1}detail\0\u{1}source\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cause\0\u{3}error_number\0\u{1}detail\0\u{1}source\0\u{1}above\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1524,6 +1527,7 @@ nonisolated extension Kaml_Holder_V1_Failure: SwiftProtobuf.Message, SwiftProtob
       case 2: try { try decoder.decodeSingularInt32Field(value: &self.errorNumber) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.detail) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.source) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.above) }()
       default: break
       }
     }
@@ -1542,6 +1546,9 @@ nonisolated extension Kaml_Holder_V1_Failure: SwiftProtobuf.Message, SwiftProtob
     if !self.source.isEmpty {
       try visitor.visitSingularBytesField(value: self.source, fieldNumber: 4)
     }
+    if !self.above.isEmpty {
+      try visitor.visitSingularBytesField(value: self.above, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1550,6 +1557,7 @@ nonisolated extension Kaml_Holder_V1_Failure: SwiftProtobuf.Message, SwiftProtob
     if lhs.errorNumber != rhs.errorNumber {return false}
     if lhs.detail != rhs.detail {return false}
     if lhs.source != rhs.source {return false}
+    if lhs.above != rhs.above {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

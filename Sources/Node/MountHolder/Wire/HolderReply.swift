@@ -75,6 +75,10 @@ extension HolderRefusal {
         case .alreadyMounted(let source):
             message.cause = .alreadyMounted
             message.source = Data(source.bytes)
+        case .belowMount(let source, let above):
+            message.cause = .alreadyMounted
+            message.source = Data(source.bytes)
+            message.above = Data(above.bytes)
         case .dead: message.cause = .dead
         case .unresponsive: message.cause = .unresponsive
         case .busy: message.cause = .busy
@@ -103,6 +107,10 @@ extension HolderRefusal {
         case .missing: self = .mount(.missing)
         case .notDirectory: self = .mount(.notDirectory)
         case .notEmpty: self = .mount(.notEmpty)
+        case .alreadyMounted where !message.above.isEmpty:
+            self = .mount(
+                .belowMount(
+                    source: ByteString(Array(message.source)), at: ByteString(Array(message.above))))
         case .alreadyMounted: self = .mount(.alreadyMounted(source: ByteString(Array(message.source))))
         case .dead: self = .mount(.dead)
         case .unresponsive: self = .mount(.unresponsive)

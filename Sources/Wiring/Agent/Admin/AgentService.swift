@@ -139,7 +139,7 @@ package struct AgentService: Kaml_Agent_V1_Agent.SimpleServiceProtocol {
             }
             let found = try agent.open(target.reference, in: target.store)
             // One for each snapshot: asked again, it is prolonged.
-            let name = "snapshot:\(found.snapshot.id.hex)"
+            let name = SnapshotPin.leaseName(found.snapshot.id)
             var reply = Kaml_Agent_V1_PinReply()
             reply.name = found.name
             reply.snapshot = found.snapshot.id.hex

@@ -1,3 +1,4 @@
+import Chunking
 import FoundationEssentials
 import FuseMount
 import HTTPExchange
@@ -63,6 +64,13 @@ package struct StatusReporter: Sendable {
                 $0.tier = "\(tier)"
                 $0.reads = readDurations.count(tier)
                 $0.bytes = readBytes.value(tier)
+            }
+        }
+        status.pins = agent.pins.map { lease in
+            .with {
+                $0.snapshot = lease.snapshot.hex
+                $0.untilUnixNs = lease.end.unixNanoseconds
+                $0.packs = UInt64(lease.packs)
             }
         }
         status.mountHolding = agent.holderWatch == nil ? "none" : "holder"

@@ -44,7 +44,9 @@ package struct AgentServices {
         if let feed = try FeedService.open(configuration, agent, version: version, describe: describe) {
             services.append(feed)
         }
-        services.append(AdminSocketService(server: server, events: events))
+        services.append(
+            AdminSocketService(
+                server: server, socket: configuration.admin.socket, events: events))
         if let manager = ServiceManager() {
             services.append(ManagerService(manager: manager, agent: agent, health: health))
         }
@@ -177,6 +179,7 @@ struct EndpointService: Service {
 
 struct AdminSocketService: Service {
     let server: RPCServer
+    let socket: ByteString
     let events: EventLog
 
     func run() async throws {
@@ -187,5 +190,7 @@ struct AdminSocketService: Service {
             events.close()
             server.beginGracefulShutdown()
         }
+        // Who asks from here on is told at once that no agent runs. It is this one's: the place is its until it has ended.
+        UnixSocketListener.removeName(socket)
     }
 }

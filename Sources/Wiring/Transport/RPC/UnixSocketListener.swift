@@ -78,6 +78,9 @@ package struct UnixSocketListener: ~Copyable {
     /// Removes the socket's name. Until then clients wait in its queue, also while nobody accepts.
     package consuming func remove() { unlink(path) }
 
+    /// Removes the name of a socket whose listener was kept.
+    package static func removeName(_ path: ByteString) { unlink(path) }
+
     /// Keeps the place until the process ends.
     package consuming func keep() {
         _ = lock.release()

@@ -1,0 +1,90 @@
+import Glibc
+import System
+import Testing
+
+extension OnMounts {
+    /// What whoever runs a node asks of its agent.
+    @Suite(.serialized) struct `An agent's operator` {
+        @Test func `unmounts everything at once`() async throws {
+            try await inLab { lab in
+                let node = try LabNode(lab)
+                try node.startHolder()
+                try node.startAgent()
+                let places = [try node.mount("a"), try node.mount("b")]
+                let own = try node.place("own")
+                try lab.kaml("mount", "data", own, "--no-agent", "--cache-dir", lab.path("own-cache"))
+                // One that is in use keeps none of the others.
+                let busy = try lab.start(["sh", "-c", "cd \"$0\" && exec sleep 60", places[0]])
+                let ended = try lab.run(["kaml", "umount", "--all"])
+                #expect(ended.status != 0 && ended.errors.contains("\(places[0])"), "\(ended)")
+                let table = String(decoding: try readWhole("/proc/self/mountinfo"), as: UTF8.self)
+                #expect(table.contains("\(places[0]) "))
+                for place in [places[1], own] { #expect(!table.contains("\(place) ")) }
+                busy.kill(SIGKILL)
+                _ = try busy.wait(seconds: 10)
+                #expect(try lab.kaml("umount", "--all").text.contains("1 mount unmounted"))
+                #expect(try lab.kaml("umount", "--all").text.contains("0 mounts unmounted"))
+            }
+        }
+
+        @Test func `sees what is pinned`() async throws {
+            try await inLab { lab in
+                let node = try LabNode(lab)
+                try node.startHolder()
+                try node.startAgent()
+                #expect(try lab.kaml("pin", "--list").text.contains("nothing is pinned"))
+                try lab.kaml("pin", "data", "--for", "2h")
+                try node.replaceAgent()
+                #expect(try lab.kaml("pin", "--list").text.contains("PINNED SNAPSHOT"))
+                #expect(try node.status().contains("PINNED SNAPSHOT"))
+                #expect(try lab.kaml("pin", "--list", "-o", "json").text.contains("\"until\""))
+                try lab.kaml("pin", "data", "--end")
+                #expect(try lab.kaml("pin", "--list").text.contains("nothing is pinned"))
+                #expect(try !node.status().contains("PINNED"))
+            }
+        }
+
+        @Test func `finds no socket of an agent that has ended in order`() async throws {
+            try await inLab { lab in
+                let node = try LabNode(lab)
+                try node.startAgent(holding: false)
+                #expect((try? HostFileSystem().status(of: node.socket)) != nil)
+                try node.agent.kill(SIGTERM)
+                #expect(try node.agent.wait(seconds: 20).status == 0)
+                #expect((try? HostFileSystem().status(of: node.socket)) == nil)
+            }
+        }
+
+        @Test func `is told of the mount above a mount point, and how to unmount that one`() async throws {
+            try await inLab { lab in
+                let node = try LabNode(lab)
+                try node.startHolder()
+                try node.startAgent()
+                let above = try node.mount()
+                for options in [[], ["--no-agent", "--cache-dir", lab.path("own-cache")]] as [[ByteString]] {
+                    let ended = try lab.run(["kaml", "mount", "data", above.appending("dir0")] + options)
+                    #expect(ended.status == 4, "\(ended)")
+                    #expect(ended.errors.contains("`kaml umount \(above)`"), "\(ended)")
+                }
+            }
+        }
+
+        @Test func `keeps the memory of an agent without privileges from its user's other programs`()
+            async throws
+        {
+            try await inLab { lab in
+                let node = try LabNode(lab)
+                try lab.shell("chown", "65534", node.cache, lab.path("run"))
+                try node.startHolder(user: "65534")
+                try node.startAgent(wrapper: LabNode.withoutPrivileges)
+                let process = try node.agent.process
+                func tries(_ file: String) throws -> Int32 {
+                    let path = ByteString("/proc/\(process)/\(file)")
+                    return try lab.run(Array(LabNode.withoutPrivileges) + ["head", "-c", "1", path]).status
+                }
+                #expect(try tries("status") == 0)
+                for file in ["environ", "maps", "mem"] { #expect(try tries(file) != 0, "\(file)") }
+            }
+        }
+    }
+}
