@@ -54,6 +54,10 @@ def per_second(answer: dict, what: str) -> float:
     return answer[what] / answer["seconds"]
 
 
+def records_rate(answer: dict) -> float:
+    return per_second(answer, "records")
+
+
 @measures(EXPERIMENTS, "feed-mapped", "feed-slots-1m", "feed-slots-100k")
 def planes_against_memory(w: Workspace):
     pod = Pod(w)
@@ -79,36 +83,36 @@ def planes_against_memory(w: Workspace):
             yield Result(key, mine / theirs, f"{mine / 1e9:.2f} GB/s, every cache line read", f"{theirs / 1e9:.2f} GB/s {word}")
 
 
-@measures(EXPERIMENTS, "feed-tf-100k", "feed-tf-100k-cpu", "feed-peers", "feed-h100")
+@measures(EXPERIMENTS, "feed-tf-100k", "feed-tf-100k-cpu", "feed-h100", "feed-peers")
 def records_of_100_kib(w: Workspace):
     pod = Pod(w)
-    source = pod.data("records", 114_660, 10_008, 8)
-    tars = pod.data("tars", 114_660, 10_008, 8)
+    source, tars = (pod.data(kind, 114_660, 10_008, 8) for kind in ("records", "tars"))
+    how = ("--batch", 32, "--seconds", 4)
     with node(w, images=source) as n:
         def kaml() -> dict:
             before = n.cpu()
-            answer = pod.read("kaml", source, "--batch", 32, "--seconds", 4, "--dataset", "images@main", "--socket", n.feed)
-            # Of the agent all that it did meanwhile, the begin included: it cannot be told apart from outside.
-            return answer | {"cpu": answer["cpu"] + (n.cpu() - before) * answer["seconds"] / (answer["seconds"] + answer["warm"])}
+            answer = pod.read("kaml", source, *how, "--dataset", "images@main", "--socket", n.feed)
+            # The agent's share cannot be told apart from what it did before the clock ran: by time.
+            share = answer["seconds"] / (answer["seconds"] + answer["warm"])
+            return answer | {"cpu": answer["cpu"] + (n.cpu() - before) * share}
 
-        others = {"TFRecordDataset": partial(pod.read, "tfrecord", source), "tf.data service": partial(pod.read, "service", source),
-                  "webdataset": partial(pod.read, "webdataset", tars), "ray": partial(pod.read, "ray", source)}
         for directory in (source, tars):
             for path in directory.iterdir():
                 path.read_bytes()
-        sides = [kaml, *(partial(read, "--batch", 32, "--seconds", 4) for read in others.values())]
-        rounds = alternate(max(1, w.rounds - 1), *sides)
-    best = [max(each, key=lambda answer: per_second(answer, "records")) for each in rounds]
-    rates = [per_second(answer, "records") for answer in best]
-    cpu = [answer["cpu"] / answer["records"] * 1e6 for answer in best]
-    said = f"{rates[0]:,.0f} records/s, {cpu[0]:.0f} us of processor a record"
-    yield Result("feed-tf-100k", rates[0] / rates[1], said, f"{rates[1]:,.0f} records/s, {cpu[1]:.0f} us")
-    yield Result("feed-tf-100k-cpu", cpu[0] / cpu[1], f"{cpu[0]:.0f} us", f"{cpu[1]:.0f} us")
-    yield Result("feed-peers", rates[0] / max(rates[2:]), said,
-                 "; ".join(f"{name} {rate:,.0f} records/s" for name, rate in zip(list(others)[1:], rates[2:])))
-    cores = best[0]["cpu"] / best[0]["seconds"]
-    yield Result("feed-h100", rates[0] / cores / H100_RECORDS, f"{rates[0] / cores:,.0f} records/s for each core used",
-                 f"{H100_RECORDS:,} records/s")
+        ours, theirs = (max(each, key=records_rate) for each in alternate(
+            max(1, w.rounds - 1), kaml, lambda: pod.read("tfrecord", source, *how)))
+        (rate, cpu), (their_rate, their_cpu) = ((records_rate(each), each["cpu"] / each["records"] * 1e6)
+                                                for each in (ours, theirs))
+        said = f"{rate:,.0f} records/s, {cpu:.0f} us of processor a record"
+        yield Result("feed-tf-100k", rate / their_rate, said, f"{their_rate:,.0f} records/s, {their_cpu:.0f} us")
+        yield Result("feed-tf-100k-cpu", cpu / their_cpu, f"{cpu:.0f} us", f"{their_cpu:.0f} us")
+        cores = ours["cpu"] / ours["seconds"]
+        yield Result("feed-h100", rate / cores / H100_RECORDS, f"{rate / cores:,.0f} records/s for each core used",
+                     f"{H100_RECORDS:,} records/s")
+        peers = {"tf.data service": ("service", source), "webdataset": ("webdataset", tars), "ray": ("ray", source)}
+        rates = {name: records_rate(pod.read(*which, *how)) for name, which in peers.items()}
+        yield Result("feed-peers", rate / max(rates.values()), said,
+                     "; ".join(f"{name} {value:,.0f} records/s" for name, value in rates.items()))
 
 
 @measures(EXPERIMENTS, "feed-tf-128", "feed-tf-1k")

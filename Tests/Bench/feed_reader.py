@@ -42,7 +42,8 @@ def service(arguments):
     arguments.children.append(worker)
     target = worker.stdout.readline().strip()
     return tfrecord(arguments).apply(
-        tf.data.experimental.service.distribute(processing_mode="off", service=target, compression=None)
+        tf.data.experimental.service.distribute(
+            processing_mode=tf.data.experimental.service.ShardingPolicy.OFF, service=target, compression=None)
     ).prefetch(tf.data.AUTOTUNE)
 
 
