@@ -54,6 +54,7 @@ for stage in "${@:-unit stub sanitize}"; do
       stub) (unset KAMLD KAML && pytests "against a stand-in agent") ;;
       agent)
         : "${KAMLD:?names the agent}" "${KAML:?names the command}"
+        KAMLD=$(realpath "$KAMLD") KAML=$(realpath "$KAML")
         export KAMLD KAML
         pytests "against $KAMLD"
         ;;
