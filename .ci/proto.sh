@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Regenerates the Swift sources of proto/ with the plugins of the package versions that are in use: messages into
-# KamlProtos, gRPC stubs into KamlRPC. The result is checked in, so that a build needs neither protoc nor this script.
+# Regenerates the Swift sources of proto/ with the plugins of the package versions that are in use (messages into
+# KamlProtos, gRPC stubs into KamlRPC), and the C sources of libkaml. The result is checked in, so that a build needs neither
+# protoc nor this script.
 # Not SwiftPM's build plugin: that one compiles a protoc of its own from C++, for nine minutes.
 #
 # CURRENT lists the checksums of the inputs and outputs; a unit test compares them, so that a forgotten run shows.
@@ -39,3 +40,9 @@ generate $messages .pb.swift "${protos[@]}" -- \
 generate $stubs .grpc.swift "${services[@]}" -- \
   --plugin=protoc-gen-grpc-swift="$scratch/release/protoc-gen-grpc-swift-2" --grpc-swift_out=$stubs \
   --grpc-swift_opt=$options,ExtraModuleImports=KamlProtos
+
+# What pods speak, in C. Flat, so that nothing is included by a path.
+c=Sources/Pod/libkaml/generated
+rm -f $c/*.pb-c.[ch] $c/CURRENT
+protoc --proto_path=proto/kaml/feed/v1 --c_out=$c feed.proto
+sha256sum proto/kaml/feed/v1/feed.proto $c/*.pb-c.[ch] >$c/CURRENT

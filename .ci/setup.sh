@@ -9,6 +9,8 @@ packages=(
   # Real S3 servers for the integration tests (Tests/Servers).
   ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object
   python3-venv python3-yaml
+  # libkaml and its tests.
+  protobuf-c-compiler libprotobuf-c-dev valgrind
   # What reads metrics and logs in the tests of Observability.
   prometheus rsyslog
 )

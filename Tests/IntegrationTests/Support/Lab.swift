@@ -87,6 +87,9 @@ final class Lab: Sendable {
 
     private static let programs: Set<ByteString> = ["kaml", "kamld", "kamld-holder", "kaml-bench"]
 
+    /// Where a program of this package lies.
+    func program(_ name: ByteString) -> ByteString { tools.appending(name) }
+
     /// Starts any program; those of this package are the ones under test.
     func start(_ words: [ByteString], environment: [String: String] = [:]) throws -> RunningProgram {
         var variables = [

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,8 +16,10 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-#define BLOCK_BYTES ((uint64_t)64 << 10)
-#define FRESH_SECONDS 10
+/* Looking at pages that are there costs as much as reading them. So large ranges are populated by blocks, and a block that
+ * was is trusted for a while: the kernel hardly takes pages that were just used. */
+#define BLOCK_BYTES UINT64_C(65536)
+#define TRUSTED_SECONDS 30
 
 enum kaml_code segments_init(struct segments *segments, struct kaml_error *error) {
     memset(segments, 0, sizeof *segments);
@@ -99,16 +100,15 @@ enum kaml_code segments_add(struct segments *segments, uint32_t id, uint64_t byt
                        "Raise vm.max_map_count, or open fewer streams in this process.",
                        "cannot map %llu bytes of the agent's memory: %s", (unsigned long long)bytes, strerror(errno));
     struct segment *segment = calloc(1, sizeof *segment);
-    /* Without it all pages are looked at every time. */
-    _Atomic uint32_t *populated = is_cache ? calloc((size_t)(bytes / BLOCK_BYTES) + 1, sizeof *populated) : NULL;
+    uint32_t *populated = is_cache ? calloc((size_t)(bytes / BLOCK_BYTES + 1), sizeof *populated) : NULL;
     pthread_mutex_lock(&segments->lock);
     size_t place = place_of(segments, id);
     bool is_known = place < segments->count && segments->items[place]->id == id;
-    if (segment == NULL || is_known || !reserve(segments)) {
+    if (segment == NULL || (is_cache && populated == NULL) || is_known || !reserve(segments)) {
         pthread_mutex_unlock(&segments->lock);
         munmap(base, (size_t)bytes);
-        free(populated);
         free(segment);
+        free(populated);
         return is_known ? failure_protocol(error, "segment %u came twice", id) : failure_memory(error);
     }
     *segment = (struct segment){.id = id, .is_cache = is_cache, .base = base, .bytes = bytes, .populated = populated};
@@ -220,26 +220,29 @@ static int populate(const struct segments *segments, const struct segment *segme
     return 0;
 }
 
+static bool is_trusted(const struct segment *segment, uint64_t block, uint32_t now) {
+    uint32_t last = __atomic_load_n(&segment->populated[block], __ATOMIC_RELAXED);
+    return last != 0 && now - last <= TRUSTED_SECONDS;
+}
+
 int segments_populate(const struct segments *segments, const struct segment *segment, uint64_t offset,
                       uint64_t length) {
-    if (length == 0)
-        return 0;
-    if (segment->populated == NULL)
-        return populate(segments, segment, offset, length);
-    uint32_t now = (uint32_t)(clock_now() / 1000000000) + 1;
-    uint64_t last = (offset + length - 1) / BLOCK_BYTES;
-    for (uint64_t block = offset / BLOCK_BYTES; block <= last; block++) {
-        uint64_t first = block;
-        while (block <= last && now - atomic_load_explicit(&segment->populated[block], memory_order_relaxed) >= FRESH_SECONDS)
-            block++;
-        if (block == first)
+    if (length < BLOCK_BYTES || segment->populated == NULL)
+        return length == 0 ? 0 : populate(segments, segment, offset, length);
+    uint32_t now = (uint32_t)(clock_now() / NANOSECONDS_IN_SECOND) + 1;
+    uint64_t block = offset / BLOCK_BYTES, end = (offset + length - 1) / BLOCK_BYTES + 1;
+    while (block < end) {
+        uint64_t first = block++;
+        if (is_trusted(segment, first, now))
             continue;
-        uint64_t begin = first * BLOCK_BYTES, end = block * BLOCK_BYTES;
-        int cause = populate(segments, segment, begin, (end < segment->bytes ? end : segment->bytes) - begin);
+        while (block < end && !is_trusted(segment, block, now))
+            block++;
+        uint64_t begin = first * BLOCK_BYTES, stop = block * BLOCK_BYTES;
+        int cause = populate(segments, segment, begin, (stop < segment->bytes ? stop : segment->bytes) - begin);
         if (cause != 0)
             return cause;
-        for (; first < block; first++)
-            atomic_store_explicit(&segment->populated[first], now, memory_order_relaxed);
+        for (uint64_t i = first; i < block; i++)
+            __atomic_store_n(&segment->populated[i], now, __ATOMIC_RELAXED);
     }
     return 0;
 }

@@ -17,9 +17,9 @@ struct segment {
     bool is_pinned;
     const uint8_t *base;
     uint64_t bytes;
+    /* Of a cache segment: when each block of it was populated last, in seconds from 1 on; 0 for never. */
+    uint32_t *populated;
     struct segment *next_ended;
-    /* Of the cache's: for each block of pages the second in which they were last brought in, 0 for never. */
-    _Atomic uint32_t *populated;
 };
 
 struct era {
@@ -63,9 +63,8 @@ bool segments_pin(struct segments *segments, struct segment *const *list, size_t
 
 /* The bytes, or NULL when they are not all in the segment. */
 const uint8_t *segment_at(const struct segment *segment, uint64_t offset, uint64_t length);
-/* Brings the pages of the range in, so that a page that cannot be read is an error here and no SIGBUS later. Pages that were
- * brought in some seconds ago are taken to be there still: looking at each of them takes longer than reading them.
- * An errno, or 0. */
+/* Brings the pages of the range of a cache segment in, so that a page that cannot be read is an error here and no SIGBUS
+ * later. What was brought in a short time ago is not looked at again. An errno, or 0. */
 int segments_populate(const struct segments *segments, const struct segment *segment, uint64_t offset, uint64_t length);
 
 #endif

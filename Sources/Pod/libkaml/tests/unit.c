@@ -209,6 +209,26 @@ static void a_page_that_is_not_there_is_an_error(void) {
     segments_destroy(&segments);
 }
 
+static void large_ranges_are_populated_by_blocks(void) {
+    const size_t bytes = 300000, kept = 200704;
+    struct segments segments;
+    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    int descriptor = memfd_create("test", MFD_CLOEXEC);
+    EXPECT(ftruncate(descriptor, (off_t)bytes) == 0);
+    EXPECT(segments_add(&segments, 1, bytes, true, descriptor, NULL) == KAML_OK);
+    struct segment *segment = segments_find(&segments, 1);
+    EXPECT(segments_populate(&segments, segment, 1, 140000) == 0);
+    EXPECT(segment->populated[0] != 0 && segment->populated[2] != 0 && segment->populated[3] == 0);
+    EXPECT(ftruncate(descriptor, (off_t)kept) == 0);
+    EXPECT(segments_populate(&segments, segment, 0, 190000) == 0);
+    EXPECT(segments_populate(&segments, segment, 0, bytes) != 0);
+    EXPECT(segment->populated[4] == 0);
+    segment->populated[1] -= 100;
+    EXPECT(segments_populate(&segments, segment, 65536, 65536) == 0);
+    close(descriptor);
+    segments_destroy(&segments);
+}
+
 /* ---- the order, by the vectors that the agent's tests use ---- */
 
 static const char *find_number(const char *text, const char *key, uint64_t *number) {
@@ -307,6 +327,7 @@ int main(int count, char **arguments) {
     a_segment_goes_with_the_last_batch_of_its_time();
     a_pinned_segment_stays_readable();
     a_page_that_is_not_there_is_an_error();
+    large_ranges_are_populated_by_blocks();
     if (count > 1)
         the_order_is_that_of_the_vectors(arguments[1]);
     else
