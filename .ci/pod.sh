@@ -27,9 +27,8 @@ environment() {
   if [[ $(cat "$venvs/$name/packages" 2>/dev/null) != "$list" ]]; then
     echo "pod: making the environment $name: $list" >&2
     python3 -m venv --clear "$venvs/$name"
-    # Without CUDA, where the index has such a torch.
     # shellcheck disable=SC2086
-    "$python" -m pip install -q --extra-index-url https://download.pytorch.org/whl/cpu $list >&2
+    "$python" -m pip install -q $list >&2
     echo "$list" >"$venvs/$name/packages"
   fi
   echo "$python"
