@@ -17,19 +17,24 @@ export TF_CPP_MIN_LOG_LEVEL=2 PYTHONDONTWRITEBYTECODE=1 MAKEFLAGS=
 # What each environment has. Others may share it: POD_VENVS.
 venvs=${POD_VENVS:-$out/venv}
 declare -A packages=(
-  [newest]="tensorflow-cpu==2.21.0 torch>=2.1 pytest nbclient ipykernel setuptools wheel"
+  [newest]="tensorflow-cpu==2.21.0 torch==2.13.0+cpu pytest nbclient ipykernel setuptools wheel"
   [oldest]="tensorflow-cpu==2.15.1 pytest"
 )
+# Where PyTorch without CUDA is, when the index at hand has none.
+torch_index=https://download.pytorch.org/whl/cpu
 
 environment() {
   local name=$1 list=${packages[$1]}
-  local python=$venvs/$name/bin/python
+  local python=$venvs/$name/bin/python torch
   if [[ $(cat "$venvs/$name/packages" 2>/dev/null) != "$list" ]]; then
     echo "pod: making the environment $name: $list" >&2
     python3 -m venv --clear "$venvs/$name"
-    # Without CUDA, where the index has such a torch.
+    torch=$(grep -oE 'torch==[^ ]+' <<<"$list" || true)
     # shellcheck disable=SC2086
-    "$python" -m pip install -q --extra-index-url https://download.pytorch.org/whl/cpu $list >&2
+    "$python" -m pip install -q ${list/$torch/} >&2
+    if [[ -n $torch ]]; then
+      "$python" -m pip install -q "$torch" >&2 || "$python" -m pip install -q --index-url "$torch_index" "$torch" >&2
+    fi
     echo "$list" >"$venvs/$name/packages"
   fi
   echo "$python"
