@@ -83,7 +83,7 @@ class Options:
         shard: ``(rank, world_size)``.
         columns: Names of columns; all when it is None.
         format: "tfrecord", "files", "tar", "jsonl" or "fixed"; by the files' names when it is None.
-        epochs: From the first one on; None goes on for ever.
+        epochs: So many, from where the stream begins (the rest of a token's epoch is the first); None goes on for ever.
         order: "shuffled", "sequential", "blocks" or "cached-first".
         paths: Only files below these paths, or that match them when they have ``*`` or ``?``.
         drop_remainder: Leaves a last batch that is not full out.

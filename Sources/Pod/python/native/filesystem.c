@@ -1,11 +1,13 @@
 /* TensorFlow's file system for kaml://dataset@ref/path (or kaml://store:dataset@ref/path): datasets are read-only.
  * What of a name stands before the first slash after the @ is the dataset; without @ what stands before the first slash. */
-#include <kaml.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "mounts.h"
 #include "tf_api.h"
 
 #define SCHEME "kaml://"
@@ -23,9 +25,17 @@ struct name {
     char *path;
 };
 
-struct file {
-    struct kaml_client *client;
+/* What a name stands for: a path of the agent's, or of a mount. */
+struct target {
     struct name name;
+    struct kaml_client *client;
+    char *local;
+};
+
+struct file {
+    struct target target;
+    /* Of a mount's file, else -1. */
+    int descriptor;
 };
 
 static TF_Code tf_code(enum kaml_code code) {
@@ -107,31 +117,56 @@ static void drop_name(struct name *name) {
     free(memory);
 }
 
-static struct kaml_client *client_of(const TF_Filesystem *filesystem, TF_Status *status) {
+static enum kaml_code client_of(const TF_Filesystem *filesystem, struct kaml_client **client, struct kaml_error *error) {
     struct filesystem *own = filesystem->plugin_filesystem;
-    struct kaml_error error;
     enum kaml_code code = KAML_OK;
     pthread_mutex_lock(&own->lock);
     if (own->client == NULL)
-        code = kaml_connect(NULL, &own->client, &error);
-    struct kaml_client *client = own->client;
+        code = kaml_connect(NULL, &own->client, error);
+    *client = own->client;
     pthread_mutex_unlock(&own->lock);
-    if (code != KAML_OK)
-        set_status(status, code, &error);
-    return client;
+    return code;
+}
+
+static void drop_target(struct target *target) {
+    drop_name(&target->name);
+    free(target->local);
+}
+
+/* False, with `status` set, when it is no name of a dataset, or there is neither an agent nor a mount. */
+static bool find_target(const TF_Filesystem *filesystem, const char *uri, struct target *target, TF_Status *status) {
+    struct kaml_error error;
+    *target = (struct target){0};
+    if (!take_apart(uri, &target->name, status))
+        return false;
+    enum kaml_code code = client_of(filesystem, &target->client, &error);
+    if (code == KAML_UNAVAILABLE)
+        target->local = mounts_path(target->name.dataset, target->name.path);
+    if (code == KAML_OK || target->local != NULL)
+        return true;
+    set_status(status, code, &error);
+    drop_target(target);
+    return false;
+}
+
+static bool look_at(const struct target *target, struct kaml_attributes *attributes, TF_Status *status) {
+    const struct name *name = &target->name;
+    struct kaml_error error;
+    enum kaml_code code = target->local != NULL
+                              ? mounts_stat(target->local, attributes, &error)
+                              : kaml_stat(target->client, name->dataset, name->store, name->path, attributes, &error);
+    set_status(status, code, &error);
+    return code == KAML_OK;
 }
 
 static bool get_attributes(const TF_Filesystem *filesystem, const char *uri, struct kaml_attributes *attributes,
                            TF_Status *status) {
-    struct name name;
-    struct kaml_error error;
-    struct kaml_client *client = client_of(filesystem, status);
-    if (client == NULL || !take_apart(uri, &name, status))
+    struct target target;
+    if (!find_target(filesystem, uri, &target, status))
         return false;
-    enum kaml_code code = kaml_stat(client, name.dataset, name.store, name.path, attributes, &error);
-    drop_name(&name);
-    set_status(status, code, &error);
-    return code == KAML_OK;
+    bool is_there = look_at(&target, attributes, status);
+    drop_target(&target);
+    return is_there;
 }
 
 /* ---- files ---- */
@@ -140,16 +175,21 @@ static void close_file(TF_RandomAccessFile *file) {
     struct file *own = file->plugin_file;
     if (own == NULL)
         return;
-    drop_name(&own->name);
+    if (own->descriptor >= 0)
+        close(own->descriptor);
+    drop_target(&own->target);
     free(own);
 }
 
 static int64_t read_file(const TF_RandomAccessFile *file, uint64_t offset, size_t n, char *buffer, TF_Status *status) {
-    struct file *own = file->plugin_file;
+    const struct file *own = file->plugin_file;
+    const struct name *name = &own->target.name;
     struct kaml_error error;
     size_t count = 0;
-    enum kaml_code code =
-        kaml_read(own->client, own->name.dataset, own->name.store, own->name.path, offset, buffer, n, &count, &error);
+    enum kaml_code code = own->descriptor >= 0
+                              ? mounts_read(own->descriptor, offset, buffer, n, &count, &error)
+                              : kaml_read(own->target.client, name->dataset, name->store, name->path, offset, buffer, n,
+                                          &count, &error);
     set_status(status, code, &error);
     if (code != KAML_OK)
         return -1;
@@ -160,24 +200,30 @@ static int64_t read_file(const TF_RandomAccessFile *file, uint64_t offset, size_
 
 static void open_file(const TF_Filesystem *filesystem, const char *path, TF_RandomAccessFile *file, TF_Status *status) {
     struct kaml_attributes attributes;
+    struct target target;
     file->plugin_file = NULL;
-    if (!get_attributes(filesystem, path, &attributes, status))
+    if (!find_target(filesystem, path, &target, status))
         return;
-    if (attributes.kind == KAML_FILE_DIRECTORY) {
-        TF_SetStatus(status, TF_FAILED_PRECONDITION, "it is a directory");
-        return;
+    struct file *own = NULL;
+    int descriptor = -1;
+    if (look_at(&target, &attributes, status)) {
+        own = calloc(1, sizeof *own);
+        if (target.local != NULL)
+            descriptor = open(target.local, O_RDONLY | O_CLOEXEC);
+        if (attributes.kind == KAML_FILE_DIRECTORY)
+            TF_SetStatus(status, TF_FAILED_PRECONDITION, "it is a directory");
+        else if (own == NULL || (target.local != NULL && descriptor < 0))
+            TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "out of memory or file descriptors");
+        else {
+            *own = (struct file){.target = target, .descriptor = descriptor};
+            file->plugin_file = own;
+            return;
+        }
     }
-    struct file *own = calloc(1, sizeof *own);
-    if (own == NULL) {
-        TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "out of memory");
-        return;
-    }
-    own->client = client_of(filesystem, status);
-    if (own->client == NULL || !take_apart(path, &own->name, status)) {
-        free(own);
-        return;
-    }
-    file->plugin_file = own;
+    if (descriptor >= 0)
+        close(descriptor);
+    free(own);
+    drop_target(&target);
 }
 
 /* ---- names ---- */
@@ -257,15 +303,18 @@ static bool add_name(void *context, const char *name, size_t length, enum kaml_f
 }
 
 static int get_children(const TF_Filesystem *filesystem, const char *path, char ***entries, TF_Status *status) {
-    struct name name;
+    struct target target;
     struct kaml_error error;
     struct listing listing = {0};
-    struct kaml_client *client = client_of(filesystem, status);
     *entries = NULL;
-    if (client == NULL || !take_apart(path, &name, status))
+    if (!find_target(filesystem, path, &target, status))
         return -1;
-    enum kaml_code code = kaml_list(client, name.dataset, name.store, name.path, add_name, &listing, &error);
-    drop_name(&name);
+    const struct name *name = &target.name;
+    enum kaml_code code =
+        target.local != NULL
+            ? mounts_list(target.local, add_name, &listing, &error)
+            : kaml_list(target.client, name->dataset, name->store, name->path, add_name, &listing, &error);
+    drop_target(&target);
     set_status(status, code, &error);
     if (code == KAML_OK && listing.is_full)
         TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "out of memory for a directory's names");

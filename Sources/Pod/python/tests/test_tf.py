@@ -1,6 +1,9 @@
 """kaml.tf in stock TensorFlow, against a stand-in agent."""
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,6 +12,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="no TensorFlow in this environment")
 
+import conftest
 import kaml
 import kaml.tf
 from conftest import IS_REAL
@@ -306,3 +310,31 @@ def test_names_that_are_none_are_told(agent):
         tf.io.gfile.stat("kaml://nope@main/x")
     with pytest.raises(tf.errors.FailedPreconditionError):
         tf.io.read_file("kaml://pets@main/cat").numpy()
+
+
+def test_without_an_agent_files_are_read_from_their_mount(datasets, tmp_path):
+    """In a process of its own, since a file system that has found an agent stays with it."""
+    script = f"""
+import tensorflow as tf, kaml.tf
+root = "kaml://pets@main"
+assert sorted(tf.io.gfile.listdir(root)) == ["cat", "dog"]
+assert len(tf.io.gfile.glob(root + "/cat/00*.bin")) == 10 and tf.io.gfile.isdir(root + "/cat")
+assert tf.io.read_file(root + "/cat/003.bin").numpy() == open({str(datasets / "pets" / "cat" / "003.bin")!r}, "rb").read()
+assert not tf.io.gfile.exists(root + "/nope")
+assert len(list(tf.data.TFRecordDataset("kaml://text@v1/part-0.tfrecord"))) == 40
+for name in ("kaml://other@main/x", root + "/../text/part-0.tfrecord"):
+    try:
+        tf.io.gfile.stat(name)
+        raise SystemExit(name)
+    except tf.errors.UnavailableError:
+        pass
+"""
+    environment = dict(
+        os.environ,
+        KAML_FEED_SOCKET=str(tmp_path / "none"),
+        KAML_MOUNTS=f"pets@main={datasets / 'pets'},text={datasets / 'text'}",
+        PYTHONPATH=os.path.dirname(conftest.PACKAGE),
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is read from its mount") == 1
