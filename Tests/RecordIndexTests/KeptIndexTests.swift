@@ -159,8 +159,8 @@ import Testing
         // As a command makes it, which reads the store and no mount.
         let made = RecordIndexes(directory: nil).begin(
             snapshot, selection, StoreFiles(fixture.store, snapshot))
-        let key = try #require(
-            try PublishedIndex.publish(try #require(made.wait(milliseconds: nil)).get(), in: fixture.objects))
+        let index = try #require(made.wait(milliseconds: nil)).get()
+        let key = try #require(try PublishedIndex.publish(index, in: fixture.objects))
         func take(in directory: ByteString?) throws -> (values: [[UInt8]], read: Set<ByteString>) {
             let bytes = fixture.bytes(of: snapshot)
             let build = RecordIndexes(directory: directory).begin(
