@@ -87,6 +87,17 @@ import Testing
         #expect(error?.code == .damaged && error?.path == "y/big.bin" && error?.remedy != nil)
     }
 
+    @Test("Parquet is refused in words, unless whole files are asked for")
+    func parquet() throws {
+        let fixture = try DatasetFixture()
+        try fixture.write("a.parquet", [UInt8](repeating: 1, count: 100))
+        try fixture.write("README", [1])
+        let snapshot = try fixture.commit()
+        let error = #expect(throws: RecordIndexError.self) { try fixture.index(snapshot) }
+        #expect(error?.code == .unsupported && error?.remedy?.contains("files") == true)
+        #expect(try fixture.index(snapshot, RecordSelection(format: .files)).records == 2)
+    }
+
     @Test("records of a fixed length, after a header")
     func fixed() throws {
         let fixture = try DatasetFixture()

@@ -151,6 +151,38 @@ import Testing
         }
     }
 
+    @Test("an index in the store saves reading the files; a bad one does no harm")
+    func published() throws {
+        let fixture = try fixture(files: 3)
+        let snapshot = try fixture.commit()
+        let selection = try RecordSelection()
+        // As a command makes it, which reads the store and no mount.
+        let made = RecordIndexes(directory: nil).begin(
+            snapshot, selection, StoreFiles(fixture.store, snapshot))
+        let index = try #require(made.wait(milliseconds: nil)).get()
+        let key = try #require(try PublishedIndex.publish(index, in: fixture.objects))
+        func take(in directory: ByteString?) throws -> (values: [[UInt8]], read: Set<ByteString>) {
+            let bytes = fixture.bytes(of: snapshot)
+            let build = RecordIndexes(directory: directory).begin(
+                snapshot, selection, bytes, published: fixture.objects)
+            let index = try #require(build.wait(milliseconds: nil)).get()
+            #expect(build.progress.filesDone == build.progress.files)
+            return (try fixture.values(index, snapshot), bytes.reads.paths)
+        }
+        let whole = try take(in: fixture.kept.path)
+        #expect(whole.read.isEmpty && whole.values.count == 63)
+        // It was kept: the store is not needed any more.
+        let bytes = fixture.bytes(of: snapshot)
+        _ = try #require(fixture.indexes().begin(snapshot, selection, bytes).wait(milliseconds: nil)).get()
+        #expect(bytes.reads.paths.isEmpty)
+        var damaged = try fixture.objects.readAll(key, limit: 1 << 20)
+        damaged[damaged.count / 2] ^= 1
+        try fixture.objects.delete(key)
+        _ = try damaged.withUnsafeBytes { try fixture.objects.createIfAbsent(key, $0) }
+        let again = try take(in: nil)
+        #expect(again.read.count == 3 && again.values == whole.values)
+    }
+
     @Test("without a place on disk the index is kept in memory")
     func memory() throws {
         let fixture = try fixture(files: 3)

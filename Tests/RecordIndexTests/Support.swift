@@ -15,12 +15,13 @@ import Testing
 final class DatasetFixture: Sendable {
     private let source: TemporaryDirectory
     let kept: TemporaryDirectory
-    private let store: Store
+    let objects = MemoryObjectStore()
+    let store: Store
 
     init() throws {
         source = try TemporaryDirectory()
         kept = try TemporaryDirectory()
-        store = try Store.create(at: MemoryObjectStore())
+        store = try Store.create(at: objects)
     }
 
     func write(_ path: ByteString, _ bytes: [UInt8]) throws {

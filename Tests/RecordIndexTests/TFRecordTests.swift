@@ -1,3 +1,6 @@
+import Chunking
+import CKamlFeed
+import Glibc
 import KamlTestSupport
 import Testing
 
@@ -53,6 +56,57 @@ import Testing
                     try parse(TFRecordParser(size: size), Array(bytes[..<count]), .tfrecord)
                 }
                 #expect(error?.code == .damaged && error?.record == (count < 21 ? 0 : 1))
+            }
+        }
+    }
+
+    @Test("records of 3 GiB, and a file of more than 4", .enabled(if: getenv("KAML_STRESS") != nil))
+    func large() throws {
+        let piece = [UInt8](repeating: 0, count: 1 << 20)
+        let sizes: [UInt64] = [3 << 30, 2 << 30, 1 << 20]
+        var parser = TFRecordParser(size: nil)
+        func take(_ bytes: some Collection<UInt8>) throws {
+            try Array(bytes).withUnsafeBytes { bytes in
+                Result { () throws(RecordIndexError) in try parser.take(bytes) }
+            }.get()
+        }
+        for size in sizes {
+            let header = withUnsafeBytes(of: size.littleEndian) { Array($0) }
+            let sum = CRC32C.masked(CRC32C.checksum(ofWord: size))
+            try take(header + withUnsafeBytes(of: sum.littleEndian) { Array($0) })
+            var crc: UInt32 = 0
+            for _ in 0..<size >> 20 {
+                crc = piece.withUnsafeBytes { kaml_crc32c(crc, $0.baseAddress, $0.count) }
+                try take(piece)
+            }
+            try take(withUnsafeBytes(of: CRC32C.masked(crc).littleEndian) { Array($0) })
+        }
+        let index = try open(parser.finish(nil), .tfrecord, size: sizes.reduce(0) { $0 + $1 + 16 })
+        #expect((0..<3).map { index.place($0)?.length } == sizes)
+        #expect(index.place(2)?.offset == 5 << 30 + 44)
+    }
+
+    @Test("both ways to a checksum agree with the published one (RFC 3720, B.4)")
+    func checksums() {
+        let words: [([UInt8], UInt32)] = [
+            ([UInt8](repeating: 0, count: 32), 0x8A91_36AA),
+            ([UInt8](repeating: 0xFF, count: 32), 0x62A8_AB43),
+            (Array(0..<32), 0x46DD_794E), (Array("123456789".utf8), 0xE306_9283),
+        ]
+        for (bytes, sum) in words {
+            #expect(bytes.withUnsafeBytes { kaml_crc32c(0, $0.baseAddress, $0.count) } == sum)
+            #expect(bytes.withUnsafeBytes { kaml_crc32c_portable(0, $0.baseAddress, $0.count) } == sum)
+        }
+        var random = SplitMix64(seed: 6)
+        for count in 0..<200 {
+            let bytes = random.bytes(count)
+            let cut = count / 3
+            bytes.withUnsafeBytes { bytes in
+                let base = bytes.baseAddress
+                let whole = kaml_crc32c(0, base, count)
+                #expect(whole == kaml_crc32c_portable(0, base, count))
+                guard let base else { return }
+                #expect(whole == kaml_crc32c(kaml_crc32c(0, base, cut), base + cut, count - cut))
             }
         }
     }

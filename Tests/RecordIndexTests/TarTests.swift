@@ -97,4 +97,29 @@ import Testing
             #expect(throws: RecordIndexError.self) { try samples(Array(bytes[..<count])) }
         }
     }
+
+    @Test("members of many gigabytes are gone over unseen, and found")
+    func large() throws {
+        let sizes: [UInt64] = [5 << 30, 3, 9 << 30]
+        var parser = TarParser(size: nil)
+        var offset: UInt64 = 0
+        func take(_ bytes: [UInt8]) throws {
+            try bytes.withUnsafeBytes { bytes in
+                Result { () throws(RecordIndexError) in try parser.take(bytes) }
+            }.get()
+            offset += UInt64(bytes.count)
+        }
+        var places: [RecordPlace] = []
+        for (number, size) in sizes.enumerated() {
+            try take(member("p", pax("size", "\(size)"), type: "x") + member("\(number).bin", []))
+            places.append(RecordPlace(file: 0, offset: offset, length: size))
+            let padded = (size + 511) & ~511
+            #expect(parser.idle == padded)
+            parser.skip(padded)
+            offset += padded
+        }
+        try take(endOfTar)
+        let index = try open(parser.finish(nil), .tar, size: offset)
+        #expect((0..<3).map { index.place($0, column: 1) } == places)
+    }
 }

@@ -31,11 +31,21 @@ struct SelectionWalk {
     func summary() throws(RecordIndexError) -> SelectionSummary {
         var counts: [RecordFormat?: (files: Int, bytes: UInt64)] = [:]
         var common: [UInt8]?
+        var (parquet, total): (UInt64, UInt64) = (0, 0)
         try forEachFile { file in
             let format = unsafe RecordFormat(fileName: file.name)
             let count = counts[format] ?? (0, 0)
             counts[format] = (count.files + 1, count.bytes &+ file.size)
+            if unsafe RecordFormat.isParquet(fileName: file.name) { parquet &+= file.size }
+            total &+= file.size
             if file.isFirstOfDirectory { common = unsafe Self.commonDirectory(common, file.directory) }
+        }
+        guard selection.format != nil || parquet <= total / 2 else {
+            throw RecordIndexError(
+                .unsupported, "the rows of Parquet files cannot be fed",
+                remedy:
+                    "Read them through the mount or kaml:// with a Parquet library, or give the format \"files\" to get each file whole"
+            )
         }
         var summary = decide(counts)
         for (format, count) in counts
