@@ -130,12 +130,12 @@ extension DatasetFS {
         guard container.enter() else { return false }
         defer { container.leave() }
         guard container.isPresent(chunk), !container.holdsRecent else { return false }
-        if keepsPages { container.noteUse() } else { container.touch() }
+        container.touch()
         cache.didRead(container, chunk..<(chunk + 1))
         unsafe completion.deliver(
             one: ReadSegment(
                 base: UnsafeMutableRawPointer(mutating: container.bytes + Int(start)), length: count))
-        if !keepsPages { cache.didReply(count) }
+        cache.didReply(completion.residentBytes(count))
         return true
     }
 
@@ -174,7 +174,7 @@ extension DatasetFS {
                 unsafe completion.deliver(
                     completion.context, segments.baseAddress.map { UnsafeRawPointer($0) }, used, 0)
             }
-            if !keepsPages { cache.didReply(count) }
+            cache.didReply(completion.residentBytes(count))
             return true
         }
         if complete { return }
@@ -263,7 +263,7 @@ extension DatasetFS {
                 }
                 cache.didRead(container, chunks)
             }
-            if keepsPages { container.noteUse() } else { container.touch() }
+            container.touch()
             return unsafe container.bytes + start
         }
         return unsafe address.map {
@@ -305,6 +305,11 @@ extension DatasetFS {
 }
 
 extension ReadCompletion {
+    /// What a reply of so many bytes counts for when it is decided how long its pages stay in this process's page table.
+    /// One of many comes back to them soon, from anywhere.
+    @inline(__always)
+    func residentBytes(_ count: Int) -> Int { isOneOfMany ? (count + 63) / 64 : count }
+
     @inline(__always)
     func fail(_ error: Errno) { unsafe deliver(context, nil, 0, error.rawValue) }
 

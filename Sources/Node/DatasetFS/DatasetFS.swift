@@ -21,14 +21,11 @@ package final class DatasetFS: InodeOperations {
     private let repeated: RepeatedNotices
     let waitingReads: WaitingReads
     let zeros: ZeroPages
-    /// Whether pages that replies were made from stay in the process's page tables.
-    let keepsPages: Bool
 
-    /// `notice` takes one line for the log about a read that failed. `keepsPages`: for readers that copy from the
-    /// mappings again and again, to whom faults cost more than the page tables; a mount's replies are read once each.
+    /// `notice` takes one line for the log about a read that failed.
     package init(
         _ snapshot: Snapshot, name: String, cache: NodeCache, origin: any ObjectStore,
-        clock: any Clock = HostClock(), keepsPages: Bool = false,
+        clock: any Clock = HostClock(),
         notice: @escaping @Sendable (String) -> Void
     ) throws(Errno) {
         self.snapshot = snapshot
@@ -41,7 +38,6 @@ package final class DatasetFS: InodeOperations {
         repeated = RepeatedNotices(clock)
         waitingReads = WaitingReads(clock, dataset: name)
         zeros = try ZeroPages()
-        self.keepsPages = keepsPages
     }
 
     package var totals: FileSystemTotals {

@@ -27,12 +27,6 @@ extension Container {
     @inline(__always)
     package func touch() {
         if !isTouched.load(ordering: .relaxed) { isTouched.store(true, ordering: .relaxed) }
-        noteUse()
-    }
-
-    /// The same for pages that stay in the page tables.
-    @inline(__always)
-    package func noteUse() {
         if !isUsed.load(ordering: .relaxed) { isUsed.store(true, ordering: .relaxed) }
     }
 

@@ -53,7 +53,7 @@ final class AgentFeedDatasets: FeedDatasets {
             let exact = FeedName(dataset: dataset, store: name.store)
             if let found = find(exact, opened.snapshot.id.hex) { return found }
             let files = try DatasetFS(
-                opened.snapshot, name: opened.name, cache: agent.cache, origin: opened.store.objects, keepsPages: true
+                opened.snapshot, name: opened.name, cache: agent.cache, origin: opened.store.objects
             ) { [events = agent.events] in events.add("feedNotice", $0, severity: .warning) }
             let found = FeedDataset(name: opened.name, snapshot: opened.snapshot, files: files)
             known.withLock { known in
