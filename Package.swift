@@ -227,7 +227,8 @@ let testTargets: [Target] = [
     tests(
         "MountHolderTests",
         [
-            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "NotifySocket",
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "KamlTestSupport",
+            "NotifySocket",
             "holder-test-helper",
             "kamld-holder",
         ]),
@@ -262,7 +263,9 @@ let fuzzTargets: [Target] =
         .executableTarget(
             name: "kaml-fuzz",
             dependencies: [
-                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "FuseMount", "MountHolder",
+                "Agent",
+                "KamlTestSupport", "CLibFuzzer",
             ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]

@@ -11,7 +11,8 @@ struct KamlFuzz {
     static let parsers: [String: Callback] = [
         "shard": { fuzzShard($0, $1) }, "root": { fuzzRoot($0, $1) }, "pack": { fuzzPack($0, $1) },
         "log": { fuzzLog($0, $1) }, "records": { fuzzRecords($0, $1) }, "names": { fuzzNames($0, $1) },
-        "listing": { fuzzListing($0, $1) },
+        "listing": { fuzzListing($0, $1) }, "holder": { fuzzHolder($0, $1) },
+        "configuration": { fuzzConfiguration($0, $1) },
     ]
 
     static func main() throws {

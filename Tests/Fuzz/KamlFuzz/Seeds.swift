@@ -1,6 +1,9 @@
+import Agent
 import Chunking
 import DatasetStore
+import FuseMount
 import KamlTestSupport
+import MountHolder
 import ObjectStore
 import System
 
@@ -23,6 +26,12 @@ enum Seeds {
         try save(records(), directory, "records")
         try save(Array("a\0c".utf8), directory, "names")
         try save(Array(listing.utf8), directory, "listing")
+        let options = MountOptions(mountPoint: "/mnt/a", source: "kaml:x", allowOther: true)
+        try save(HolderRequest.mount(options, description: [1, 2, 3]).encoded(), directory, "holder")
+        try save(HolderReply.welcome(version: 1, process: 2).encoded(), directory, "holder", "reply")
+        let host = HostSurroundings(isRoot: true, hostName: "node", variables: [:])
+        let configuration = AgentConfiguration(defaultsFor: host).rendered(withComments: false)
+        try save(Array(configuration.utf8), directory, "configuration")
     }
 
     /// Every element of a listing that is looked at.
