@@ -297,7 +297,7 @@ let fuzzTargets: [Target] =
             name: "kaml-fuzz",
             dependencies: [
                 "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "RecordIndex", "CKamlFeed",
-                "CZlib",
+                "CZlib", "FuseMount", "MountHolder",
                 "KamlTestSupport", "CLibFuzzer",
             ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),

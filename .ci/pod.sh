@@ -17,14 +17,13 @@ export TF_CPP_MIN_LOG_LEVEL=2 PYTHONDONTWRITEBYTECODE=1 MAKEFLAGS=
 # What each environment has. Others may share it: POD_VENVS.
 venvs=${POD_VENVS:-$out/venv}
 declare -A packages=(
-  [newest]="tensorflow-cpu==2.21.0 torch==2.13.0+cpu pytest nbclient ipykernel setuptools wheel"
+  [newest]="tensorflow-cpu==2.21.0 torch pytest nbclient ipykernel setuptools wheel"
   [oldest]="tensorflow-cpu==2.15.1 pytest"
 )
-# Where PyTorch without CUDA is, when the index at hand has none.
 
 environment() {
   local name=$1 list=${packages[$1]}
-  local python=$venvs/$name/bin/python torch
+  local python=$venvs/$name/bin/python
   if [[ $(cat "$venvs/$name/packages" 2>/dev/null) != "$list" ]]; then
     echo "pod: making the environment $name: $list" >&2
     python3 -m venv --clear "$venvs/$name"

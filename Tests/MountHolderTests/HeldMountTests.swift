@@ -237,6 +237,28 @@ struct `Held mounts` {
         }
     }
 
+    @Test func `a mount point below a symlink into a mount that nobody serves is refused in time`()
+        async throws
+    {
+        try await withLab { lab throws in
+            let client = try HolderClient(socket: lab.socket)
+            let unserved = try client.attach(
+                MountOptions(mountPoint: lab.mountPoint, source: "kaml:x", allowOther: true), description: [])
+            let link = ByteString(lab.mountPoint.bytes + Array("-link".utf8))
+            let inside = lab.mountPoint.appending("inside")
+            #expect(inside.withCString { inside in link.withCString { symlink(inside, $0) } } == 0)
+            do throws(MountError) {
+                _ = try client.attach(
+                    MountOptions(mountPoint: link.appending("below"), source: "kaml:y", allowOther: true),
+                    description: [])
+                Issue.record("mounted below a mount")
+            } catch { #expect(error.cause == .unresponsive, "\(error)") }
+            // It goes on for others.
+            try client.check()
+            try unserved.control.detach(lazily: true)
+        }
+    }
+
     @Test func `a mount point below a mount that nobody serves is refused at once`() async throws {
         try await withLab { lab throws in
             let client = try HolderClient(socket: lab.socket)

@@ -2,6 +2,7 @@ import FuseMount
 import FuseTestSupport
 import KamlTestSupport
 import Glibc
+import KamlTestSupport
 @testable import MountHolder
 import System
 import Testing
@@ -133,6 +134,43 @@ import Testing
         let file = try null()
         _ = desk.refusal(.next(after: 0), [file])
         #expect(fcntl(file, F_GETFD) < 0)
+    }
+
+    @Test func `messages of any bytes are read or refused, and what is read is written as it was`() {
+        let seed = SeededRandom.explorationSeed()
+        var random = SplitMix64(seed: seed)
+        let held = HeldMount(
+            id: 17, mountPoint: "/mnt/a", source: "kaml:x", device: "0:55", description: [5],
+            handshake: someHandshake)
+        let seeds =
+            [
+                HolderRequest.hello(version: 1), .mount(options("/mnt/b"), description: [1, 2]),
+                .next(after: 3),
+                .describe(id: 4, [1]), .registerBacking(id: 5), .keepBackings(id: 6, [1, 2, 3]),
+                .readAhead(id: 7, kibibytes: 8), .unmount(id: 9, lazily: true), .adopt(held),
+            ].map { $0.encoded() }
+            + [HolderReply.held(held), .refused(.limit("x")), .welcome(version: 1, process: 2)].map {
+                $0.encoded()
+            }
+        for _ in 0..<5000 {
+            var bytes = seeds[Int(random.next() % UInt64(seeds.count))]
+            for _ in 0..<(1 + random.next() % 4) where !bytes.isEmpty {
+                let place = Int(random.next() % UInt64(bytes.count))
+                switch random.next() % 3 {
+                case 0: bytes[place] = UInt8(truncatingIfNeeded: random.next())
+                case 1: bytes.removeLast(Int(random.next() % UInt64(bytes.count)))
+                default: bytes.insert(contentsOf: random.bytes(Int(random.next() % 12)), at: place)
+                }
+            }
+            if let request = try? HolderRequest.decoded(bytes) {
+                let again = try? HolderRequest.decoded(request.encoded()).encoded()
+                #expect(again == request.encoded(), "seed \(seed)")
+            }
+            if let reply = try? HolderReply.decoded(bytes) {
+                #expect(
+                    (try? HolderReply.decoded(reply.encoded()).encoded()) == reply.encoded(), "seed \(seed)")
+            }
+        }
     }
 
     @Test func `a restarted holder is given what it does not know, and nothing twice`() throws {

@@ -9,8 +9,12 @@ extension Mounter {
         try refuseBelowOurs()
         let mountPoint: ByteString
         let entry: MountTableEntry?
+        // A symlink may lead into a mount that nobody serves.
+        guard let resolved = Self.canonicalInTime(options.mountPoint) else {
+            throw MountError(options.mountPoint, .unresponsive)
+        }
         do throws(Errno) {
-            mountPoint = try MountTable.canonical(options.mountPoint)
+            mountPoint = try resolved.get()
             entry = try MountTable.entry(at: mountPoint)
         } catch {
             throw Self.error(options.mountPoint, "resolving the path", error)
@@ -50,6 +54,32 @@ extension Mounter {
         }
     }
 
+    /// Nil when the path leads somewhere that does not answer; the thread that asked waits for it then.
+    private static func canonicalInTime(_ path: ByteString) -> Result<ByteString, Errno>? {
+        let resolution = Resolution()
+        do throws(Errno) {
+            try Thread(name: "kaml-probe") {
+                let result = Result { () throws(Errno) in try MountTable.canonical(path) }
+                resolution.result.withLock { $0 = result }
+            }.detach()
+        } catch {
+            return .failure(error)
+        }
+        for _ in 0..<probeLooks {
+            if let result = resolution.result.withLock({ $0 }) { return result }
+            usleep(probePause)
+        }
+        return nil
+    }
+
+    private final class Resolution: Sendable {
+        let result = Monitor<Result<ByteString, Errno>?>(nil)
+    }
+
+    /// Two seconds in all.
+    private static let probeLooks = 400
+    private static let probePause: UInt32 = 5000
+
     private enum ProbeOutcome: UInt8, AtomicRepresentable { case silent, answers, dead }
 
     private final class Probe: Sendable {
@@ -71,10 +101,10 @@ extension Mounter {
         } catch {
             return .silent
         }
-        for _ in 0..<400 {
+        for _ in 0..<probeLooks {
             let outcome = probe.outcome.load(ordering: .acquiring)
             if outcome != .silent { return outcome }
-            usleep(5000)
+            usleep(probePause)
         }
         return .silent
     }

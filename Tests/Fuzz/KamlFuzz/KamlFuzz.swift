@@ -15,6 +15,7 @@ struct KamlFuzz {
         "listing": { fuzzListing($0, $1) }, "tfrecord": { fuzzRecordFile(.tfrecord, $0, $1) },
         "tar": { fuzzRecordFile(.tar, $0, $1) }, "jsonl": { fuzzRecordFile(.jsonl, $0, $1) },
         "index": { fuzzIndex($0, $1) },
+        "holder": { fuzzHolder($0, $1) },
     ]
 
     static func main() throws {

@@ -1,6 +1,8 @@
 import Chunking
 import DatasetStore
+import FuseMount
 import KamlTestSupport
+import MountHolder
 import ObjectStore
 import System
 
@@ -24,6 +26,9 @@ enum Seeds {
         try save(Array("a\0c".utf8), directory, "names")
         try save(Array(listing.utf8), directory, "listing")
         try RecordSeeds.all().forEach { seed in try save(seed.bytes, directory, seed.parser, seed.name) }
+        let options = MountOptions(mountPoint: "/mnt/a", source: "kaml:x", allowOther: true)
+        try save(HolderRequest.mount(options, description: [1, 2, 3]).encoded(), directory, "holder")
+        try save(HolderReply.welcome(version: 1, process: 2).encoded(), directory, "holder", "reply")
     }
 
     /// Every element of a listing that is looked at.

@@ -69,6 +69,33 @@ extension OnMounts {
             }
         }
 
+        @Test func `limits its memory to little more than it needs, and reads go on`() async throws {
+            try await inLab { lab in
+                let group = try MemoryGroup(bytes: 128 << 20)
+                defer { group.remove() }
+                let node = try LabNode(lab)
+                try node.startHolder()
+                try node.startAgent(wrapper: [
+                    "sh", "-c", "echo $$ > \"$0\"/cgroup.procs && exec \"$@\"", group.path,
+                ])
+                let process = try node.agent.process
+                let place = try node.mount()
+                let load = try node.startLoad(on: place, seconds: 60)
+                for _ in 0..<3 {
+                    #expect(try differences(lab.source, place) == [])
+                    // Fetched again, past what is in the page cache.
+                    _ = try lab.run(["kaml", "warm", "data", "--evict"])
+                }
+                try node.endLoad(load)
+                #expect(try node.agent.poll() == nil && node.agent.process == process)
+                let used = try #require(group.mostUsed)
+                #expect(used > 16 << 20 && used <= 128 << 20, "\(used)")
+                try lab.kaml("umount", place)
+                try node.agent.kill(SIGTERM)
+                _ = try node.agent.wait(seconds: 20)
+            }
+        }
+
         @Test func `keeps the memory of an agent without privileges from its user's other programs`()
             async throws
         {
@@ -87,4 +114,29 @@ extension OnMounts {
             }
         }
     }
+}
+
+/// A control group whose processes have little memory, page cache included; of whichever version the machine has.
+private struct MemoryGroup {
+    let path: ByteString
+    private let isUnified: Bool
+
+    init(bytes: Int) throws {
+        isUnified = (try? HostFileSystem().status(of: "/sys/fs/cgroup/cgroup.controllers")) != nil
+        let root: ByteString = isUnified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory"
+        path = root.appending(ByteString("kaml-test-\(getpid())-\(HostClock().monotonicNanoseconds())"))
+        try HostFileSystem().makeDirectory(path, mode: 0o755)
+        let limit = path.appending(isUnified ? "memory.max" : "memory.limit_in_bytes")
+        let file = try FileDescriptor.open(limit, O_WRONLY)
+        try Array("\(bytes)".utf8).withUnsafeBytes { try file.write($0, at: 0) }
+    }
+
+    /// The most memory that it had.
+    var mostUsed: Int? {
+        let file = path.appending(isUnified ? "memory.peak" : "memory.max_usage_in_bytes")
+        guard let bytes = try? readWhole(file) else { return nil }
+        return Int(String(decoding: bytes.prefix { $0 != 0x0A }, as: UTF8.self))
+    }
+
+    func remove() { try? HostFileSystem().removeDirectory(path) }
 }

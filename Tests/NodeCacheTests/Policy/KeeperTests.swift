@@ -317,6 +317,40 @@ import Testing
         cache.close()
     }
 
+    @Test("a wall clock that is set by an hour, either way, ends no lease early and hurts nothing else")
+    func wallClockSteps() throws {
+        let clock = HandClock()
+        let files = FaultyFileSystem()
+        let cache = try home.open(options { $0.bytes = 1 }, files: files, clock: clock)
+        func lease(_ name: String, hours: Int64) -> PinLease {
+            var end = clock.now()
+            end.seconds += hours * 3600
+            return PinLease(name: name, end: end, packs: [packs[0].pack.id])
+        }
+        try cache.pin(lease("a", hours: 2))
+        try read(cache, 0)
+        for step in [3600, -7200, 3600] as [Int64] {
+            clock.stepWall(seconds: step)
+            cache.keeper.look()
+            #expect(cache.pins.map(\.name) == ["a"])
+            #expect(cache.residency(of: packs[0].pack).isComplete)
+        }
+        // Pauses are measured by the clock that nobody sets.
+        files.always(.write, .noSpace)
+        try read(cache, 1)
+        #expect(cache.condition == .degraded(.refused(.noSpace)))
+        files.always(.write, nil)
+        clock.stepWall(seconds: -3600)
+        clock.advance(seconds: 100)
+        cache.keeper.look()
+        #expect(cache.condition == .healthy)
+        // An hour further than its end, it ends, though the clock was set back on the way.
+        clock.advance(seconds: 4 * 3600)
+        cache.keeper.look()
+        #expect(cache.pins.isEmpty)
+        cache.close()
+    }
+
     @Test("leases that cannot be read now are not written over by a new one")
     func unreadableLeases() throws {
         let layout = CacheLayout(directory: home.directory)
