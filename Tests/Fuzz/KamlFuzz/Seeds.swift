@@ -23,7 +23,7 @@ enum Seeds {
         try save(records(), directory, "records")
         try save(Array("a\0c".utf8), directory, "names")
         try save(Array(listing.utf8), directory, "listing")
-        try RecordSeeds.all().forEach { seed in try save(seed.bytes, directory, seed.parser, seed.name) }
+        for seed in try RecordSeeds.all() { try save(seed.bytes, directory, seed.parser, seed.name) }
     }
 
     /// Every element of a listing that is looked at.
