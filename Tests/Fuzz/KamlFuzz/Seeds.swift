@@ -25,7 +25,7 @@ enum Seeds {
         try save(records(), directory, "records")
         try save(Array("a\0c".utf8), directory, "names")
         try save(Array(listing.utf8), directory, "listing")
-        try RecordSeeds.all().forEach { seed in try save(seed.bytes, directory, seed.parser, seed.name) }
+        for seed in try RecordSeeds.all() { try save(seed.bytes, directory, seed.parser, seed.name) }
         let options = MountOptions(mountPoint: "/mnt/a", source: "kaml:x", allowOther: true)
         try save(HolderRequest.mount(options, description: [1, 2, 3]).encoded(), directory, "holder")
         try save(HolderReply.welcome(version: 1, process: 2).encoded(), directory, "holder", "reply")
