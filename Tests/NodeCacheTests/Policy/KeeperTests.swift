@@ -321,7 +321,8 @@ import Testing
     func wallClockSteps() throws {
         let clock = HandClock()
         let files = FaultyFileSystem()
-        let cache = try home.open(options { $0.bytes = 1 }, files: files, clock: clock)
+        let cache = try home.open(
+            options { $0.bytes = UInt64(Self.packBytes + 65_536) }, files: files, clock: clock)
         func lease(_ name: String, hours: Int64) -> PinLease {
             var end = clock.now()
             end.seconds += hours * 3600

@@ -37,6 +37,8 @@ package final class MountRegistry: Sendable {
         var mounts: [String: SnapshotMount] = [:]
         /// What the holder keeps and nobody serves: the way to unmount it.
         var stranded: [String: any MountControl] = [:]
+        /// Whether a session broke since somebody asked.
+        var hasBroken = false
         /// Sessions that ended before anybody knew of them.
         var endedEarly: Set<String> = []
         var isLettingGo = false
@@ -172,6 +174,7 @@ package final class MountRegistry: Sendable {
                 return nil
             }
             let record = state.book.didEnd(id)
+            if case .failed = end, !state.isLettingGo { state.hasBroken = true }
             return state.isLettingGo ? nil : record
         }
         state.wake()
@@ -181,6 +184,14 @@ package final class MountRegistry: Sendable {
         case .failed(let error):
             parts.events.add("mountBroke", "\(text): \(error)", severity: .error, mount: id)
         case .unmounted, .stopped: parts.events.add("unmounted", text, mount: id)
+        }
+    }
+
+    /// Whether sessions broke since the last call: what holds their mounts can give them back.
+    func takeBrokenMounts() -> Bool {
+        state.withLock { state in
+            defer { state.hasBroken = false }
+            return state.hasBroken
         }
     }
 

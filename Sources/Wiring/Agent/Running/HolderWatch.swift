@@ -48,8 +48,20 @@ package final class HolderWatch: Sendable {
         try? holder.connect(patienceMilliseconds: 2000)
         var retryAfter: UInt64 = 1_000_000_000
         var nextRound: UInt64? = 0
+        var retakes = RetakeLimit()
         while !state.withLock({ $0.isEnding }) {
             let now = clock.monotonicNanoseconds()
+            if mounts.takeBrokenMounts() {
+                // The holder has their connections still: their users wait, and get no error.
+                if retakes.allows(at: now) {
+                    nextRound = nextRound ?? now
+                } else {
+                    events.add(
+                        "notRetaken",
+                        "mounts broke \(RetakeLimit.most) times in ten minutes and are left as they are; restart the agent "
+                            + "to go on with them, or unmount them", severity: .error)
+                }
+            }
             do throws(HolderError) {
                 if let due = nextRound, now >= due {
                     let stranded = try mounts.takeOver(from: holder)
