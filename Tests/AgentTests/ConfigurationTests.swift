@@ -59,7 +59,10 @@ struct ConfigurationTests {
         // These mean nothing without others.
         guard !["stores.default", "cache.formerKeyFiles"].contains(setting.key) else { return }
         // Another value than the default's, of the setting's own form.
-        let values = ["7", "0.5", "grpc", "/x", "unix:/x", "true", "false", "debug", "json", "http://x", "x"]
+        let values = [
+            "7", "0.5", "grpc", "/x", "unix:/x", "true", "false", "debug", "json", "http://x", "x",
+            "user:7=x",
+        ]
         let changed = values.first { value in
             var other = AgentConfiguration(defaultsFor: Self.host)
             guard (try? setting.set(value, &other)) != nil else { return false }

@@ -122,7 +122,9 @@ package final class FeedServer: Sendable {
                 try admit(socket, &state)
             } catch {
                 // No descriptor or no memory is left: it passes.
-                if !state.isRefusing { notice("feed connections cannot be accepted (\(error)); trying again") }
+                if !state.isRefusing {
+                    notice("feed connections cannot be accepted (\(error)); trying again")
+                }
                 state.isRefusing = true
                 return
             }
@@ -306,7 +308,8 @@ package final class FeedServer: Sendable {
                 do throws(Errno) { if goesOn { try rings.start() } } catch {
                     end(
                         connection,
-                        FeedFailure(.exhausted, "there is no thread for a stream: \(error)", remedy: "Try again"),
+                        FeedFailure(
+                            .exhausted, "there is no thread for a stream: \(error)", remedy: "Try again"),
                         id: 0, &state, .closed)
                     goesOn = false
                 }

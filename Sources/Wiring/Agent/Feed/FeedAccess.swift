@@ -40,7 +40,8 @@ package struct FeedAccess: Hashable, Sendable {
             switch rule.who {
             case .user(let id) where id != user: return false
             case .group(let id) where id != group: return false
-            default: return rule.datasets.contains { Self.matches(Array($0.utf8)[...], Array(dataset.utf8)[...]) }
+            default:
+                return rule.datasets.contains { Self.matches(Array($0.utf8)[...], Array(dataset.utf8)[...]) }
             }
         }
     }
