@@ -32,7 +32,9 @@ final class CacheKeeper: Sendable {
     let registry: ContainerRegistry
     let state: Monitor<State>
     /// Whether somebody changes the leases.
-    let pinTurn = Monitor(false)
+    let pinTurn = Turn()
+    /// Whether somebody looks: two at once would count what one of them takes out.
+    private let lookTurn = Turn()
     private let isStopped = Atomic(false)
     private let hasThread = Atomic(false)
     private let hasEnded = Parker()
@@ -116,13 +118,15 @@ final class CacheKeeper: Sendable {
 
     /// One look at everything. For the thread, and for tests.
     func look() {
-        context.examineDisk()
-        takeUpDirectory()
-        harvest()
-        measure()
-        endLeases()
-        evict()
-        closeIdle()
+        lookTurn.take {
+            context.examineDisk()
+            takeUpDirectory()
+            harvest()
+            measure()
+            endLeases()
+            evict()
+            closeIdle()
+        }
     }
 
     /// New limits, in force at once for fills and within a moment for what is there.
