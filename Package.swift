@@ -226,6 +226,13 @@ let testTargets: [Target] = [
             "System", "Chunking", "ObjectStore", "DatasetStore", "RecordIndex", "CKamlFeed", "CZlib",
             "KamlTestSupport",
         ], exclude: ["order-vectors.json"]),
+    // Feeds without an agent around it.
+    .executableTarget(
+        name: "feed-test-server",
+        dependencies: [
+            "System", "ObjectStore", "DatasetStore", "NodeCache", "DatasetFS", "RecordIndex", "RecordFeed",
+        ],
+        path: "Tests/FeedTestServer", swiftSettings: checked),
     tests(
         "RecordFeedTests",
         [
@@ -253,9 +260,8 @@ let testTargets: [Target] = [
     tests(
         "MountHolderTests",
         [
-            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "NotifySocket",
-            "holder-test-helper",
-            "kamld-holder",
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "KamlTestSupport",
+            "NotifySocket", "holder-test-helper", "kamld-holder",
         ]),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),

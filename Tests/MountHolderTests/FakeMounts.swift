@@ -34,6 +34,14 @@ final class FakePrivileges: MountPrivileges {
 
     func dropBacking(_ id: Int32, _ connection: Int32) { registered[id] = nil }
     func setReadAhead(_ mount: HeldMount, kibibytes: UInt32) throws(HolderRefusal) {}
+    func readOnlyTree(
+        of directory: borrowing FileDescriptor, at path: ByteString
+    ) throws(HolderRefusal) -> FileDescriptor {
+        if let refusal { throw refusal }
+        do throws(Errno) { return try directory.duplicate() } catch {
+            throw .mount(.systemCall(name: "dup", error: error))
+        }
+    }
     func unmount(_ mount: HeldMount, lazily: Bool) throws(HolderRefusal) {
         if let refusal { throw refusal }
         unmounted.append((mount.id, lazily))

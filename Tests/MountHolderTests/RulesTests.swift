@@ -1,5 +1,6 @@
 import FuseMount
 import FuseTestSupport
+import KamlTestSupport
 import Glibc
 @testable import MountHolder
 import System
@@ -26,6 +27,32 @@ import Testing
             return
         }
         #expect(held.id == id && held.description == [1, 2, 3])
+    }
+
+    @Test func `a read-only tree is for the owner, who brings the directory`() throws {
+        let desk = Desk()
+        let directory = { try FileDescriptor.open("/tmp", O_RDONLY | O_DIRECTORY).release() }
+        #expect(desk.refusal(.readOnlyTree("/tmp"), [try directory()]) == .badRequest("no hello came first"))
+        _ = desk.ask(.hello(version: 1))
+        #expect(desk.refusal(.readOnlyTree("/tmp")) == .badRequest("0 descriptors came, not 1"))
+        #expect(desk.refusal(.readOnlyTree("tmp"), [try directory()]) != nil)
+        let answer = desk.ask(.readOnlyTree("/tmp"), [try directory()])
+        if case .done = answer.reply {} else { Issue.record("no tree") }
+        #expect(answer.descriptors.count == 1)
+    }
+
+    @Test func `only the directory that was brought is copied, and only for reading`() throws {
+        let home = try TemporaryDirectory()
+        let privileges = HostPrivileges(allowed: AllowedDirectories([]))
+        let other = try FileDescriptor.open("/tmp", O_RDONLY | O_DIRECTORY)
+        #expect(throws: HolderRefusal.self) {
+            _ = try privileges.readOnlyTree(of: other, at: home.path).release()
+        }
+        let own = try FileDescriptor.open(home.path, O_RDONLY | O_DIRECTORY)
+        let tree = try privileges.readOnlyTree(of: own, at: home.path)
+        #expect(throws: Errno.readOnlyFileSystem) {
+            _ = try FileDescriptor.open("new", in: tree.rawValue, O_WRONLY | O_CREAT).release()
+        }
     }
 
     @Test func `another version is refused, and says which`() {

@@ -132,6 +132,14 @@ package nonisolated struct Kaml_Holder_V1_Request: Sendable {
     set {operation = .adopt(newValue)}
   }
 
+  package var readOnlyTree: Kaml_Holder_V1_ReadOnlyTree {
+    get {
+      if case .readOnlyTree(let v)? = operation {return v}
+      return Kaml_Holder_V1_ReadOnlyTree()
+    }
+    set {operation = .readOnlyTree(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Operation: Equatable, Sendable {
@@ -147,6 +155,7 @@ package nonisolated struct Kaml_Holder_V1_Request: Sendable {
     case unmount(Kaml_Holder_V1_Unmount)
     case forget(Kaml_Holder_V1_Forget)
     case adopt(Kaml_Holder_V1_Adopt)
+    case readOnlyTree(Kaml_Holder_V1_ReadOnlyTree)
 
   }
 
@@ -297,6 +306,20 @@ package nonisolated struct Kaml_Holder_V1_Held: Sendable {
 
   /// "major:minor" of the mount, by which it is told from others at its path.
   package var device: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A read-only copy of the mount that a directory lies on, attached nowhere. Brings one descriptor, the directory, which is
+/// found again at the path by the holder. Answered with Done and one descriptor.
+package nonisolated struct Kaml_Holder_V1_ReadOnlyTree: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var path: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -594,7 +617,7 @@ fileprivate nonisolated let _protobuf_package = "kaml.holder.v1"
 
 nonisolated extension Kaml_Holder_V1_Request: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Request"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}mount\0\u{1}next\0\u{3}note_handshake\0\u{1}describe\0\u{3}register_backing\0\u{3}drop_backing\0\u{3}keep_backings\0\u{3}read_ahead\0\u{1}unmount\0\u{1}forget\0\u{1}adopt\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}mount\0\u{1}next\0\u{3}note_handshake\0\u{1}describe\0\u{3}register_backing\0\u{3}drop_backing\0\u{3}keep_backings\0\u{3}read_ahead\0\u{1}unmount\0\u{1}forget\0\u{1}adopt\0\u{3}read_only_tree\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -758,6 +781,19 @@ nonisolated extension Kaml_Holder_V1_Request: SwiftProtobuf.Message, SwiftProtob
           self.operation = .adopt(v)
         }
       }()
+      case 13: try {
+        var v: Kaml_Holder_V1_ReadOnlyTree?
+        var hadOneofValue = false
+        if let current = self.operation {
+          hadOneofValue = true
+          if case .readOnlyTree(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.operation = .readOnlyTree(v)
+        }
+      }()
       default: break
       }
     }
@@ -816,6 +852,10 @@ nonisolated extension Kaml_Holder_V1_Request: SwiftProtobuf.Message, SwiftProtob
     case .adopt?: try {
       guard case .adopt(let v)? = self.operation else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    }()
+    case .readOnlyTree?: try {
+      guard case .readOnlyTree(let v)? = self.operation else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
     }()
     case nil: break
     }
@@ -1147,6 +1187,36 @@ nonisolated extension Kaml_Holder_V1_Held: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.handshakeRequest != rhs.handshakeRequest {return false}
     if lhs.handshakeReply != rhs.handshakeReply {return false}
     if lhs.device != rhs.device {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Kaml_Holder_V1_ReadOnlyTree: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ReadOnlyTree"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}path\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.path) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.path.isEmpty {
+      try visitor.visitSingularBytesField(value: self.path, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Kaml_Holder_V1_ReadOnlyTree, rhs: Kaml_Holder_V1_ReadOnlyTree) -> Bool {
+    if lhs.path != rhs.path {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

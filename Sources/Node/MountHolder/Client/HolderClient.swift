@@ -155,6 +155,17 @@ package final class HolderClient: MountHolding {
         return MountError(mountPoint, .holder(message: "\(error)"))
     }
 
+    /// A read-only copy of the mount that a directory lies on (`ReadOnlyTree`).
+    package func readOnlyTree(of directory: ByteString) throws(HolderError) -> FileDescriptor {
+        let opened: FileDescriptor
+        do throws(Errno) { opened = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY) } catch {
+            throw .refused(.mount(.systemCall(name: "opening \(directory)", error: error)))
+        }
+        var answer = try ask(.readOnlyTree(directory), descriptors: [opened.rawValue])
+        guard case .done = answer.reply, let tree = answer.descriptors.take() else { throw .malformedAnswer }
+        return tree
+    }
+
     // MARK: - Asking
 
     func ask(

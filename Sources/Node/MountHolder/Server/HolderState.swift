@@ -44,6 +44,10 @@ package protocol MountPrivileges {
     func dropBacking(_ id: Int32, _ connection: Int32)
     func setReadAhead(_ mount: HeldMount, kibibytes: UInt32) throws(HolderRefusal)
     func unmount(_ mount: HeldMount, lazily: Bool) throws(HolderRefusal)
+    /// A read-only copy of the mount below `path`, where this process finds the same directory as `directory`.
+    func readOnlyTree(
+        of directory: borrowing FileDescriptor, at path: ByteString
+    ) throws(HolderRefusal) -> FileDescriptor
 }
 
 /// Told of what has to outlive the holder itself.
@@ -84,6 +88,14 @@ package struct HolderState: ~Copyable {
         package var reply: HolderReply
         /// Sent beside the reply; the holder's own.
         package var descriptors: [Int32] = []
+        /// Whose descriptor is among them, and goes once the answer is sent.
+        package var passed: PassedDescriptor?
+    }
+
+    /// A descriptor that lives as long as the object.
+    package final class PassedDescriptor {
+        let file: FileDescriptor
+        init(_ file: consuming FileDescriptor) { self.file = file }
     }
 
     /// Answers one message.
@@ -168,6 +180,10 @@ package struct HolderState: ~Copyable {
             mounts.removeAll { $0 === mount }
         case .adopt(let given):
             return try adopt(given, connection: descriptors.take(), openFiles: descriptors.take())
+        case .readOnlyTree(let path):
+            guard let directory = descriptors.take() else { throw .badRequest("no directory came") }
+            let passed = PassedDescriptor(try privileges.readOnlyTree(of: directory, at: path))
+            return Answer(reply: .done, descriptors: [passed.file.rawValue], passed: passed)
         }
         return Answer(reply: .done)
     }

@@ -1,4 +1,5 @@
 package import FuseMount
+import Glibc
 package import System
 
 /// mount(2), umount2(2) and the requests to /dev/fuse, with this process's privileges.
@@ -51,6 +52,21 @@ package struct HostPrivileges: MountPrivileges {
             try Mounter.setReadAhead(ofDevice: mount.device, toKiB: Int(kibibytes))
         } catch {
             throw .mount(.systemCall(name: "setting read_ahead_kb", error: error))
+        }
+    }
+
+    /// The agent has to bring the directory: so it gets nothing that it could not open itself. It is looked for again, since
+    /// only what is in this process's own mount namespace can be copied.
+    package func readOnlyTree(
+        of directory: borrowing FileDescriptor, at path: ByteString
+    ) throws(HolderRefusal) -> FileDescriptor {
+        do throws(Errno) {
+            let found = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+            let (given, own) = (try directory.status(), try found.status())
+            guard given.inode == own.inode, given.device == own.device else { throw .stale }
+            return try ReadOnlyTree.make(of: found)
+        } catch {
+            throw .mount(.systemCall(name: "copying the mount of \(path)", error: error))
         }
     }
 

@@ -2,7 +2,7 @@ import FoundationEssentials
 package import FuseMount
 import KamlProtos
 import SwiftProtobuf
-import System
+package import System
 
 /// What an agent asks of the holder.
 package enum HolderRequest: Sendable {
@@ -21,11 +21,13 @@ package enum HolderRequest: Sendable {
     case forget(id: UInt64)
     /// Brings the connection and the table of open files.
     case adopt(HeldMount)
+    /// Brings the directory that is found at the path.
+    case readOnlyTree(ByteString)
 
     /// How many descriptors come with it.
     package var descriptors: Int {
         switch self {
-        case .mount, .registerBacking: 1
+        case .mount, .registerBacking, .readOnlyTree: 1
         case .adopt: 2
         default: 0
         }
@@ -68,6 +70,7 @@ extension HolderRequest {
             message.unmount.lazily = lazily
         case .forget(let id): message.forget.id = id
         case .adopt(let mount): message.adopt.mount = mount.message
+        case .readOnlyTree(let path): message.readOnlyTree.path = Data(path.bytes)
         }
         // Fails only where required fields of proto2 are missing, or beyond 2 GiB.
         return (try? message.serializedBytes()) ?? []
@@ -103,6 +106,7 @@ extension HolderRequest {
         case .unmount(let body): return .unmount(id: body.id, lazily: body.lazily)
         case .forget(let body): return .forget(id: body.id)
         case .adopt(let body): return .adopt(try HeldMount(body.mount))
+        case .readOnlyTree(let body): return .readOnlyTree(try path(body.path))
         }
     }
 

@@ -1,5 +1,6 @@
 import HTTPExchange
 import KamlRPC
+import MountHolder
 import RecordFeed
 import RecordIndex
 import ServiceLifecycle
@@ -31,14 +32,7 @@ struct FeedService: Service {
         options.sessionMemory = Int(clamping: configuration.feed.sessionMemory)
         options.memory = Int(clamping: configuration.feed.memory)
         options.agent = "kamld \(version)"
-        let directory = configuration.cache.directory
-        let lending = FeedLending {
-            do throws(Errno) {
-                return .success(ContainerFiles(tree: try ReadOnlyTree.make(of: directory)))
-            } catch {
-                return .failure(.no("a read-only copy of the cache's mount needs CAP_SYS_ADMIN (\(error))"))
-            }
-        }
+        let lending = lending(configuration.cache.directory, agent.holder)
         do throws(Errno) {
             let server = try FeedServer(
                 listener: socket, datasets: AgentFeedDatasets(agent, describe: describe), indexes: indexes, lending: lending,
@@ -50,6 +44,25 @@ struct FeedService: Service {
             throw ListenError(
                 "\(configuration.feedSocket)", "feeds cannot be served: \(error)",
                 remedy: "set feed.enabled to false")
+        }
+    }
+
+    /// By this process's own privileges where it has them, else by the holder's.
+    private static func lending(_ directory: ByteString, _ holder: HolderClient?) -> FeedLending {
+        FeedLending {
+            do throws(Errno) {
+                return .success(ContainerFiles(tree: try ReadOnlyTree.make(of: directory)))
+            } catch {
+                guard let holder else {
+                    return .failure(
+                        .no("a read-only copy of the cache's mount needs kamld-holder, or CAP_SYS_ADMIN (\(error))"))
+                }
+                do throws(HolderError) {
+                    return .success(ContainerFiles(tree: try holder.readOnlyTree(of: directory)))
+                } catch {
+                    return .failure(.no("\(error)"))
+                }
+            }
         }
     }
 

@@ -18,6 +18,7 @@ package final class NodeAgent: Sendable {
     package let started: Timestamp
     /// Nil when mounts are this process's own.
     package let holderWatch: HolderWatch?
+    let holder: HolderClient?
     private let current: Mutex<AgentConfiguration>
     private let ready = Atomic(false)
 
@@ -39,6 +40,7 @@ package final class NodeAgent: Sendable {
             events.add("cacheNotice", $0, severity: .warning)
         }
         let holder = configuration.holderSocket.map { HolderClient(at: $0) }
+        self.holder = holder
         let mounts = MountRegistry(
             .init(
                 cache: cache, stores: stores, holding: holder ?? OwnMounts(), settings: configuration.mounts,
