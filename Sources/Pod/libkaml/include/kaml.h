@@ -240,7 +240,8 @@ KAML_API void kaml_stream_describe(const struct kaml_stream *stream, struct kaml
 /* Column `index`, below column_count; false otherwise. */
 KAML_API bool kaml_stream_column(const struct kaml_stream *stream, size_t index, struct kaml_column_info *info);
 
-/* The next batch that this function has not given out, waiting up to `timeout_ns`. Several threads get different ones.
+/* The next batch that this function has not given out, waiting up to `timeout_ns` (of an inline stream up to
+ * answer_timeout_ns instead, if that is longer). Several threads get different ones.
  * An agent that goes away is looked for; no batch is lost or comes twice.
  * KAML_TIMED_OUT, KAML_END, KAML_CLOSED; what a batch failed by (the one after it comes next time); KAML_UNAVAILABLE.
  * The batch belongs to the caller: kaml_batch_release. */

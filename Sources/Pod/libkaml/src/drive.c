@@ -218,9 +218,9 @@ static void aim(struct kaml_stream *stream, const struct waiter *me) {
     }
 }
 
-/* Asks for the batch that is wanted, and puts it into the window. */
-static enum kaml_code fetch(struct kaml_stream *stream, uint64_t position, uint64_t deadline,
-                            struct kaml_error *error) {
+/* Asks for the batch that is wanted, and puts it into the window. Not bounded by who waits, who may come back for it in
+ * short steps: half an answer is of no use. */
+static enum kaml_code fetch(struct kaml_stream *stream, uint64_t position, struct kaml_error *error) {
     struct session *session = stream->session;
     struct published item;
     if (position < session->base) {
@@ -228,7 +228,8 @@ static enum kaml_code fetch(struct kaml_stream *stream, uint64_t position, uint6
         return KAML_OK;
     }
     pthread_mutex_unlock(&stream->lock);
-    enum kaml_code code = session_fetch(session, position - session->base, deadline, &item);
+    enum kaml_code code =
+        session_fetch(session, position - session->base, clock_after(stream->reach.answer_timeout_ns), &item);
     pthread_mutex_lock(&stream->lock);
     if (code == KAML_OK) {
         if (window_put(&stream->window, &item))
@@ -259,7 +260,7 @@ enum kaml_code stream_drive(struct kaml_stream *stream, const struct waiter *me,
     if (stream->session == NULL)
         return reconnect(stream, me->position, deadline, error);
     if (stream->session->state == SESSION_LIVE && stream->info.is_inline)
-        return fetch(stream, me->position, deadline, error);
+        return fetch(stream, me->position, error);
     if (stream->session->state == SESSION_LIVE) {
         aim(stream, me);
         if (stream->session == NULL)

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 
+/* Gives one reference up. */
 static void let_go(struct session *session) {
     if (__atomic_sub_fetch(&session->references, 1, __ATOMIC_ACQ_REL) != 0)
         return;
@@ -142,9 +143,10 @@ void session_end(struct session *session) {
     let_go(session);
 }
 
+/* For the reason that stands in `fault`. */
 static void end_with(struct session *session) { session->state = SESSION_ENDED; }
 
-/* The agent broke the protocol, by `session->fault`. */
+/* Notes that the batch is out. False when there is no memory. */
 static bool lend(struct session *session, const struct kaml_descriptor *descriptor, struct lease **lease) {
     *lease = malloc(sizeof **lease);
     if (*lease == NULL)
@@ -158,6 +160,7 @@ static bool lend(struct session *session, const struct kaml_descriptor *descript
     return true;
 }
 
+/* Into the window; what is of before a seek goes back unread. False when there is no memory. */
 static bool put_batch(struct session *session, const struct kaml_descriptor *descriptor, struct window *window) {
     struct published item = {.position = session->base + descriptor->position, .descriptor = *descriptor};
     if (!lend(session, descriptor, &item.lease))

@@ -71,6 +71,7 @@ struct session {
     /* Guards `is_open`, `owed` and the submission ring. */
     pthread_mutex_t submitting;
     bool is_open;
+    /* Given back by the user, but not yet to the agent: the ring was full. */
     struct lease *owed;
     struct lease **owed_end;
 };

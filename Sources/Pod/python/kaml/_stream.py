@@ -112,15 +112,19 @@ class Values(collections.abc.Sequence):
 Data = Union[np.ndarray, Values]
 
 
+class Memory:
+    """What NumPy makes an array of that lies at an address and keeps `owner` alive."""
+
+    __slots__ = ("owner", "__array_interface__")
+
+    def __init__(self, address: int, length: int, owner, is_readonly: bool = True):
+        self.owner = owner
+        self.__array_interface__ = {"data": (address, is_readonly), "shape": (length,), "typestr": "|u1", "version": 3}
+
+
 def array_at(address: int, length: int, owner) -> np.ndarray:
     """Memory as a read-only array that keeps `owner` alive."""
-    if length == 0:
-        return np.empty(0, np.uint8)
-    memory = (ctypes.c_uint8 * length).from_address(address)
-    memory.owner = owner
-    array = np.frombuffer(memory, np.uint8)
-    array.flags.writeable = False
-    return array
+    return np.asarray(Memory(address, length, owner)) if length else np.empty(0, np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +202,8 @@ class Stream:
         self.lends_cache, self.is_inline = bool(info.lends_cache), bool(info.is_inline)
         self.notice = info.notice.decode(errors="replace")
         self.columns = tuple(self._column(index) for index in range(info.column_count))
-        self._lock, self._held = threading.Lock(), 0
+        # Of a kind that a thread may take twice: a batch may be collected while its own thread is counting.
+        self._lock, self._held = threading.RLock(), 0
 
     def _column(self, index: int) -> Column:
         told = CColumnInfo()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 from collections.abc import Iterator
 
@@ -13,11 +12,10 @@ import torch.utils.data
 from ._client import Client
 from ._options import Options
 from ._source import open_source
-from ._stream import Batch, Values
+from ._stream import Batch, Memory, Values
 
 # Columns below this are copied: they cost little, and a tensor of one would hold the whole batch.
 LEAST_SHARED_BYTES = 65536
-DTYPES = {np.dtype(np.int64): torch.int64, np.dtype(np.uint8): torch.uint8}
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -25,10 +23,9 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     an operation in place would end the process."""
     if array.nbytes < LEAST_SHARED_BYTES:
         return torch.from_numpy(array.copy())
-    # By way of ctypes, since PyTorch has no read-only tensors, and warns of every buffer that is one.
-    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
-    memory.owner = array
-    return torch.frombuffer(memory, dtype=DTYPES[array.dtype]).reshape(array.shape)
+    # PyTorch has no read-only tensors, and warns of every array that is one.
+    shared = np.asarray(Memory(array.ctypes.data, array.nbytes, array, is_readonly=False))
+    return torch.from_numpy(shared.view(array.dtype).reshape(array.shape))
 
 
 def tensors(batch: Batch) -> dict[str, torch.Tensor | list[torch.Tensor]]:

@@ -81,7 +81,7 @@ enum kaml_code mounts_list(const char *local,
     errno = 0;
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !each(context, entry->d_name, strlen(entry->d_name), kind_of(DTTOIF(entry->d_type))))
+            !each(context, entry->d_name, strlen(entry->d_name), kind_of((mode_t)DTTOIF(entry->d_type))))
             break;
     enum kaml_code code = errno == 0 ? KAML_OK : failed(local, error);
     closedir(directory);

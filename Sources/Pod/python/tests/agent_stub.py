@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -322,6 +323,7 @@ class Stream:
     def piece(self, read, reply):
         if self.session.number("trouble-at") == read.position:
             raise Failed(CORRUPT, "shard-3.tfrecord: record 17 is damaged")
+        time.sleep((self.session.number("slow") or 0) / 1000)
         rows, told = self.place(read.position), reply.batch_piece
         _, length, _ = self.write_batch(0, rows)
         told.kind, told.position, told.records, told.length = 1, read.position, len(rows), length

@@ -391,6 +391,12 @@ def test_batches_come_over_the_socket_where_memory_cannot_be_passed(stub, how):
     assert [(paths(batch), batch.columns["record"].tolist()) for batch in kaml.numpy.Batches(stream)] == whole
 
 
+def test_a_batch_that_takes_long_comes_over_the_socket_all_the_same(stub):
+    stub.start("--misbehave", "slow=300")
+    stream = opened(is_inline=True, columns=["label"])
+    assert stream.take(0, timeout=10).records == 5 and stream.counters()["reconnects"] == 0
+
+
 def test_a_failed_batch_over_the_socket_is_told_and_the_next_one_comes(stub):
     stub.start("--misbehave", "trouble-at=3")
     stream = opened(is_inline=True)
