@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test func `only the directory that was brought is copied, and only for reading`() throws {
-        let home = try TemporaryDirectory()
+        let home = try KamlTestSupport.TemporaryDirectory()
         let privileges = HostPrivileges(allowed: AllowedDirectories([]))
         let other = try FileDescriptor.open("/tmp", O_RDONLY | O_DIRECTORY)
         #expect(throws: HolderRefusal.self) {

@@ -43,7 +43,8 @@ extension DatasetFS {
     private func lendable(
         _ place: Snapshot.Place, _ pack: Int, _ offset: UInt64
     ) throws(Errno) -> LendableRun? {
-        guard let container = try unsafe vouchedContainer(place, pack),
+        // What lies in an encrypted container says nothing to a pod.
+        guard !cache.isSealed, let container = try unsafe vouchedContainer(place, pack),
             unsafe container._withUnsafeGuaranteedRef({ $0.isComplete && $0.hasDisk })
         else { return nil }
         return unsafe LendableRun(container: container, offset: offset)

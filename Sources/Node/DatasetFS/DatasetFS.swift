@@ -13,7 +13,8 @@ package import System
 package final class DatasetFS: InodeOperations {
     let snapshot: Snapshot
     let cache: NodeCache
-    let origin: any ObjectStore
+    /// The store that the snapshot's packs lie in.
+    package let origin: any ObjectStore
     let tenant: CacheTenant
     /// `dataset@ref`, for messages and `user.kaml.dataset`.
     let name: String
