@@ -1,7 +1,6 @@
 import FuseMount
 import FuseTestSupport
 import Glibc
-import KamlTestSupport
 @testable import MountHolder
 import System
 import Testing
@@ -42,7 +41,8 @@ import Testing
     }
 
     @Test func `only the directory that was brought is copied, and only for reading`() throws {
-        let home = try KamlTestSupport.TemporaryDirectory()
+        let home = try TemporaryDirectory()
+        defer { home.remove() }
         let privileges = HostPrivileges(allowed: AllowedDirectories([]))
         let other = try FileDescriptor.open("/tmp", O_RDONLY | O_DIRECTORY)
         #expect(throws: HolderRefusal.self) {
