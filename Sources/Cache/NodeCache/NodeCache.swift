@@ -14,6 +14,7 @@ package final class NodeCache: Sendable {
     let statisticsKeeper: StatisticsKeeper
     let keeper: CacheKeeper
     let scrubber: BackgroundScrubber
+    let pageFiller: PageFiller
     private let residentLimit = ResidentLimit()
     let isClosed = Atomic(false)
     private let metrics: MetricRegistration
@@ -38,6 +39,7 @@ package final class NodeCache: Sendable {
         keeper = CacheKeeper(context, registry)
         metrics = CacheMetrics.register(context.counters, keeper, in: .process)
         scrubber = BackgroundScrubber(context, registry) { [scheduler] in scheduler.isBusy }
+        pageFiller = PageFiller(context) { [scheduler] in scheduler.isBusy }
         statisticsKeeper.start()
         keeper.start()
         scrubber.start()
@@ -46,6 +48,7 @@ package final class NodeCache: Sendable {
     deinit {
         // Not closed: nothing is marked clean, and the lock goes when the last thread lets go of it.
         keeper.stop()
+        pageFiller.stop()
         scrubber.stop()
         statisticsKeeper.stop()
         scheduler.stop()
@@ -67,6 +70,10 @@ package final class NodeCache: Sendable {
         if !container.isUsed.load(ordering: .relaxed) { container.isUsed.store(true, ordering: .relaxed) }
         return container
     }
+
+    /// Has a complete container whose bytes mounts were given from memory read into the page cache, in the background
+    /// (`Container.mountsHaveIt` is false afterwards).
+    package func bringIntoPageCache(_ container: Container) { pageFiller.add(container) }
 
     /// Manifest images that are decompressed once into the directory and mapped.
     package func manifests(origin: ManifestObjects) -> any ManifestSource {
@@ -144,6 +151,7 @@ package final class NodeCache: Sendable {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         scheduler.close()
         keeper.stop()
+        pageFiller.stop()
         scrubber.stop()
         statisticsKeeper.stop()
         if markClean {

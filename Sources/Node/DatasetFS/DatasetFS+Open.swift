@@ -17,7 +17,11 @@ extension DatasetFS {
         let container = known.hasDisk ? known : try container(place, pack)
         guard container.isComplete, container.pack.containerSize == record.size else { return .cached }
         // What was read through this mount is in its page cache; the container's may have to read it from the disk.
-        if container.mountsHaveIt { return .cached }
+        if container.mountsHaveIt {
+            // Read again, so that it is worth having it there.
+            cache.bringIntoPageCache(container)
+            return .cached
+        }
         do throws(CacheError) { return .passthrough(descriptor: try container.lend()) } catch {
             notice("\(name) \(path(of: place)): served without passthrough: \(error)")
             return .cached

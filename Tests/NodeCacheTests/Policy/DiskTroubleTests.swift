@@ -27,11 +27,19 @@ import Testing
         #expect(try cache.read(container, 0..<16) == fixture.chunks)
     }
 
+    /// The disk is tried again in time. The cache's own thread may be at it, or may have tried it too early.
+    private func expectHealthy(_ cache: NodeCache, _ clock: HandClock) {
+        for _ in 0..<1000 where cache.condition != .healthy {
+            clock.advance(seconds: 100)
+            cache.keeper.look()
+            usleep(1000)
+        }
+        #expect(cache.condition == .healthy)
+    }
+
     /// The disk is tried again in time, and takes what is read then.
     private func expectTakenUp(_ cache: NodeCache, _ clock: HandClock, _ fixture: PackFixture) throws {
-        clock.advance(seconds: 100)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
+        expectHealthy(cache, clock)
         clock.advance(seconds: 100)
         try read(cache, fixture)
         #expect(cache.residency(of: fixture.pack).isComplete)
@@ -71,9 +79,9 @@ import Testing
         cache.keeper.look()
         #expect(cache.condition == .degraded(.displaced))
         try read(cache, fixture)
-        clock.advance(seconds: 100)
+        expectHealthy(cache, clock)
         cache.keeper.look()
-        #expect(cache.condition == .healthy && cache.usage.containers == 0)
+        #expect(cache.usage.containers == 0)
         clock.advance(seconds: 100)
         #expect(!cache.residency(of: fixture.pack).isComplete)
         for pack in [fixture, other] { try read(cache, pack) }
@@ -114,11 +122,7 @@ import Testing
         #expect(mountDisk())
         defer { unmount() }
         try home.otherCache(in: directory)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
-        clock.advance(seconds: 100)
-        try read(cache, other)
-        #expect(cache.residency(of: other.pack).isComplete)
+        try expectTakenUp(cache, clock, other)
         cache.close()
     }
 
@@ -165,9 +169,7 @@ import Testing
         gate.withLock { $0 = true }
         gate.wake()
         waiter.join()
-        clock.advance(seconds: 100)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
+        expectHealthy(cache, clock)
         try read(cache, other)
         #expect(cache.residency(of: other.pack).isComplete)
         cache.close()
@@ -183,9 +185,7 @@ import Testing
         #expect(cache.condition == .degraded(.refused(.noSpace)))
         cache.keeper.look()
         files.always(.write, nil)
-        clock.advance(seconds: 100)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
+        expectHealthy(cache, clock)
         try read(cache, fixture)
         #expect(cache.residency(of: fixture.pack).isComplete)
         cache.close()
@@ -205,9 +205,7 @@ import Testing
         for _ in 0..<3 { try read(cache, fixture) }
         #expect(files.count(.write) <= writes + 1)
         files.before(.write, nil)
-        clock.advance(seconds: 100)
-        cache.keeper.look()
-        #expect(cache.condition == .healthy)
+        expectHealthy(cache, clock)
         try read(cache, fixture)
         #expect(cache.residency(of: fixture.pack).isComplete)
         cache.close()

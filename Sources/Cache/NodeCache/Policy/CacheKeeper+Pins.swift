@@ -5,7 +5,7 @@ import System
 extension CacheKeeper {
     /// Also when another directory has taken the place of the old one.
     func loadPins() {
-        inTurn {
+        pinTurn.take {
             state.withLock { $0.hasLoadedPins = false }
             // Told of; the next change tries again.
             try? readPins()
@@ -76,21 +76,8 @@ extension CacheKeeper {
 
     /// Changes the table, in the file first: a lease that was promised is there after a crash.
     private func change(_ body: (inout PinTable) throws(CacheError) -> Void) throws(CacheError) {
-        let outcome = inTurn { Result { () throws(CacheError) in try changeInTurn(body) } }
+        let outcome = pinTurn.take { Result { () throws(CacheError) in try changeInTurn(body) } }
         try outcome.get()
-    }
-
-    /// One change at a time; the disk is not waited for under the lock that everything else needs.
-    private func inTurn<Value>(_ body: () -> Value) -> Value {
-        pinTurn.wait { isTaken in
-            defer { isTaken = true }
-            return isTaken ? nil : ()
-        }
-        defer {
-            pinTurn.withLock { $0 = false }
-            pinTurn.wake()
-        }
-        return body()
     }
 
     private func changeInTurn(_ body: (inout PinTable) throws(CacheError) -> Void) throws(CacheError) {

@@ -32,7 +32,9 @@ final class CacheKeeper: Sendable {
     let registry: ContainerRegistry
     let state: Monitor<State>
     /// Whether somebody changes the leases.
-    let pinTurn = Monitor(false)
+    let pinTurn = Turn()
+    /// Whether somebody looks: two at once would count what one of them takes out.
+    private let lookTurn = Turn()
     private let isStopped = Atomic(false)
     private let hasThread = Atomic(false)
     private let hasEnded = Parker()
@@ -116,13 +118,15 @@ final class CacheKeeper: Sendable {
 
     /// One look at everything. For the thread, and for tests.
     func look() {
-        context.examineDisk()
-        takeUpDirectory()
-        harvest()
-        measure()
-        endLeases()
-        evict()
-        closeIdle()
+        lookTurn.take {
+            context.examineDisk()
+            takeUpDirectory()
+            harvest()
+            measure()
+            endLeases()
+            evict()
+            closeIdle()
+        }
     }
 
     /// New limits, in force at once for fills and within a moment for what is there.
@@ -166,6 +170,8 @@ final class CacheKeeper: Sendable {
         let now = context.clock.monotonicNanoseconds()
         var seen: Set<PackID> = []
         var others = usage(of: context.layout.manifests) { _, _ in false }
+        let indexes = usage(of: context.layout.indexes) { _, _ in false }
+        others = (others.bytes + indexes.bytes, others.inodes + indexes.inodes)
         for folder in (try? context.files.list(context.layout.containers)) ?? [] where isRunning {
             var found: [PackID: (bytes: Int, full: Int)] = [:]
             let more = usage(of: context.layout.containers.appending(folder.name)) { name, status in
