@@ -27,7 +27,8 @@ import Testing
     @Test(
         "what is no rule is refused, so that no typing error opens a dataset",
         arguments: [
-            "imagenet", "user=imagenet", "user:bob=x", "user:1=", "user:1=a,,b", "role:1=a", "user:-1=a",
+            "imagenet", "user=imagenet", "user:bob=x", "user:1=", "user:1=a,,b", ";", "*=a;", "role:1=a",
+            "user:-1=a",
         ])
     func malformed(text: String) { #expect(FeedAccess(text) == nil) }
 }
