@@ -95,7 +95,8 @@ let node: [Target] = [
         "DatasetFS", in: "Node",
         ["System", "Telemetry", "Chunking", "ObjectStore", "DatasetStore", "NodeCache"]),
     swiftTarget(
-        "RecordIndex", in: "Node", ["System", "Chunking", "DatasetStore", "CKamlFeed", "CZlib"]),
+        "RecordIndex", in: "Node",
+        ["System", "Chunking", "ObjectStore", "DatasetStore", "CKamlFeed", "CZlib"]),
     swiftTarget(
         "RecordFeed", in: "Node",
         [
@@ -141,14 +142,15 @@ let executables: [Target] = [
     swiftTarget(
         "KamlCommand", in: "Executables",
         [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
-            "CKamlSys", "CFuse3", "CZstd", "CCrypto",
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "RecordIndex",
+            "FuseMount", "CKamlSys", "CFuse3", "CZstd", "CCrypto",
         ], exclude: ["README.md"]),
     .executableTarget(
         name: "kaml",
         dependencies: [
-            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "FuseMount",
-            "FuseSession", "Agent", "KamlCommand", "KamlProtos", "KamlRPC", "Transport", grpcCore, protobuf,
+            "System", "Chunking", "ObjectStore", "S3", "Stores", "DatasetStore", "NodeCache", "RecordIndex",
+            "FuseMount", "FuseSession", "Agent", "KamlCommand", "KamlProtos", "KamlRPC", "Transport",
+            grpcCore, protobuf,
             argumentParser,
         ],
         path: "Sources/Executables/kaml", swiftSettings: strict),
@@ -260,8 +262,9 @@ let testTargets: [Target] = [
     tests(
         "MountHolderTests",
         [
-            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "KamlTestSupport",
-            "NotifySocket", "holder-test-helper", "kamld-holder",
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "NotifySocket",
+            "holder-test-helper",
+            "kamld-holder",
         ]),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),
@@ -294,7 +297,9 @@ let fuzzTargets: [Target] =
         .executableTarget(
             name: "kaml-fuzz",
             dependencies: [
-                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "KamlTestSupport", "CLibFuzzer",
+                "System", "Chunking", "ObjectStore", "S3", "DatasetStore", "RecordIndex", "CKamlFeed",
+                "CZlib",
+                "KamlTestSupport", "CLibFuzzer",
             ],
             path: "Tests/Fuzz/KamlFuzz", swiftSettings: checked),
     ]

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
-parsers=(shard root pack log records names listing)
+parsers=(shard root pack log records names listing tfrecord tar jsonl index)
 scratch=.build/fuzz
 export KAML_FUZZ=1 SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
 

@@ -58,7 +58,10 @@ struct ConfigurationTests {
         let setting = Setting<AgentConfiguration>.all[index]
         guard setting.key != "stores.default" else { return }
         // Another value than the default's, of the setting's own form.
-        let values = ["7", "0.5", "grpc", "/x", "unix:/x", "true", "false", "debug", "json", "http://x", "x"]
+        let values = [
+            "7", "0.5", "grpc", "/x", "unix:/x", "true", "false", "debug", "json", "http://x", "x",
+            "user:7=x",
+        ]
         let changed = values.first { value in
             var other = AgentConfiguration(defaultsFor: Self.host)
             guard (try? setting.set(value, &other)) != nil else { return false }

@@ -57,7 +57,9 @@ struct Datasets: FeedDatasets {
             let reference = try SnapshotReference(name.dataset)
             let found = try reference.resolve(in: try store.state())
             let snapshot = try Snapshot(found.snapshot, from: cache.manifests(origin: store.manifests))
-            let files = try DatasetFS(snapshot, name: name.dataset, cache: cache, origin: store.objects) { print($0) }
+            let files = try DatasetFS(snapshot, name: name.dataset, cache: cache, origin: store.objects) {
+                print($0)
+            }
             return FeedDataset(name: name.dataset, snapshot: snapshot, files: files)
         } catch {
             throw FeedFailure(.notFound, "\(error)", remedy: "Name another dataset")

@@ -1,6 +1,5 @@
 import FuseMount
 import FuseTestSupport
-import KamlTestSupport
 import Glibc
 @testable import MountHolder
 import System

@@ -11,7 +11,9 @@ import Testing
 @Suite(.serialized) struct HostileTests {
     /// A pod that is fed throughout, to see that nothing happens to it.
     private func check(_ pod: FeedPod) throws {
-        try pod.call { $0.seek.position = 0; $0.seek.generation = pod.nextGeneration() }
+        try pod.call {
+            $0.seek.position = 0; $0.seek.generation = pod.nextGeneration()
+        }
         while true {
             let descriptor = try pod.take()
             pod.release(descriptor)
@@ -51,7 +53,8 @@ import Testing
                 let word = Int(random.next() % UInt64(words))
                 SharedWords.store64(pod.writable!, word * 8, random.next())
                 // The words that the agent acts on, more often than chance would.
-                SharedWords.store64(pod.writable!, [64, 128][Int(random.next() % 2)], random.next() >> (random.next() % 64))
+                SharedWords.store64(
+                    pod.writable!, [64, 128][Int(random.next() % 2)], random.next() >> (random.next() % 64))
                 pod.wakeAgent()
             }
             SharedWords.store64(pod.writable!, 64, UInt64.max)
@@ -61,7 +64,9 @@ import Testing
         try check(witness)
     }
 
-    @Test("what a pod cannot mean ends its session with the reason", arguments: ["kind", "sequence", "twice", "tail", "taken"])
+    @Test(
+        "what a pod cannot mean ends its session with the reason",
+        arguments: ["kind", "sequence", "twice", "tail", "taken"])
     func misuse(what: String) throws {
         let lab = try FeedLab(FeedLab.tree(50, upTo: 1000))
         let pod = try lab.connect()

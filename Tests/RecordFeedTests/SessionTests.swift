@@ -75,7 +75,9 @@ import Testing
         session.finished()
         #expect(failure(session.decide(.seek(position: 0, generation: 2)))?.code == .invalid)
         for generation in 1...70_000 {
-            guard case .seek = session.decide(.seek(position: 1, generation: UInt16(truncatingIfNeeded: generation)))
+            guard
+                case .seek = session.decide(
+                    .seek(position: 1, generation: UInt16(truncatingIfNeeded: generation)))
             else {
                 Issue.record("seek \(generation) was refused")
                 return
@@ -180,7 +182,9 @@ import Testing
         let seed: [UInt8] = try good.serializedBytes()
         for round in 0..<20_000 {
             var bytes = round % 2 == 0 ? random.bytes(Int(random.next() % 200)) : seed
-            if round % 2 == 1 { bytes[Int(random.next() % UInt64(bytes.count))] ^= UInt8(1 << (random.next() % 8)) }
+            if round % 2 == 1 {
+                bytes[Int(random.next() % UInt64(bytes.count))] ^= UInt8(1 << (random.next() % 8))
+            }
             guard let request = try? FeedRequest.decode(bytes) else { continue }
             if case .openStream(let open) = request.operation {
                 #expect((1...1 << 20).contains(open.batchSize))
@@ -199,7 +203,9 @@ import Testing
 
     @Test("over all ranks and steps every place comes once", arguments: [1, 2, 3, 7] as [UInt32])
     func places(world: UInt32) throws {
-        for (records, batch, ordinal) in [(100, 8, 0), (100, 8, 37), (5, 8, 0), (64, 8, 0), (0, 8, 0), (100, 1, 99)]
+        for (records, batch, ordinal) in [
+            (100, 8, 0), (100, 8, 37), (5, 8, 0), (64, 8, 0), (0, 8, 0), (100, 1, 99),
+        ]
             as [(UInt64, UInt32, UInt64)]
         {
             var seen: [UInt64] = []

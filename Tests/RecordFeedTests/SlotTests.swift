@@ -33,7 +33,8 @@ import Testing
     @Test("a session has as much as its limit, and gets no more until something comes back")
     func limits() throws {
         let budget = SlabBudget(limit: 64 << 20)
-        let pool = SlotPool(.init(bytes: 32 << 20, batch: 1 << 20), budget: budget, segments: SegmentNumbers())
+        let pool = SlotPool(
+            .init(bytes: 32 << 20, batch: 1 << 20), budget: budget, segments: SegmentNumbers())
         let first = try pool.take(10 << 20)
         #expect(first.isNew)
         let second = try pool.take(10 << 20)

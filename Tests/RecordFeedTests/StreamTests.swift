@@ -239,7 +239,11 @@ import Testing
     func storeFails() throws {
         let lab = try FeedLab(FeedLab.tree(40, upTo: 30_000), isWarm: false)
         let pod = try lab.connect()
-        // `files` need no bytes to be indexed, so nothing is cached yet.
+        // `files` need no bytes to be indexed: now the manifest is here, and nothing else.
+        try lab.connect().open { open in
+            open.format = .files
+            open.isInline = true
+        }
         lab.faulty.failAll(.unavailable)
         #expect(try pod.open { $0.format = .files }.records == 40)
         let descriptor = try pod.take()

@@ -63,8 +63,8 @@ extension FileSystem {
         } catch .noEntry {
             guard let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")), slash > 0 else { throw .noEntry }
             try makeDirectories(ByteString(Array(path.bytes[..<slash])), mode: mode)
-            try makeDirectories(path, mode: mode)
-            return
+            // Once: below /proc there is no entry although there is a parent.
+            do throws(Errno) { try makeDirectory(path, mode: mode) } catch .alreadyExists { return }
         }
         if let slash = path.bytes.lastIndex(of: UInt8(ascii: "/")) {
             try syncDirectory(slash == 0 ? "/" : ByteString(Array(path.bytes[..<slash])))

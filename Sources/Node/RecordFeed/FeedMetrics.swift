@@ -87,7 +87,8 @@ final class FeedMetrics: Sendable {
     }
 
     func gaveOut(
-        records count: Int, mapped: Int, inSlots: Int, copied bytesCopied: Int, nanoseconds: UInt64, _ span: TraceSpan?
+        records count: Int, mapped: Int, inSlots: Int, copied bytesCopied: Int, nanoseconds: UInt64,
+        _ span: TraceSpan?
     ) {
         batches.add()
         records.add(UInt64(count))
@@ -109,5 +110,7 @@ final class FeedMetrics: Sendable {
         }
     }
 
-    func stalled(_ cause: FeedCauseLabel, nanoseconds: UInt64) { stalls.add(nanoseconds, LabelPair(.pod, cause)) }
+    func stalled(_ cause: FeedCauseLabel, nanoseconds: UInt64) {
+        stalls.add(nanoseconds, LabelPair(.pod, cause))
+    }
 }

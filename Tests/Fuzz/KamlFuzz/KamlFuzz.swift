@@ -1,5 +1,6 @@
 import CLibFuzzer
 import Glibc
+import RecordIndex
 import System
 
 /// `kaml-fuzz PARSER [libFuzzer's arguments]`: one executable for all parsers, so that it is linked once.
@@ -11,7 +12,9 @@ struct KamlFuzz {
     static let parsers: [String: Callback] = [
         "shard": { fuzzShard($0, $1) }, "root": { fuzzRoot($0, $1) }, "pack": { fuzzPack($0, $1) },
         "log": { fuzzLog($0, $1) }, "records": { fuzzRecords($0, $1) }, "names": { fuzzNames($0, $1) },
-        "listing": { fuzzListing($0, $1) },
+        "listing": { fuzzListing($0, $1) }, "tfrecord": { fuzzRecordFile(.tfrecord, $0, $1) },
+        "tar": { fuzzRecordFile(.tar, $0, $1) }, "jsonl": { fuzzRecordFile(.jsonl, $0, $1) },
+        "index": { fuzzIndex($0, $1) },
     ]
 
     static func main() throws {

@@ -23,6 +23,7 @@ enum Seeds {
         try save(records(), directory, "records")
         try save(Array("a\0c".utf8), directory, "names")
         try save(Array(listing.utf8), directory, "listing")
+        for seed in try RecordSeeds.all() { try save(seed.bytes, directory, seed.parser, seed.name) }
     }
 
     /// Every element of a listing that is looked at.
@@ -128,7 +129,7 @@ enum Seeds {
     }
 
     /// Three TFRecords with right length checksums.
-    private static func records() -> [UInt8] {
+    static func records() -> [UInt8] {
         var bytes: [UInt8] = []
         for length in [3, 200, 70_000] {
             let word = UInt64(length)

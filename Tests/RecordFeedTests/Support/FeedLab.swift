@@ -35,7 +35,8 @@ final class FeedLab: Sendable {
         try HostFileSystem().makeDirectory(source, mode: 0o755)
         for file in files {
             let path = source.appending(ByteString(file.path))
-            let directory = ByteString(Array(path.bytes[..<(path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)]))
+            let directory = ByteString(
+                Array(path.bytes[..<(path.bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)]))
             try HostFileSystem().makeDirectories(directory)
             let made = try FileDescriptor.open(path, O_WRONLY | O_CREAT, mode: 0o644)
             try file.bytes.withUnsafeBytes { try made.write($0, at: 0) }
@@ -101,10 +102,15 @@ final class LabDatasets: FeedDatasets {
 
 extension FeedLab {
     /// Files of random bytes below two directories.
-    static func tree(_ count: Int, upTo size: Int = 20_000, seed: UInt64 = 1) -> [(path: String, bytes: [UInt8])] {
+    static func tree(_ count: Int, upTo size: Int = 20_000, seed: UInt64 = 1) -> [(
+        path: String, bytes: [UInt8]
+    )] {
         var random = SplitMix64(seed: seed)
         return (0..<count).map { index in
-            ("\(index % 2 == 0 ? "cat" : "dog")/\(1000 + index)", random.bytes(Int(random.next() % UInt64(size))))
+            (
+                "\(index % 2 == 0 ? "cat" : "dog")/\(1000 + index)",
+                random.bytes(Int(random.next() % UInt64(size)))
+            )
         }
     }
 }

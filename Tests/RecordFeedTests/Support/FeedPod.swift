@@ -23,7 +23,8 @@ final class FeedPod {
         let isCache: Bool
 
         init(_ file: consuming FileDescriptor, _ count: Int, isCache: Bool = false) throws(Errno) {
-            guard let address = mmap(nil, count, PROT_READ, MAP_SHARED, file.rawValue, 0), address != MAP_FAILED
+            guard let address = mmap(nil, count, PROT_READ, MAP_SHARED, file.rawValue, 0),
+                address != MAP_FAILED
             else { throw .last }
             bytes = UnsafeRawBufferPointer(start: address, count: count)
             self.file = file
@@ -113,8 +114,10 @@ final class FeedPod {
                 guard let file = message.descriptors.take() else { throw Errno.invalid }
                 let submissionBytes = Int(try file.status().size)
                 submissions = try Mapping(file, submissionBytes)
-                guard let base = mmap(
-                    nil, submissionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, submissions!.file.rawValue, 0),
+                guard
+                    let base = mmap(
+                        nil, submissionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, submissions!.file.rawValue,
+                        0),
                     base != MAP_FAILED
                 else { throw Errno.last }
                 writable = base
@@ -160,7 +163,8 @@ final class FeedPod {
             if published() > taken {
                 try takeNotices()
                 let slot = Int(taken % slots) * 64
-                let descriptor = completions!.bytes.load(fromByteOffset: 4096 + slot, as: kaml_descriptor.self)
+                let descriptor = completions!.bytes.load(
+                    fromByteOffset: 4096 + slot, as: kaml_descriptor.self)
                 taken += 1
                 SharedWords.store64(writable!, 128, taken)
                 return descriptor
@@ -187,7 +191,8 @@ final class FeedPod {
     }
 
     /// Of the bytes of a batch, in which offsets count from `bytes` on.
-    func read(_ descriptor: kaml_descriptor, in bytes: UnsafeRawBufferPointer, at start: Int) throws -> Batch {
+    func read(_ descriptor: kaml_descriptor, in bytes: UnsafeRawBufferPointer, at start: Int) throws -> Batch
+    {
         var batch = Batch(descriptor: descriptor)
         let count = Int(descriptor.records)
         for (index, column) in information.columns.enumerated() {
@@ -213,7 +218,9 @@ final class FeedPod {
                     let range = Int(entry.offset)..<Int(entry.offset + entry.length)
                     guard range.upperBound <= area.count else { throw Errno.badAddress }
                     values.append(
-                        .init(record: entry.record, bytes: Array(area[range]), isLent: mapping?.isCache ?? false))
+                        .init(
+                            record: entry.record, bytes: Array(area[range]), isLent: mapping?.isCache ?? false
+                        ))
                 }
                 if described.value_offsets != 0 {
                     // The same bytes once more, side by side.
@@ -222,8 +229,9 @@ final class FeedPod {
                     }
                     for record in 0..<count {
                         let from = Int(described.values)
-                        guard Array(bytes[(from + offsets[record])..<(from + offsets[record + 1])])
-                            == values[record].bytes
+                        guard
+                            Array(bytes[(from + offsets[record])..<(from + offsets[record + 1])])
+                                == values[record].bytes
                         else { throw Errno.badAddress }
                     }
                 }

@@ -12,6 +12,7 @@ import System
 /// containers/<2 hex>/<id>.map   which of them are there (ContainerMap)
 /// containers/<2 hex>/<id>.hashes what imported objects were found to hold (ReferenceHashes)
 /// manifests/<id>                decompressed manifest images (ManifestFile)
+/// indexes/                      where the records of snapshots lie (RecordIndexes of the feeds, which write and trim it)
 /// pins                          leases on packs (PinTable)
 /// index                         whose containers are whose (PolicyIndex)
 /// scrub                         where the scrubber is
@@ -28,6 +29,7 @@ struct CacheLayout: Sendable {
     var statistics: ByteString { directory.appending("statistics") }
     var containers: ByteString { directory.appending("containers") }
     var manifests: ByteString { directory.appending("manifests") }
+    var indexes: ByteString { directory.appending("indexes") }
     var pins: ByteString { directory.appending("pins") }
     var index: ByteString { directory.appending("index") }
     var scrub: ByteString { directory.appending("scrub") }

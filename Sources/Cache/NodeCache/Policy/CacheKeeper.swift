@@ -170,6 +170,8 @@ final class CacheKeeper: Sendable {
         let now = context.clock.monotonicNanoseconds()
         var seen: Set<PackID> = []
         var others = usage(of: context.layout.manifests) { _, _ in false }
+        let indexes = usage(of: context.layout.indexes) { _, _ in false }
+        others = (others.bytes + indexes.bytes, others.inodes + indexes.inodes)
         for folder in (try? context.files.list(context.layout.containers)) ?? [] where isRunning {
             var found: [PackID: (bytes: Int, full: Int)] = [:]
             let more = usage(of: context.layout.containers.appending(folder.name)) { name, status in

@@ -2,6 +2,7 @@ package import DatasetStore
 package import FuseMount
 package import NodeCache
 package import ObjectStore
+import RecordIndex
 import Stores
 package import System
 
@@ -52,6 +53,7 @@ extension Failure {
         case let error as ObjectStoreError: self.init(error)
         case let error as ObjectStoreURLError: self.init(.usage, "\(error)")
         case let error as StoreOpeningError: self.init(.usage, "\(error)")
+        case let error as RecordIndexError: self.init(error)
         case let error as Errno: self.init(ExitStatus(error), "\(error)")
         default: self.init(.failure, "\(error)")
         }
@@ -68,7 +70,7 @@ extension Failure {
     }
 
     /// A remedy is a sentence, a hint follows a colon. A word in capitals, such as an acronym, stays.
-    private static func lowered(_ sentence: String) -> String {
+    static func lowered(_ sentence: String) -> String {
         guard let first = sentence.first, sentence.dropFirst().first?.isLowercase == true else {
             return sentence
         }

@@ -1,7 +1,9 @@
 import ArgumentParser
+import Chunking
 import DatasetStore
 import KamlCommand
 import ObjectStore
+import RecordIndex
 import Synchronization
 import System
 
@@ -38,6 +40,8 @@ struct CommitCommand: AnsweringCommand {
     var skipUnreadable = false
     @Flag(help: "Read every file, also those that look unchanged.")
     var rescan = false
+    @Flag(help: "Also store the index of its records for feeds, which nodes make otherwise: `kaml index`.")
+    var index = false
     @OptionGroup var store: StoreOptions
     @OptionGroup var output: OutputOptions
 
@@ -71,6 +75,19 @@ struct CommitCommand: AnsweringCommand {
         warn(result)
         answer(
             CommitReport(dataset, branch, result, hasMessage: !message.isEmpty || !metadata.isEmpty))
+        // The commit stands, whatever becomes of its index.
+        if index { storeIndex(of: result.snapshot, in: store) }
+    }
+
+    private func storeIndex(of id: ContentHash, in store: Store) {
+        do {
+            let made = try Indexing.make(store, try store.snapshot(id), RecordSelection())
+            _ = try Indexing.publish(made, in: store)
+        } catch {
+            let failure = Failure(error)
+            StandardError.write("warning: the commit has no index: \(CellText.safe(failure.what))\n")
+            if let path = failure.path { StandardError.write("  path: \(CellText.safe(path))\n") }
+        }
     }
 
     /// A snapshot of the store itself would grow with each commit.

@@ -7,7 +7,9 @@ package final class FeedLending: Sendable {
     package enum Refusal: Error, CustomStringConvertible {
         case no(String)
         package var description: String {
-            switch self { case .no(let reason): reason }
+            switch self {
+            case .no(let reason): reason
+            }
         }
     }
 

@@ -112,7 +112,9 @@ import System
     private func giveOneUp() -> Bool {
         var oldest: Index?
         for (index, candidate) in lent.enumerated() {
-            guard let candidate, candidate.batches == 0, clock - candidate.lastUse > Self.rest else { continue }
+            guard let candidate, candidate.batches == 0, clock - candidate.lastUse > Self.rest else {
+                continue
+            }
             if let best = oldest, let other = lent[best], other.lastUse <= candidate.lastUse { continue }
             oldest = index
         }

@@ -16,7 +16,8 @@ package import System
         self.slots = UInt64(slots)
         memory = try SharedMemory(
             name: "kaml-completions",
-            count: Int(KAML_FEED_HEADER_BYTES) + slots * Int(KAML_FEED_DESCRIPTOR_BYTES), writers: .thisProcess
+            count: Int(KAML_FEED_HEADER_BYTES) + slots * Int(KAML_FEED_DESCRIPTOR_BYTES),
+            writers: .thisProcess
         )
         guard let base = unsafe memory.bytes.baseAddress else { throw .invalid }
         unsafe header = base

@@ -104,7 +104,9 @@ extension DatasetFS {
 
     private func copy(_ segments: UnsafeRawPointer?, _ count: Int, _ errno: Int32) -> Result<Int, Errno> {
         if errno > 0 { return .failure(Errno(rawValue: errno)) }
-        guard let segments = unsafe segments?.assumingMemoryBound(to: ReadSegment.self) else { return .success(0) }
+        guard let segments = unsafe segments?.assumingMemoryBound(to: ReadSegment.self) else {
+            return .success(0)
+        }
         var done = 0
         for index in 0..<count {
             let segment = unsafe segments[index]

@@ -88,6 +88,8 @@ package final class FeedServer: Sendable {
     private struct State {
         var connections: [UInt64: FeedConnection] = [:]
         var quota: SessionQuota
+        /// Connections beyond the quota that were not told yet; few, and they do not count.
+        var refused: [UInt64] = []
         var last: UInt64 = 1
         var isRefusing = false
     }
@@ -122,7 +124,9 @@ package final class FeedServer: Sendable {
                 try admit(socket, &state)
             } catch {
                 // No descriptor or no memory is left: it passes.
-                if !state.isRefusing { notice("feed connections cannot be accepted (\(error)); trying again") }
+                if !state.isRefusing {
+                    notice("feed connections cannot be accepted (\(error)); trying again")
+                }
                 state.isRefusing = true
                 return
             }
@@ -133,28 +137,30 @@ package final class FeedServer: Sendable {
     private func admit(_ socket: consuming MessageSocket, _ state: inout State) throws(Errno) {
         let identity = try socket.peer()
         let peer = FeedPeer(user: identity.user, group: try socket.peerGroup(), process: identity.process)
-        if let refusal = state.quota.admit(user: peer.user) {
+        // Told when it asks: a connection that is closed with a request unread takes its messages along.
+        let refusal = state.quota.admit(user: peer.user)
+        if refusal != nil {
             metrics.sessionRefused()
-            // Told before it asks: whatever its first request is, this is no answer to it.
-            try? socket.send(FeedReply.failure(refusal).encoded(id: 0))
-            return
+            if state.refused.count >= Self.turn, let oldest = state.connections[state.refused.removeFirst()] {
+                drop(oldest, &state)
+            }
         }
         state.last += 1
         let number = state.last
         let connection = FeedConnection(
             number: number, peer: peer, process: socket.peerProcess(), socket: socket,
-            session: FeedSession(number: number, agent: options.agent),
+            session: FeedSession(number: number, agent: options.agent, refusal: refusal),
             memory: SlabBudget(limit: options.sessionMemory, of: memory)
         ) { [inbox, wake = WakeHandle(self)] number, misuse in
             inbox.withLock { $0.misused.append((number, misuse)) }
             wake.signal()
         }
         do throws(Errno) { try poller.add(connection.rawValue, .read, key: number) } catch {
-            state.quota.ended(user: peer.user)
+            if refusal == nil { state.quota.ended(user: peer.user) }
             throw error
         }
         state.connections[number] = connection
-        metrics.sessionBegan()
+        if refusal == nil { metrics.sessionBegan() } else { state.refused.append(number) }
     }
 
     fileprivate func wakeUp() { wake.signal() }
@@ -165,6 +171,7 @@ package final class FeedServer: Sendable {
         guard state.connections.removeValue(forKey: connection.number) != nil else { return }
         poller.remove(connection.rawValue)
         connection.end()
+        if connection.session.isRefused { return state.refused.removeAll { $0 == connection.number } }
         state.quota.ended(user: connection.peer.user)
         metrics.sessionEnded(reason)
     }
@@ -174,6 +181,10 @@ package final class FeedServer: Sendable {
         _ connection: FeedConnection, _ failure: FeedFailure, id: UInt64, _ state: inout State,
         _ reason: FeedEndLabel = .misuse
     ) {
+        if connection.session.isRefused {
+            try? connection.send(FeedReply.failure(failure).encoded(id: id), descriptors: [])
+            return drop(connection, &state)
+        }
         notice(
             "feed session \(connection.number) of user \(connection.peer.user) (process \(connection.peer.process)) ended: \(failure)"
         )
@@ -306,7 +317,8 @@ package final class FeedServer: Sendable {
                 do throws(Errno) { if goesOn { try rings.start() } } catch {
                     end(
                         connection,
-                        FeedFailure(.exhausted, "there is no thread for a stream: \(error)", remedy: "Try again"),
+                        FeedFailure(
+                            .exhausted, "there is no thread for a stream: \(error)", remedy: "Try again"),
                         id: 0, &state, .closed)
                     goesOn = false
                 }

@@ -13,7 +13,8 @@ struct FileRequests {
         return .attributes(
             FileAttributes(
                 kind: entry.kind, bytes: entry.size,
-                modifiedNanoseconds: entry.modified.seconds &* 1_000_000_000 &+ Int64(entry.modified.nanoseconds),
+                modifiedNanoseconds: entry.modified.seconds &* 1_000_000_000
+                    &+ Int64(entry.modified.nanoseconds),
                 snapshot: dataset.snapshot.id.hex))
     }
 
@@ -47,7 +48,9 @@ struct FileRequests {
         _ request: FileRequest, for peer: FeedPeer
     ) throws(FeedFailure) -> (dataset: FeedDataset, inode: Inode, size: UInt64) {
         let dataset = try opened.dataset(request.name, peer, datasets)
-        let parts = request.path.bytes.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual(".".utf8) }
+        let parts = request.path.bytes.split(separator: UInt8(ascii: "/")).filter {
+            !$0.elementsEqual(".".utf8)
+        }
         guard let name = parts.last else {
             throw FeedFailure(.invalid, "\(dataset.name):/ is a directory", remedy: "Read a file")
         }
@@ -57,16 +60,22 @@ struct FileRequests {
             let outcome = unsafe directory.withUnsafeBytes { directory in
                 unsafe last.withUnsafeBytes { last in
                     Result { () throws(StoreError) in
-                        guard let place = try unsafe dataset.snapshot.place(directory: directory, name: last) else {
+                        guard let place = try unsafe dataset.snapshot.place(directory: directory, name: last)
+                        else {
                             return Optional<(UInt64, UInt64, Bool)>.none
                         }
                         let file = try dataset.snapshot.resolve(place)
                         let kind = file.record.kind
-                        return (file.ordinal, file.record.size, kind == .chunk || kind == .extents || kind == .empty)
+                        return (
+                            file.ordinal, file.record.size,
+                            kind == .chunk || kind == .extents || kind == .empty
+                        )
                     }
                 }
             }
-            guard let (ordinal, size, isFile) = try outcome.get() else { throw Self.missing(request, dataset) }
+            guard let (ordinal, size, isFile) = try outcome.get() else {
+                throw Self.missing(request, dataset)
+            }
             guard isFile else {
                 throw StoreError(.invalidInput, "this is no file", path: request.path.description)
             }

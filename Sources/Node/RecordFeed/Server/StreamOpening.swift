@@ -42,7 +42,9 @@ struct StreamOpening {
         let containers = files.map { files in
             LentContainers(files, connection.segments) { file, segment in
                 outbox.value.announce(segment, file)
-            } end: { outbox.value.add(.segmentEnd([$0])) }
+            } end: {
+                outbox.value.add(.segmentEnd([$0]))
+            }
         }
         let maker = try BatchMaker(
             source, columns, plan, request, kind: kind, version: version, lending: containers)
@@ -89,7 +91,8 @@ struct StreamOpening {
         do throws(RecordIndexError) {
             let selection = try RecordSelection(
                 paths: request.paths.map { ByteString($0) },
-                format: request.format == .byName ? nil : RecordFormat(rawValue: UInt8(request.format.rawValue)),
+                format: request.format == .byName
+                    ? nil : RecordFormat(rawValue: UInt8(request.format.rawValue)),
                 recordBytes: request.recordBytes, headerBytes: request.headerBytes)
             let build = indexes.begin(dataset.snapshot, selection, DatasetBytes(files: dataset.files))
             while !connection.isOver {

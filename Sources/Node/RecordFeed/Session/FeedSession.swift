@@ -16,7 +16,10 @@ package struct FeedSession: Sendable {
         case end(FeedFailure)
     }
 
-    private enum Phase { case greeting, ready, ended }
+    private enum Phase {
+        case greeting, ready, ended
+        case refused(FeedFailure)
+    }
 
     private var phase = Phase.greeting
     private var hasStream = false
@@ -28,13 +31,21 @@ package struct FeedSession: Sendable {
     package private(set) var client = ""
     package private(set) var isBusy = false
 
-    package init(number: UInt64, agent: String) {
+    /// `refusal`: why it is no session; it is told in answer to the first request.
+    package init(number: UInt64, agent: String, refusal: FeedFailure? = nil) {
         self.number = number
         self.agent = agent
+        if let refusal { phase = .refused(refusal) }
+    }
+
+    /// Whether it is one of those that count.
+    package var isRefused: Bool {
+        if case .refused = phase { true } else { false }
     }
 
     package mutating func decide(_ operation: FeedRequest.Operation) -> Decision {
         switch phase {
+        case .refused(let failure): return .end(failure)
         case .ended: return .end(.invalid("the session is over", remedy: "Connect again"))
         case .greeting:
             guard case .hello(let lowest, let highest, let client) = operation else {

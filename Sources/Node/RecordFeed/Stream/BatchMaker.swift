@@ -211,7 +211,7 @@ package struct FeedSource: Sendable {
         if place.file != lastFile.number {
             let file = source.index.file(place.file)
             let entry = Inode(rawValue: file.ordinal + 1)
-            do throws(Errno) { 
+            do throws(Errno) {
                 lastFile = (place.file, try source.files.file(of: entry), file.codec != .plain)
             } catch {
                 throw failure(.read(entry, record: record, error))
@@ -270,7 +270,8 @@ package struct FeedSource: Sendable {
                 described.length = UInt64(batch.count * 8)
                 for index in 0..<batch.count {
                     unsafe run.bytes.storeBytes(
-                        of: Int64(source.index.label(records[index])), toByteOffset: index * 8, as: Int64.self)
+                        of: Int64(source.index.label(records[index])), toByteOffset: index * 8, as: Int64.self
+                    )
                 }
             case .dense:
                 let run = writer.take(layout.valueBytes[number])

@@ -53,7 +53,8 @@ import System
                 try unsafe box.reader.read(
                     at: offset, into: UnsafeMutableRawBufferPointer(start: target, count: count))
             } else {
-                unsafe try copy(place.file, range, box, from: Int(offset - range.lowerBound), unsafe target, count)
+                unsafe try copy(
+                    place.file, range, box, from: Int(offset - range.lowerBound), unsafe target, count)
             }
             offset += UInt64(count)
             unsafe target += count
@@ -87,7 +88,8 @@ import System
     }
 
     private func makeRoom(for count: Int) {
-        while kept + count > Self.limit, let oldest = blocks.min(by: { $0.value.lastUse < $1.value.lastUse }) {
+        while kept + count > Self.limit, let oldest = blocks.min(by: { $0.value.lastUse < $1.value.lastUse })
+        {
             kept -= oldest.value.bytes.count
             blocks[oldest.key] = nil
         }

@@ -19,7 +19,8 @@ import System
     func piece(position: UInt64, offset: UInt64) throws(FeedFailure) -> InlinePiece {
         guard let batch = plan.batch(at: position) else {
             return InlinePiece(
-                kind: KAML_DESCRIPTOR_END.rawValue, flags: 0, position: position, records: 0, table: 0, length: 0,
+                kind: KAML_DESCRIPTOR_END.rawValue, flags: 0, position: position, records: 0, table: 0,
+                length: 0,
                 bytes: [])
         }
         let made = try make(batch, position)

@@ -128,7 +128,8 @@ extension FeedRequest {
         switch message.operation {
         case nil:
             throw FeedFailure(
-                .unsupported, "the agent does not know the request", remedy: "Use a newer agent, or an older client"
+                .unsupported, "the agent does not know the request",
+                remedy: "Use a newer agent, or an older client"
             )
         case .hello(let body):
             guard body.client.utf8.count <= FeedLimits.clientBytes else {

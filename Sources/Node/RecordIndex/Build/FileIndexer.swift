@@ -1,129 +1,93 @@
-import DatasetStore
-
-/// Reads files from begin to end and finds the records in them. One a thread.
-@safe struct FileIndexer: ~Copyable {
-    private let source: any FileBytes
+/// Finds the records of one file in its bytes as they come, compressed or not.
+struct FileIndexer {
     private let format: RecordFormat
-    private let recordBytes: UInt32
-    private let headerBytes: UInt32
-    private let buffer: UnsafeMutableRawBufferPointer
-    /// Called with the bytes that were gone over since the last call; throws to give up.
-    private let onProgress: (UInt64) throws(RecordIndexError) -> Void
+    private let size: UInt64
+    private var parser: (any RecordParser)?
+    private var inflater: Inflater?
+    /// First bytes that came in too small a piece to tell what they are.
+    private var first: [UInt8] = []
+    private var offset: UInt64 = 0
 
-    /// Less is read rather than jumped over: a store sends its bytes in pieces of about this length anyway.
-    private static let shortestJump: UInt64 = 1 << 20
+    init(_ format: RecordFormat, size: UInt64) { (self.format, self.size) = (format, size) }
 
-    init(
-        _ source: any FileBytes, _ format: RecordFormat, recordBytes: UInt32, headerBytes: UInt32,
-        onProgress: @escaping (UInt64) throws(RecordIndexError) -> Void
-    ) {
-        (self.source, self.format, self.onProgress) = (source, format, onProgress)
-        (self.recordBytes, self.headerBytes) = (recordBytes, headerBytes)
-        unsafe buffer = .allocate(byteCount: 1 << 20, alignment: 4096)
+    /// Takes the next bytes. What lies between them and those before was idle.
+    ///
+    /// - Returns: how many of the bytes that follow it can do without.
+    mutating func take(at place: UInt64, _ bytes: UnsafeRawBufferPointer) throws(RecordIndexError) -> UInt64 {
+        parser?.skip(place - offset)
+        offset = place + UInt64(bytes.count)
+        guard parser == nil else { return try unsafe pass(bytes) }
+        let isEnough = first.count + bytes.count >= PackedFile.lookahead || offset >= size
+        guard first.isEmpty, isEnough else {
+            unsafe first.append(contentsOf: bytes)
+            guard isEnough else { return 0 }
+            let all = first
+            first = []
+            let outcome = unsafe all.withUnsafeBytes { bytes in
+                Result { () throws(RecordIndexError) in try unsafe begin(bytes) }
+            }
+            return try outcome.get()
+        }
+        return try unsafe begin(bytes)
     }
 
-    deinit { unsafe buffer.deallocate() }
+    /// After the last byte.
+    mutating func finish() throws(RecordIndexError) -> IndexPiece {
+        if parser == nil { parser = Self.parser(format, size: 0) }
+        let compression = try inflater?.finish()
+        guard let piece = try parser?.finish(compression) else { preconditionFailure("made above") }
+        return piece
+    }
 
-    /// - Throws: without the file's path.
-    func index(_ file: SelectedFile) throws(RecordIndexError) -> IndexPiece {
-        guard format != .fixed else { return try fixed(file.size) }
-        let count = try unsafe read(file, at: 0, buffer)
-        let first = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count])
-        let codec = try unsafe PackedFile.codec(of: first, format)
-        let size = codec == .plain ? file.size : nil
+    private mutating func begin(_ bytes: UnsafeRawBufferPointer) throws(RecordIndexError) -> UInt64 {
+        let codec = try unsafe PackedFile.codec(of: bytes, format)
+        if codec != .plain {
+            guard let made = Inflater(codec) else {
+                throw RecordIndexError(.unavailable, "there is no memory to decode the file")
+            }
+            inflater = made
+        }
+        parser = Self.parser(format, size: codec == .plain ? size : nil)
+        return try unsafe pass(bytes)
+    }
+
+    private mutating func pass(_ bytes: UnsafeRawBufferPointer) throws(RecordIndexError) -> UInt64 {
+        guard var parser else { return 0 }
+        // Not two owners of its tables, which would be copied at the first change.
+        self.parser = nil
+        defer { self.parser = parser }
+        guard let inflater else {
+            try unsafe parser.take(bytes)
+            return parser.idle
+        }
+        try unsafe inflater.take(bytes, into: &parser)
+        return 0
+    }
+
+    private static func parser(_ format: RecordFormat, size: UInt64?) -> any RecordParser {
         switch format {
-        case .tfrecord:
-            var parser = TFRecordParser(size: size)
-            return try unsafe run(&parser, file, codec, first)
-        case .tar:
-            var parser = TarParser(size: size)
-            return try unsafe run(&parser, file, codec, first)
-        case .jsonl:
-            var parser = LineParser()
-            return try unsafe run(&parser, file, codec, first)
-        case .files, .fixed:
-            preconditionFailure("nothing to read")
+        case .tfrecord: TFRecordParser(size: size)
+        case .tar: TarParser(size: size)
+        case .jsonl: LineParser()
+        case .files, .fixed: preconditionFailure("nothing to read")
         }
     }
 
-    private func fixed(_ size: UInt64) throws(RecordIndexError) -> IndexPiece {
-        let rest = size - min(size, UInt64(headerBytes))
-        guard size == 0 || size >= UInt64(headerBytes), rest % UInt64(recordBytes) == 0 else {
+    /// Of a file whose records are all equally long: nothing is read.
+    static func fixed(_ size: UInt64, _ header: IndexHeader) throws(RecordIndexError) -> IndexPiece {
+        let (recordBytes, headerBytes) = (UInt64(header.recordBytes), UInt64(header.headerBytes))
+        let rest = size - min(size, headerBytes)
+        guard size == 0 || size >= headerBytes, rest % recordBytes == 0 else {
             throw RecordIndexError(
                 .damaged,
                 "the file's \(size) bytes are not a header of \(headerBytes) and records of \(recordBytes)",
-                offset: size - rest % UInt64(recordBytes), record: rest / UInt64(recordBytes),
+                offset: size - rest % recordBytes, record: rest / recordBytes,
                 remedy: "Give the right lengths, or leave the file out with --path")
         }
-        let records = rest / UInt64(recordBytes)
-        guard records < IndexFormat.mostRecordsOfFile else {
+        guard rest / recordBytes < IndexFormat.mostRecordsOfFile else {
             throw RecordIndexError(.unsupported, "the file has more records than an index can hold")
         }
-        return IndexPiece(.fixed, records: records, decodedSize: size, valueBytes: rest, places: NumberTable())
-    }
-
-    private func run<Parser: RecordParser>(
-        _ parser: inout Parser, _ file: SelectedFile, _ codec: FileCodec, _ first: UnsafeRawBufferPointer
-    ) throws(RecordIndexError) -> IndexPiece {
-        guard codec != .plain else {
-            try unsafe runPlain(&parser, file, first)
-            return try parser.finish(nil)
-        }
-        guard var inflater = Inflater(codec) else {
-            throw RecordIndexError(.unavailable, "there is no memory to decode the file")
-        }
-        var bytes = unsafe first
-        var offset: UInt64 = 0
-        while true {
-            try unsafe inflater.take(bytes) { decoded throws(RecordIndexError) in try unsafe parser.take(decoded) }
-            offset += UInt64(bytes.count)
-            try onProgress(UInt64(bytes.count))
-            if offset >= file.size { break }
-            let count = try unsafe read(file, at: offset, buffer)
-            unsafe bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-        }
-        return try parser.finish(try inflater.finish())
-    }
-
-    private func runPlain<Parser: RecordParser>(
-        _ parser: inout Parser, _ file: SelectedFile, _ first: UnsafeRawBufferPointer
-    ) throws(RecordIndexError) {
-        var bytes = unsafe first
-        var offset: UInt64 = 0
-        while true {
-            try unsafe parser.take(bytes)
-            var passed = UInt64(bytes.count)
-            let idle = min(parser.idle, file.size - offset - passed)
-            if idle >= Self.shortestJump {
-                parser.skip(idle)
-                passed += idle
-            }
-            offset += passed
-            try onProgress(passed)
-            if offset >= file.size { return }
-            let count = try unsafe read(file, at: offset, buffer)
-            unsafe bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-        }
-    }
-
-    /// At least a byte, unless the file ends.
-    private func read(
-        _ file: SelectedFile, at offset: UInt64, _ buffer: UnsafeMutableRawBufferPointer
-    ) throws(RecordIndexError) -> Int {
-        let wanted = Int(min(file.size - offset, UInt64(buffer.count)))
-        guard wanted > 0 else { return 0 }
-        let count: Int
-        do throws(StoreError) {
-            count = try unsafe source.read(
-                file.ordinal, at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted]))
-        } catch {
-            throw RecordIndexError(
-                error.code == .damaged ? .damaged : .unavailable, "the file cannot be read", offset: offset, cause: error)
-        }
-        guard count > 0, count <= wanted else {
-            throw RecordIndexError(
-                .damaged, "the file has fewer bytes than the snapshot says", offset: offset, remedy: "Run `kaml check`")
-        }
-        return count
+        return IndexPiece(
+            .fixed, records: rest / recordBytes, decodedSize: size, valueBytes: rest, places: NumberTable())
     }
 }

@@ -36,6 +36,22 @@ struct IndexPlace {
         return try RecordIndex(memory)
     }
 
+    /// An index that came whole; nil when it cannot be written.
+    func keep(copyOf bytes: [UInt8]) -> RecordIndex? {
+        switch create() {
+        case .none: return nil
+        case .some(let file):
+            let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
+            defer { unsafe copy.deallocate() }
+            unsafe copy.copyBytes(from: bytes)
+            do throws(Errno) { try unsafe files.write(file, UnsafeRawBufferPointer(copy), at: 0) } catch {
+                remove()
+                return nil
+            }
+        }
+        return try? keep([])
+    }
+
     /// For the next build.
     func keepPart() {
         if isKept { try? files.rename(temporary, part) }

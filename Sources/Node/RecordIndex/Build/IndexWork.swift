@@ -5,7 +5,7 @@ import System
 final class IndexWork: Sendable {
     private let files: [SelectedFile]
     private let known: KnownSections
-    private let source: any FileBytes
+    private let source: any FileStreams
     private let header: IndexHeader
     private let build: IndexBuild
     private let state: Monitor<State>
@@ -24,7 +24,8 @@ final class IndexWork: Sendable {
     }
 
     init(
-        _ files: [SelectedFile], _ writer: consuming sending IndexWriter, _ known: KnownSections, _ source: any FileBytes,
+        _ files: [SelectedFile], _ writer: consuming sending IndexWriter, _ known: KnownSections,
+        _ source: any FileStreams,
         _ header: IndexHeader, _ build: IndexBuild
     ) {
         (self.files, self.known, self.source, self.header, self.build) = (files, known, source, header, build)
@@ -43,13 +44,6 @@ final class IndexWork: Sendable {
     }
 
     private func work() {
-        let build = build
-        let indexer = FileIndexer(
-            source, header.format, recordBytes: header.recordBytes, headerBytes: header.headerBytes
-        ) { count throws(RecordIndexError) in
-            if build.isCancelled { throw RecordIndexes.stopped }
-            build.update { $0.bytesDone &+= count }
-        }
         while let number = next() {
             let file = files[number]
             do throws(RecordIndexError) {
@@ -58,7 +52,7 @@ final class IndexWork: Sendable {
                     piece = old
                     build.update { $0.bytesDone &+= file.size }
                 } else {
-                    piece = try indexer.index(file)
+                    piece = try index(file)
                 }
                 try add(piece, file, number)
                 build.update { progress in
@@ -71,9 +65,31 @@ final class IndexWork: Sendable {
         }
     }
 
+    private func index(_ file: SelectedFile) throws(RecordIndexError) -> IndexPiece {
+        if header.format == .fixed {
+            build.update { $0.bytesDone &+= file.size }
+            return try FileIndexer.fixed(file.size, header)
+        }
+        var indexer = FileIndexer(header.format, size: file.size)
+        var passed: UInt64 = 0
+        if file.size > 0 {
+            try unsafe source.stream(file.ordinal, size: file.size) {
+                offset, bytes throws(RecordIndexError) in
+                if build.isCancelled { throw RecordIndexes.stopped }
+                let end = offset + UInt64(bytes.count)
+                build.update { $0.bytesDone &+= end - passed }
+                passed = end
+                return try unsafe indexer.take(at: offset, bytes)
+            }
+        }
+        return try indexer.finish()
+    }
+
     private func add(_ piece: IndexPiece, _ file: SelectedFile, _ number: Int) throws(RecordIndexError) {
         do throws(Errno) {
-            try state.withLock { state throws(Errno) in try state.writer.append(piece, of: file, number: number) }
+            try state.withLock { state throws(Errno) in
+                try state.writer.append(piece, of: file, number: number)
+            }
         } catch { throw IndexPlace.unavailable(error) }
     }
 

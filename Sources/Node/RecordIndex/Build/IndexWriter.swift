@@ -27,7 +27,10 @@ struct IndexWriter: ~Copyable {
     /// - Parameters:
     ///   - file: nil to keep the index in memory.
     ///   - header: without the numbers that only come with the sections.
-    init(_ file: consuming FileDescriptor?, _ files: any FileSystem, _ header: IndexHeader, selection: [UInt8], count: Int) {
+    init(
+        _ file: consuming FileDescriptor?, _ files: any FileSystem, _ header: IndexHeader, selection: [UInt8],
+        count: Int
+    ) {
         self.file = file
         (self.files, layout, self.selection) = (files, header, selection)
         entries = Array(repeating: nil, count: count)
@@ -38,7 +41,8 @@ struct IndexWriter: ~Copyable {
         let offset = end
         try write(piece.bytes)
         entries[number] = Entry(
-            file: file, records: piece.records, valueBytes: piece.valueBytes, names: piece.names, offset: offset,
+            file: file, records: piece.records, valueBytes: piece.valueBytes, names: piece.names,
+            offset: offset,
             length: UInt64(piece.bytes.count),
             checksum: unsafe piece.bytes.withUnsafeBytes { unsafe IndexFormat.checksum($0) })
     }
@@ -55,7 +59,10 @@ struct IndexWriter: ~Copyable {
         var map: [UInt8] = []
         for entry in present {
             table += entry.file.identity.bytes
-            for number in [entry.file.size, entry.file.ordinal, header.records, entry.records, entry.offset, entry.length] {
+            for number in [
+                entry.file.size, entry.file.ordinal, header.records, entry.records, entry.offset,
+                entry.length,
+            ] {
                 table.append(littleEndian: number)
             }
             table.append(littleEndian: entry.checksum)
@@ -65,14 +72,17 @@ struct IndexWriter: ~Copyable {
             // The first column is the key, which lies in no file.
             if header.format == .tar {
                 map.append(0)
-                for name in names { map.append(UInt8(clamping: (entry.names.firstIndex(of: name) ?? -1) + 1)) }
+                for name in names {
+                    map.append(UInt8(clamping: (entry.names.firstIndex(of: name) ?? -1) + 1))
+                }
             }
         }
         return try finish(header, columns: names, map: map, labels: [], files: table)
     }
 
     /// Of an index of files that are records.
-    mutating func finish(files table: [UInt8], labels: [[UInt8]], valueBytes: UInt64) throws(Errno) -> [UInt8] {
+    mutating func finish(files table: [UInt8], labels: [[UInt8]], valueBytes: UInt64) throws(Errno) -> [UInt8]
+    {
         var header = layout
         header.files = UInt64(table.count / IndexFormat.plainFileLength)
         (header.records, header.valueBytes) = (header.files, valueBytes)

@@ -1,6 +1,7 @@
 import Chunking
 package import DatasetStore
 import Glibc
+package import ObjectStore
 import Synchronization
 package import System
 
@@ -38,20 +39,33 @@ package final class RecordIndexes: Sendable {
     ///   - threads: of a build.
     ///   - mostBytes: of all indexes in the directory; the oldest go first.
     package init(
-        directory: ByteString?, files: any FileSystem = HostFileSystem(), threads: Int = 2, mostBytes: UInt64 = 8 << 30
+        directory: ByteString?, files: any FileSystem = HostFileSystem(), threads: Int = 2,
+        mostBytes: UInt64 = 8 << 30
     ) {
         var directory = directory
         if let path = directory {
             do throws(Errno) { try files.makeDirectories(path, mode: 0o700) } catch { directory = nil }
         }
-        (self.directory, self.files, self.threads, self.mostBytes) = (directory, files, max(1, threads), mostBytes)
+        (self.directory, self.files, self.threads, self.mostBytes) = (
+            directory, files, max(1, threads), mostBytes
+        )
         state = Mutex(State())
         removeUnfinished()
     }
 
     /// The index, or the making of it, which all who ask for the same share. Does not wait.
+    ///
+    /// - Parameter published: the snapshot's store, where an index may lie already.
     package func begin(
-        _ snapshot: Snapshot, _ selection: RecordSelection, _ bytes: any FileBytes
+        _ snapshot: Snapshot, _ selection: RecordSelection, _ bytes: any FileBytes,
+        published: (any ObjectStore)? = nil
+    ) -> IndexBuild {
+        begin(snapshot, selection, PulledFiles(source: bytes), published: published)
+    }
+
+    package func begin(
+        _ snapshot: Snapshot, _ selection: RecordSelection, _ source: any FileStreams,
+        published: (any ObjectStore)? = nil
     ) -> IndexBuild {
         let key = Key(snapshot: snapshot.id, selection: selection)
         let (build, isNew) = state.withLock { state -> (IndexBuild, Bool) in
@@ -66,14 +80,18 @@ package final class RecordIndexes: Sendable {
             return (build, true)
         }
         guard isNew else { return build }
-        let run = IndexRun(home: self, build: build, snapshot: snapshot, selection: selection, source: bytes)
+        let run = IndexRun(
+            home: self, build: build, snapshot: snapshot, selection: selection, source: source,
+            published: published)
         do throws(Errno) {
             try Thread(name: "kaml-index") {
                 let result = Result { () throws(RecordIndexError) in try run.run() }
                 self.end(key, build, result)
             }.detach()
         } catch {
-            end(key, build, .failure(RecordIndexError(.unavailable, "no thread can be started", cause: error)))
+            end(
+                key, build, .failure(RecordIndexError(.unavailable, "no thread can be started", cause: error))
+            )
         }
         return build
     }
@@ -94,11 +112,12 @@ package final class RecordIndexes: Sendable {
             state.open = state.open.filter { $0.value.index != nil }
             if case .success(let index) = result { state.open[key] = WeakIndex(index: index) }
         }
-        build.finish(result)
         trim()
+        build.finish(result)
     }
 
-    static let stopped = RecordIndexError(.cancelled, "the agent is stopping", remedy: "Try again once it has started")
+    static let stopped = RecordIndexError(
+        .cancelled, "the agent is stopping", remedy: "Try again once it has started")
 
     /// A name that no other build of this process has.
     func temporaryName(_ name: ByteString) -> ByteString {
@@ -125,7 +144,8 @@ package final class RecordIndexes: Sendable {
             if let status = try? files.status(of: path) { found.append((path, status)) }
         }
         var total = found.reduce(0 as UInt64) { $0 &+ $1.status.blocks &* 512 }
-        for (path, status) in found.sorted(by: { $0.status.modified < $1.status.modified }) where total > mostBytes {
+        for (path, status) in found.sorted(by: { $0.status.modified < $1.status.modified })
+        where total > mostBytes {
             try? files.unlink(path)
             total -= min(total, status.blocks &* 512)
         }

@@ -33,7 +33,9 @@ import DatasetStore
         }
         (self.index, self.source, self.table) = (index, source, table)
         self.stream = stream
-        (ordinal, codec, size, decodedSize) = (section.ordinal, section.codec, section.size, section.decodedSize)
+        (ordinal, codec, size, decodedSize) = (
+            section.ordinal, section.codec, section.size, section.decodedSize
+        )
         unsafe input = .allocate(byteCount: 256 << 10, alignment: 64)
         unsafe thrownAway = .allocate(byteCount: 64 << 10, alignment: 64)
     }
@@ -72,7 +74,9 @@ import DatasetStore
     /// Where decoding goes on or begins: at `offset` or before it.
     private mutating func seek(_ offset: UInt64) throws(RecordIndexError) -> UInt64 {
         let point = table[table.last(before: offset)]
-        if let decodedOffset, decodedOffset <= offset, decodedOffset >= point.decodedOffset { return decodedOffset }
+        if let decodedOffset, decodedOffset <= offset, decodedOffset >= point.decodedOffset {
+            return decodedOffset
+        }
         (encodedOffset, pending, isAfterMember) = (point.encodedOffset, 0..<0, false)
         if point.isBeginning {
             stream.reset(codec == .gzip ? .gzip : .zlib)
@@ -83,7 +87,9 @@ import DatasetStore
         isRaw = true
         var byte: UInt8 = 0
         if point.bits > 0 {
-            guard point.encodedOffset > 0, point.bits < 8 else { throw failure("the index is damaged", offset) }
+            guard point.encodedOffset > 0, point.bits < 8 else {
+                throw failure("the index is damaged", offset)
+            }
             encodedOffset -= 1
             byte = try nextByte(offset)
         }
@@ -93,7 +99,9 @@ import DatasetStore
         return point.decodedOffset
     }
 
-    private mutating func fill(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(RecordIndexError) {
+    private mutating func fill(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64)
+        throws(RecordIndexError)
+    {
         var rest = unsafe buffer
         while unsafe !rest.isEmpty {
             if isAfterMember { try nextMember(offset) }
@@ -108,7 +116,9 @@ import DatasetStore
             case Z_BUF_ERROR where step.read + step.written > 0 || pending.isEmpty: break
             default: throw failure("the compressed data are damaged", offset)
             }
-            if step.read == 0, step.written == 0, step.status != Z_STREAM_END, encodedOffset >= size, pending.isEmpty {
+            if step.read == 0, step.written == 0, step.status != Z_STREAM_END, encodedOffset >= size,
+                pending.isEmpty
+            {
                 throw failure("the compressed data are cut off", offset)
             }
         }
@@ -141,7 +151,9 @@ import DatasetStore
         } catch {
             throw RecordIndexError(.unavailable, "a file cannot be read", offset: offset, cause: error)
         }
-        guard read > 0, read <= count else { throw failure("the file is shorter than the snapshot says", offset) }
+        guard read > 0, read <= count else {
+            throw failure("the file is shorter than the snapshot says", offset)
+        }
         encodedOffset += UInt64(read)
         pending = 0..<read
     }

@@ -2,7 +2,7 @@ import CZlib
 
 /// Decodes a gzip or zlib file from its begin, in pieces, and notes where decoding can begin later. gzip files may have
 /// several members, as `cat` and bgzip make them.
-@safe struct Inflater: ~Copyable {
+@safe final class Inflater {
     private(set) var file: CompressedFile
     private var stream: ZStream
     private let output: UnsafeMutableRawBufferPointer
@@ -36,14 +36,14 @@ import CZlib
         unsafe window.deallocate()
     }
 
-    /// Hands what the next encoded bytes come to to `sink`.
-    mutating func take(
-        _ input: UnsafeRawBufferPointer, _ sink: (UnsafeRawBufferPointer) throws(RecordIndexError) -> Void
-    ) throws(RecordIndexError) {
+    /// Hands what the next encoded bytes come to to `parser`.
+    func take(_ input: UnsafeRawBufferPointer, into parser: inout any RecordParser) throws(RecordIndexError) {
         var rest = unsafe input
         while unsafe !rest.isEmpty {
             if case .between = state {
-                guard file.codec == .gzip else { throw failure("bytes follow the end of the compressed data") }
+                guard file.codec == .gzip else {
+                    throw failure("bytes follow the end of the compressed data")
+                }
                 stream.reset(.gzip)
             }
             state = .inside
@@ -51,7 +51,9 @@ import CZlib
             encoded += UInt64(step.read)
             decoded += UInt64(step.written)
             unsafe rest = UnsafeRawBufferPointer(rebasing: rest[step.read...])
-            if step.written > 0 { try unsafe sink(UnsafeRawBufferPointer(rebasing: output[..<step.written])) }
+            if step.written > 0 {
+                try unsafe parser.take(UnsafeRawBufferPointer(rebasing: output[..<step.written]))
+            }
             switch step.status {
             case Z_OK: if step.isAtBlock, decoded - lastPoint >= RestartPoint.distance { note(step.bits) }
             case Z_STREAM_END: state = .between
@@ -59,7 +61,7 @@ import CZlib
             default: throw failure("the compressed data are damaged")
             }
         }
-        try unsafe drain(sink)
+        try drain(into: &parser)
     }
 
     /// After the last byte.
@@ -69,13 +71,14 @@ import CZlib
     }
 
     /// What the decoder holds back because `output` was full.
-    private mutating func drain(
-        _ sink: (UnsafeRawBufferPointer) throws(RecordIndexError) -> Void
-    ) throws(RecordIndexError) {
+    private func drain(into parser: inout any RecordParser) throws(RecordIndexError) {
         while case .inside = state {
-            let step = unsafe stream.step(UnsafeRawBufferPointer(start: nil, count: 0), output, stopsAtBlocks: true)
+            let step = unsafe stream.step(
+                UnsafeRawBufferPointer(start: nil, count: 0), output, stopsAtBlocks: true)
             decoded += UInt64(step.written)
-            if step.written > 0 { try unsafe sink(UnsafeRawBufferPointer(rebasing: output[..<step.written])) }
+            if step.written > 0 {
+                try unsafe parser.take(UnsafeRawBufferPointer(rebasing: output[..<step.written]))
+            }
             if step.status == Z_STREAM_END { state = .between }
             guard step.status == Z_OK || step.status == Z_STREAM_END || step.status == Z_BUF_ERROR else {
                 throw failure("the compressed data are damaged")
@@ -84,7 +87,7 @@ import CZlib
         }
     }
 
-    private mutating func note(_ bits: UInt8) {
+    private func note(_ bits: UInt8) {
         let count = unsafe stream.window(into: window)
         unsafe file.append(
             decodedOffset: decoded, encodedOffset: encoded, bits: bits, isBeginning: false,

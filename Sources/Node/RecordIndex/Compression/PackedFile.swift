@@ -6,7 +6,9 @@ enum PackedFile {
     static let lookahead = 12
 
     /// - Throws: `.unsupported` for a way of packing that is not served.
-    static func codec(of first: UnsafeRawBufferPointer, _ format: RecordFormat) throws(RecordIndexError) -> FileCodec {
+    static func codec(of first: UnsafeRawBufferPointer, _ format: RecordFormat) throws(RecordIndexError)
+        -> FileCodec
+    {
         guard first.count >= 2, format != .fixed else { return .plain }
         // A plain TFRecord may begin with any length, so also with another format's first bytes.
         if format == .tfrecord, unsafe RecordFraming.recordLength(in: first, at: 0) != nil { return .plain }

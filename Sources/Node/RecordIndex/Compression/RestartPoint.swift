@@ -27,11 +27,13 @@ struct CompressedFile: Sendable {
     init(_ codec: FileCodec) { self.codec = codec }
 
     mutating func append(
-        decodedOffset: UInt64, encodedOffset: UInt64, bits: UInt8, isBeginning: Bool, window: UnsafeRawBufferPointer
+        decodedOffset: UInt64, encodedOffset: UInt64, bits: UInt8, isBeginning: Bool,
+        window: UnsafeRawBufferPointer
     ) {
         points.append(
             RestartPoint(
-                decodedOffset: decodedOffset, encodedOffset: encodedOffset, bits: bits, isBeginning: isBeginning,
+                decodedOffset: decodedOffset, encodedOffset: encodedOffset, bits: bits,
+                isBeginning: isBeginning,
                 windowOffset: UInt64(windows.count), windowLength: UInt32(window.count)))
         unsafe windows.append(contentsOf: window)
     }
@@ -72,7 +74,8 @@ struct CompressedFile: Sendable {
     subscript(_ index: Int) -> RestartPoint {
         let entry = unsafe points + index * RestartPoint.byteCount
         return unsafe RestartPoint(
-            decodedOffset: entry.u64(0), encodedOffset: entry.u64(8), bits: entry.u8(28), isBeginning: entry.u8(29) != 0,
+            decodedOffset: entry.u64(0), encodedOffset: entry.u64(8), bits: entry.u8(28),
+            isBeginning: entry.u8(29) != 0,
             windowOffset: entry.u64(16), windowLength: entry.u32(24))
     }
 

@@ -49,9 +49,12 @@ import CZlib
 
     /// Begins at a block, `bits` of whose bits are in `byte`.
     mutating func prime(bits: UInt8, of byte: UInt8, window: UnsafeRawBufferPointer) -> Bool {
-        if bits > 0, unsafe inflatePrime(stream, Int32(bits), Int32(byte >> (8 - bits))) != Z_OK { return false }
+        if bits > 0, unsafe inflatePrime(stream, Int32(bits), Int32(byte >> (8 - bits))) != Z_OK {
+            return false
+        }
         guard let base = window.baseAddress, unsafe !window.isEmpty else { return true }
-        return unsafe inflateSetDictionary(stream, base.assumingMemoryBound(to: UInt8.self), UInt32(window.count)) == Z_OK
+        return unsafe inflateSetDictionary(
+            stream, base.assumingMemoryBound(to: UInt8.self), UInt32(window.count)) == Z_OK
     }
 
     /// Decodes until `input` is used up, `output` is full, or, with `stopsAtBlocks`, a block ends.
@@ -68,14 +71,17 @@ import CZlib
         let status = unsafe inflate(stream, stopsAtBlocks ? Z_BLOCK : Z_NO_FLUSH)
         let type = unsafe stream.pointee.data_type
         return unsafe Step(
-            read: inputCount - Int(stream.pointee.avail_in), written: outputCount - Int(stream.pointee.avail_out),
+            read: inputCount - Int(stream.pointee.avail_in),
+            written: outputCount - Int(stream.pointee.avail_out),
             status: status, isAtBlock: type & 128 != 0 && type & 64 == 0, bits: UInt8(type & 7))
     }
 
     /// The last decoded bytes, at most `RestartPoint.longestWindow`; `buffer` holds as many.
     mutating func window(into buffer: UnsafeMutableRawBufferPointer) -> Int {
         var length: UInt32 = 0
-        guard unsafe inflateGetDictionary(stream, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), &length) == Z_OK
+        guard
+            unsafe inflateGetDictionary(
+                stream, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), &length) == Z_OK
         else { return 0 }
         return Int(length)
     }

@@ -23,7 +23,9 @@ import System
         guard status.kind == .regular, status.size <= UInt64(Self.mostBytes) else { throw .invalid }
         let region = try MappedRegion(file, length: Int(status.size))
         // MADV_POPULATE_READ is 22; kernels before 5.14 do not know it (EINVAL).
-        if unsafe madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), region.bytes.count, 22) != 0 {
+        if unsafe madvise(UnsafeMutableRawPointer(mutating: region.bytes.baseAddress), region.bytes.count, 22)
+            != 0
+        {
             let error = Errno.last
             guard error == .invalid else { throw error }
         }

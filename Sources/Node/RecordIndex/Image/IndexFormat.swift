@@ -118,7 +118,9 @@ enum IndexNames {
         var names: [[UInt8]] = []
         var offset = 0
         while offset < bytes.count {
-            guard names.count < most, bytes.count - offset >= 2, let base = bytes.baseAddress else { return nil }
+            guard names.count < most, bytes.count - offset >= 2, let base = bytes.baseAddress else {
+                return nil
+            }
             let length = unsafe Int(base.u16(offset))
             guard length <= bytes.count - offset - 2 else { return nil }
             names.append(unsafe Array(bytes[(offset + 2)..<(offset + 2 + length)]))

@@ -11,10 +11,13 @@ struct IndexPiece: Sendable {
     ///   - places: by `layout`, in numbers of `width` bytes.
     ///   - keys: `(records + 1)` offsets, then the keys.
     init(
-        _ layout: SectionLayout, records: UInt64, decodedSize: UInt64, valueBytes: UInt64, places: NumberTable,
+        _ layout: SectionLayout, records: UInt64, decodedSize: UInt64, valueBytes: UInt64,
+        places: NumberTable,
         names: [[UInt8]] = [], keys: [UInt8] = [], compression: CompressedFile? = nil
     ) {
-        (self.records, self.decodedSize, self.valueBytes, self.names) = (records, decodedSize, valueBytes, names)
+        (self.records, self.decodedSize, self.valueBytes, self.names) = (
+            records, decodedSize, valueBytes, names
+        )
         var nameBytes: [UInt8] = []
         for name in names { nameBytes.append(name: name) }
         var bytes = [UInt8](repeating: 0, count: IndexFormat.sectionHeaderLength)

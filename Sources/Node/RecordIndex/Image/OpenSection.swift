@@ -22,7 +22,8 @@ import Chunking
 
     /// Nil when the parts do not fit together.
     init?(
-        _ bytes: UnsafeRawBufferPointer, identity: ContentHash, ordinal: UInt64, size: UInt64, firstRecord: UInt64,
+        _ bytes: UnsafeRawBufferPointer, identity: ContentHash, ordinal: UInt64, size: UInt64,
+        firstRecord: UInt64,
         header: IndexHeader
     ) {
         guard let base = bytes.baseAddress, bytes.count >= IndexFormat.sectionHeaderLength,
@@ -34,7 +35,9 @@ import Chunking
             let keys = unsafe bytes.part(base.u64(64), base.u64(72)),
             let restarts = unsafe bytes.part(base.u64(80), base.u64(88))
         else { return nil }
-        unsafe (self.bytes, self.places, self.names, self.keys, self.restarts) = unsafe (bytes, places, names, keys, restarts)
+        unsafe (self.bytes, self.places, self.names, self.keys, self.restarts) = unsafe (
+            bytes, places, names, keys, restarts
+        )
         (self.identity, self.ordinal, self.size, self.firstRecord) = (identity, ordinal, size, firstRecord)
         (self.layout, self.codec) = (layout, codec)
         isWide = unsafe base.u8(2) == 8
@@ -55,7 +58,8 @@ import Chunking
         guard let expected, UInt64(places.count) == expected else { return nil }
         if layout == .fixed {
             let (length, overflow) = records.multipliedReportingOverflow(by: UInt64(header.recordBytes))
-            guard !overflow, length <= size, records == 0 || UInt64(header.headerBytes) <= size - length else { return nil }
+            guard !overflow, length <= size, records == 0 || UInt64(header.headerBytes) <= size - length
+            else { return nil }
         }
         if layout == .spans {
             guard UInt64(keys.count) >= (records + 1) * 4 else { return nil }
@@ -71,7 +75,9 @@ import Chunking
         switch layout {
         case .fixed:
             // Checked against the file's size when the index was opened.
-            return (UInt64(header.headerBytes) + record * UInt64(header.recordBytes), UInt64(header.recordBytes))
+            return (
+                UInt64(header.headerBytes) + record * UInt64(header.recordBytes), UInt64(header.recordBytes)
+            )
         case .frames:
             let begin = number(index)
             let end = number(index + 1)

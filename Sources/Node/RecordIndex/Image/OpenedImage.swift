@@ -37,12 +37,16 @@ struct IndexHeader: Sendable {
         guard unsafe IndexFormat.checksum(checked) == base.u32(252) else {
             throw Self.damaged("its header's checksum is wrong")
         }
-        guard unsafe base.u32(8) == IndexFormat.version, let format = unsafe RecordFormat(rawValue: base.u8(12)) else {
+        guard unsafe base.u32(8) == IndexFormat.version,
+            let format = unsafe RecordFormat(rawValue: base.u8(12))
+        else {
             throw RecordIndexError(.unsupported, "the index has another version")
         }
         header = unsafe IndexHeader(
-            snapshot: ContentHash(loading: base + 16), format: format, isPartial: base.u8(13) != 0, files: base.u64(48),
-            records: base.u64(56), valueBytes: base.u64(64), recordBytes: base.u32(72), headerBytes: base.u32(76))
+            snapshot: ContentHash(loading: base + 16), format: format, isPartial: base.u8(13) != 0,
+            files: base.u64(48),
+            records: base.u64(56), valueBytes: base.u64(64), recordBytes: base.u32(72),
+            headerBytes: base.u32(76))
         guard let tables = unsafe bytes.part(base.u64(80), base.u64(88)),
             unsafe IndexFormat.checksum(tables) == base.u32(96),
             let selection = unsafe tables.part(base.u64(104), base.u64(112)),
@@ -75,7 +79,9 @@ struct IndexHeader: Sendable {
         self.labels = found
         var list: [RecordColumn] = []
         for name in names {
-            guard let name = String(validating: name, as: UTF8.self) else { throw Self.damaged("a name is no text") }
+            guard let name = String(validating: name, as: UTF8.self) else {
+                throw Self.damaged("a name is no text")
+            }
             list.append(RecordColumn(name: name, source: .file))
         }
         self.columns = header.format.columns(list, recordBytes: header.recordBytes)
@@ -92,7 +98,8 @@ struct IndexHeader: Sendable {
             guard let section = unsafe memory.bytes.part(entry.u64(64), entry.u64(72)),
                 unsafe IndexFormat.checksum(section) == entry.u32(80),
                 let open = unsafe OpenSection(
-                    section, identity: ContentHash(loading: entry), ordinal: entry.u64(40), size: entry.u64(32),
+                    section, identity: ContentHash(loading: entry), ordinal: entry.u64(40),
+                    size: entry.u64(32),
                     firstRecord: records, header: header),
                 unsafe entry.u64(48) == records, unsafe entry.u64(56) == open.records
             else { throw Self.damaged("the section of file \(number) is not what it must be") }

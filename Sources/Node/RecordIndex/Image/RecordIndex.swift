@@ -1,4 +1,5 @@
 package import Chunking
+package import System
 
 /// Where the records of a snapshot lie: an index's file, read in place.
 ///
@@ -13,7 +14,7 @@ package import Chunking
     package let columns: [RecordColumn]
     package let fileCount: Int
     /// Directories that `label` numbers, in byte order.
-    package let labelNames: [[UInt8]]
+    package let labelNames: [ByteString]
 
     let memory: ImageMemory
     let header: IndexHeader
@@ -37,7 +38,8 @@ package import Chunking
         (memory, header) = (image.memory, image.header)
         selection = unsafe Array(image.selection)
         (snapshot, format, bytes) = (image.header.snapshot, image.header.format, image.header.valueBytes)
-        (self.records, columns, labelNames) = (records, image.columns, image.labels)
+        (self.records, columns) = (records, image.columns)
+        labelNames = image.labels.map { ByteString($0) }
         fileCount = Int(image.header.files)
         unsafe plainFiles = image.plainFiles
         unsafe columnMap = image.columnMap
@@ -59,6 +61,13 @@ package import Chunking
         unsafe files.deinitialize()
         unsafe files.deallocate()
         unsafe buckets.deallocate()
+    }
+
+    /// Of its file, without an ending.
+    var name: String { Self.name(snapshot, format, selectionTag: RecordSelection.tag(of: selection)) }
+
+    static func name(_ snapshot: ContentHash, _ format: RecordFormat, selectionTag: String) -> String {
+        "\(snapshot.hex)-\(format.name)-\(selectionTag)"
     }
 
     /// - Parameter number: below `fileCount`.
@@ -99,7 +108,10 @@ package import Chunking
             if local < 0 { return RecordPlace(file: number, offset: 0, length: 0) }
         }
         let file = unsafe files.baseAddress.unsafelyUnwrapped + number
-        guard let (offset, length) = unsafe file.pointee.place(record &- file.pointee.firstRecord, local, header) else {
+        guard
+            let (offset, length) = unsafe file.pointee.place(
+                record &- file.pointee.firstRecord, local, header)
+        else {
             return nil
         }
         return RecordPlace(file: number, offset: offset, length: length)

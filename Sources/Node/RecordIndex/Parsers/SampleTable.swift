@@ -23,7 +23,8 @@ struct SampleTable {
 
     mutating func append(name: [UInt8], offset: UInt64, length: UInt64) -> Outcome {
         let last = name.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
-        guard let dot = name[last...].firstIndex(of: UInt8(ascii: ".")), dot > last, dot + 1 < name.count else {
+        guard let dot = name[last...].firstIndex(of: UInt8(ascii: ".")), dot > last, dot + 1 < name.count
+        else {
             return .hasNoColumn
         }
         // WebDataset takes extensions in lower case.
@@ -34,7 +35,9 @@ struct SampleTable {
             let first = firstMembers.last ?? 0
             if members[first...].contains(where: { $0.column == UInt16(number) }) { return .isTwice }
         } else {
-            guard records < IndexFormat.mostRecordsOfFile - 1, let offset = UInt32(exactly: keys.count) else { return .tooMany }
+            guard records < IndexFormat.mostRecordsOfFile - 1, let offset = UInt32(exactly: keys.count) else {
+                return .tooMany
+            }
             stem = Array(key)
             keyOffsets.append(littleEndian: offset)
             keys += key
@@ -65,7 +68,8 @@ struct SampleTable {
             }
         }
         return IndexPiece(
-            .spans, records: records, decodedSize: decodedSize, valueBytes: valueBytes, places: places, names: columns,
+            .spans, records: records, decodedSize: decodedSize, valueBytes: valueBytes, places: places,
+            names: columns,
             keys: offsets + keys, compression: compression)
     }
 

@@ -69,7 +69,8 @@ struct TFRecordParser: RecordParser {
     }
 
     private mutating func begin(_ header: [UInt8]) throws(RecordIndexError) {
-        guard let total = unsafe header.withUnsafeBytes({ unsafe RecordFraming.recordLength(in: $0, at: 0) }) else {
+        guard let total = unsafe header.withUnsafeBytes({ unsafe RecordFraming.recordLength(in: $0, at: 0) })
+        else {
             if records == 0 {
                 throw RecordIndexError(
                     .damaged, "the file is no TFRecord", offset: 0, record: 0,
@@ -91,7 +92,9 @@ struct TFRecordParser: RecordParser {
     }
 
     private mutating func end(_ trailer: [UInt8]) throws(RecordIndexError) {
-        let stored = unsafe trailer.withUnsafeBytes { unsafe UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self)) }
+        let stored = unsafe trailer.withUnsafeBytes {
+            unsafe UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self))
+        }
         guard CRC32C.masked(checksum) == stored else {
             throw RecordIndexError(
                 .damaged, "the checksum of a record is wrong", offset: recordBegin, record: records,
@@ -103,6 +106,7 @@ struct TFRecordParser: RecordParser {
 
     private func cutOff() -> RecordIndexError {
         RecordIndexError(
-            .damaged, "the file ends inside a record", offset: recordBegin, record: records, remedy: "Write the file again: it was cut off")
+            .damaged, "the file ends inside a record", offset: recordBegin, record: records,
+            remedy: "Write the file again: it was cut off")
     }
 }

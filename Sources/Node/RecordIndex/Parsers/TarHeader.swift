@@ -39,7 +39,9 @@ struct TarHeader {
         var name = unsafe Self.text(block[0..<100])
         // GNU's own headers ("ustar  ") have other things where ustar has the name's first part.
         let isUstar = unsafe block[257..<263].elementsEqual([0x75, 0x73, 0x74, 0x61, 0x72, 0])
-        if isUstar, unsafe block[345] != 0 { name = unsafe Self.text(block[345..<500]) + [UInt8(ascii: "/")] + name }
+        if isUstar, unsafe block[345] != 0 {
+            name = unsafe Self.text(block[345..<500]) + [UInt8(ascii: "/")] + name
+        }
         self.name = name
     }
 
@@ -93,7 +95,8 @@ struct PaxRecords {
             else { return nil }
             let end = rest.startIndex + length
             let record = rest[(space + 1)..<(end - 1)]
-            guard rest[end - 1] == UInt8(ascii: "\n"), let equals = record.firstIndex(of: UInt8(ascii: "=")) else {
+            guard rest[end - 1] == UInt8(ascii: "\n"), let equals = record.firstIndex(of: UInt8(ascii: "="))
+            else {
                 return nil
             }
             let key = record[..<equals]
@@ -101,7 +104,9 @@ struct PaxRecords {
             if key.elementsEqual("path".utf8) {
                 path = Array(value)
             } else if key.elementsEqual("size".utf8) {
-                guard let number = UInt64(String(decoding: value, as: UTF8.self)), number < 1 << 62 else { return nil }
+                guard let number = UInt64(String(decoding: value, as: UTF8.self)), number < 1 << 62 else {
+                    return nil
+                }
                 size = number
             } else if key.starts(with: "GNU.sparse.".utf8) {
                 isSparse = true

@@ -135,13 +135,15 @@ struct TarParser: RecordParser {
         let length = pax?.size ?? header.size
         if pax?.isSparse == true {
             throw failure(
-                .unsupported, "the member \(ByteString(name)) is sparse", remedy: "Write the archive without --sparse")
+                .unsupported, "the member \(ByteString(name)) is sparse",
+                remedy: "Write the archive without --sparse")
         }
         (longName, pax) = (nil, nil)
         guard length < 1 << 62 else { throw failure(.damaged, "a member has \(length) bytes") }
         if let size, length > size - min(size, offset) {
             throw failure(
-                .damaged, "the archive ends inside the member \(ByteString(name))", remedy: "Write it again: it was cut off")
+                .damaged, "the archive ends inside the member \(ByteString(name))",
+                remedy: "Write it again: it was cut off")
         }
         let padded = (length + 511) & ~511
         state = padded == 0 ? .header : .data(left: padded)
@@ -155,7 +157,8 @@ struct TarParser: RecordParser {
                 remedy: "Name members KEY.EXTENSION, as WebDataset does")
         case .isTwice:
             throw failure(
-                .damaged, "the member \(ByteString(name)) is in its sample twice", remedy: "Give each sample a name of its own")
+                .damaged, "the member \(ByteString(name)) is in its sample twice",
+                remedy: "Give each sample a name of its own")
         case .tooMany:
             throw failure(
                 .unsupported, "the archive has more columns or samples than an index can hold",
@@ -174,13 +177,17 @@ struct TarParser: RecordParser {
         switch kind {
         case .longName: longName = Array(text.prefix { $0 != 0 })
         case .extended:
-            guard let records = PaxRecords(text) else { throw failure(.damaged, "a member's pax records are none") }
+            guard let records = PaxRecords(text) else {
+                throw failure(.damaged, "a member's pax records are none")
+            }
             pax = records
         case .longLink, .global, .file, .other, .unknown: break
         }
     }
 
-    private func failure(_ code: RecordIndexError.Code, _ message: String, remedy: String? = nil) -> RecordIndexError {
+    private func failure(_ code: RecordIndexError.Code, _ message: String, remedy: String? = nil)
+        -> RecordIndexError
+    {
         RecordIndexError(code, message, offset: offset, record: table.records, remedy: remedy)
     }
 }

@@ -25,6 +25,13 @@ extension RecordFormat {
         }
     }
 
+    /// Whether a file is Parquet by its name. Its rows are no runs of bytes: a column's values lie encoded (dictionaries,
+    /// bit-packed runs) in pages that are compressed besides, so a feed of them would hand out pages that only a Parquet
+    /// reader can make anything of. Such files are fed whole, and only to those who say so.
+    static func isParquet(fileName name: UnsafeRawBufferPointer) -> Bool {
+        unsafe Ending(name: name, end: name.count).isOne(of: [".parquet"])
+    }
+
     /// For people and the command line.
     package var name: String {
         switch self {

@@ -17,10 +17,12 @@ package struct RecordSelection: Sendable, Hashable {
     ///   `**` for any at all. What lies below a directory that one names belongs to it.
     /// - Throws: `.invalidInput`.
     package init(
-        paths: [ByteString] = [], format: RecordFormat? = nil, recordBytes: UInt32 = 0, headerBytes: UInt32 = 0
+        paths: [ByteString] = [], format: RecordFormat? = nil, recordBytes: UInt32 = 0,
+        headerBytes: UInt32 = 0
     ) throws(RecordIndexError) {
         guard paths.count <= Self.mostPaths else {
-            throw RecordIndexError(.invalidInput, "there are \(paths.count) paths, more than \(Self.mostPaths)")
+            throw RecordIndexError(
+                .invalidInput, "there are \(paths.count) paths, more than \(Self.mostPaths)")
         }
         var patterns: Set<PathPattern> = []
         for path in paths {
@@ -36,11 +38,13 @@ package struct RecordSelection: Sendable, Hashable {
         self.paths = patterns.contains { $0.text.isEmpty } ? [] : patterns.sorted { $0.text < $1.text }
         if format == .fixed, recordBytes == 0 {
             throw RecordIndexError(
-                .invalidInput, "records of a fixed length need the length", remedy: "Give record_bytes (--record-bytes)")
+                .invalidInput, "records of a fixed length need the length",
+                remedy: "Give record_bytes (--record-bytes)")
         }
         if format != .fixed, recordBytes > 0 || headerBytes > 0 {
             throw RecordIndexError(
-                .invalidInput, "a record length goes with the format \"fixed\" only", remedy: "Give that format, or no length")
+                .invalidInput, "a record length goes with the format \"fixed\" only",
+                remedy: "Give that format, or no length")
         }
         (self.format, self.recordBytes, self.headerBytes) = (format, recordBytes, headerBytes)
     }
@@ -57,10 +61,12 @@ package struct RecordSelection: Sendable, Hashable {
         return bytes
     }
 
-    /// A short name, which may be that of another selection too.
-    var tag: String {
+    /// A short name of what `encoded` is, which may be that of another selection too.
+    static func tag(of encoded: [UInt8]) -> String {
         // FNV-1a.
-        let hash = encoded.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+        let hash = encoded.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
+            ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3
+        }
         let digits = String(hash, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
@@ -87,7 +93,8 @@ package struct PathPattern: Sendable, Hashable {
     func matches(_ path: [UInt8]) -> Bool {
         if !isPattern {
             let text = text.bytes
-            return path.starts(with: text) && (path.count == text.count || path[text.count] == UInt8(ascii: "/"))
+            return path.starts(with: text)
+                && (path.count == text.count || path[text.count] == UInt8(ascii: "/"))
         }
         return Glob.matches(text.bytes, path)
     }

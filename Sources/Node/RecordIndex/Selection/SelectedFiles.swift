@@ -31,11 +31,21 @@ struct SelectionWalk {
     func summary() throws(RecordIndexError) -> SelectionSummary {
         var counts: [RecordFormat?: (files: Int, bytes: UInt64)] = [:]
         var common: [UInt8]?
+        var (parquet, total): (UInt64, UInt64) = (0, 0)
         try forEachFile { file in
             let format = unsafe RecordFormat(fileName: file.name)
             let count = counts[format] ?? (0, 0)
             counts[format] = (count.files + 1, count.bytes &+ file.size)
+            if unsafe RecordFormat.isParquet(fileName: file.name) { parquet &+= file.size }
+            total &+= file.size
             if file.isFirstOfDirectory { common = unsafe Self.commonDirectory(common, file.directory) }
+        }
+        guard selection.format != nil || parquet <= total / 2 else {
+            throw RecordIndexError(
+                .unsupported, "the rows of Parquet files cannot be fed",
+                remedy:
+                    "Read them through the mount or kaml:// with a Parquet library, or give the format \"files\" to get each file whole"
+            )
         }
         var summary = decide(counts)
         for (format, count) in counts
@@ -47,7 +57,8 @@ struct SelectionWalk {
             throw RecordIndexError(
                 .notFound,
                 selection.paths.isEmpty
-                    ? "the snapshot has no files" : "no file of the snapshot lies below or matches the given paths",
+                    ? "the snapshot has no files"
+                    : "no file of the snapshot lies below or matches the given paths",
                 path: selection.paths.first?.text.description,
                 remedy: "List what there is with `kaml ls -R`")
         }
@@ -101,7 +112,9 @@ struct SelectionWalk {
         var files: [SelectedFile] = []
         files.reserveCapacity(summary.files)
         try forEachFile { file in
-            guard unsafe !summary.goesByNames || RecordFormat(fileName: file.name) == summary.format else { return }
+            guard unsafe !summary.goesByNames || RecordFormat(fileName: file.name) == summary.format else {
+                return
+            }
             files.append(SelectedFile(ordinal: file.ordinal, size: file.size, identity: file.identity))
         }
         return files
@@ -110,7 +123,9 @@ struct SelectionWalk {
     /// Files that are records: the table of an index, and the names of the labels.
     ///
     /// - Throws: `.unsupported` for more than an index can hold.
-    func plainFiles(_ summary: SelectionSummary) throws(RecordIndexError) -> (table: [UInt8], labels: [[UInt8]]) {
+    func plainFiles(_ summary: SelectionSummary) throws(RecordIndexError) -> (
+        table: [UInt8], labels: [[UInt8]]
+    ) {
         var table: [UInt8] = []
         table.reserveCapacity(summary.files * IndexFormat.plainFileLength)
         var labels: [[UInt8]] = []
@@ -132,7 +147,8 @@ struct SelectionWalk {
             table.append(littleEndian: file.size)
         }
         guard !isTooMuch, table.count / IndexFormat.plainFileLength <= IndexFormat.mostFiles else {
-            throw RecordIndexError(.unsupported, "the snapshot has more files or directories than an index can hold")
+            throw RecordIndexError(
+                .unsupported, "the snapshot has more files or directories than an index can hold")
         }
         return (table, labels)
     }
@@ -199,9 +215,16 @@ extension RecordIndexError {
             case .unsupported: .unsupported
             case .notFound: .notFound
             case .invalidInput: .invalidInput
-            case .conflict, .noSpace, .unavailable, .sourceChanged, .permissionDenied, .inputOutput: .unavailable
+            case .conflict, .noSpace, .unavailable, .sourceChanged, .permissionDenied, .inputOutput:
+                .unavailable
             }
         self.init(code, "the snapshot's files cannot be read", path: error.path, cause: error)
+    }
+
+    package init(reading error: StoreError, at offset: UInt64? = nil) {
+        self.init(
+            error.code == .damaged ? .damaged : .unavailable, "the file cannot be read", offset: offset,
+            cause: error)
     }
 }
 

@@ -101,7 +101,8 @@ extension Setting<AgentConfiguration> {
             "holder.socket", \.holderSocket, .optionalPath,
             "kamld-holder's socket, so that mounts outlive the agent; empty keeps them in the agent."),
         Setting(
-            "feed.enabled", \.feed.isEnabled, .flag, "Whether pods get batches of records over shared memory."),
+            "feed.enabled", \.feed.isEnabled, .flag, "Whether pods get batches of records over shared memory."
+        ),
         Setting(
             "feed.socket", \.feed.socket, .optionalPath,
             "Where pods connect, in a directory for it alone; if empty feed/feed.sock beside admin.socket."),
@@ -205,7 +206,8 @@ extension ValueForm where Value == FeedAccess {
         parse: { text throws(ValueError) in
             guard let access = FeedAccess(text) else {
                 throw ValueError(
-                    "rules such as user:1000=imagenet,coco-*; group:2000=*; *=public-*, separated by semicolons")
+                    "rules such as user:1000=imagenet,coco-*; group:2000=*; *=public-*, separated by semicolons"
+                )
             }
             return access
         }, text: \.text)

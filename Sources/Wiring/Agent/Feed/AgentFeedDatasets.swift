@@ -68,7 +68,10 @@ final class AgentFeedDatasets: FeedDatasets {
 
     private func find(_ name: FeedName, _ snapshot: String) -> FeedDataset? {
         known.withLock { known in
-            guard let index = known.firstIndex(where: { $0.name == name && $0.dataset.snapshot.id.hex == snapshot })
+            guard
+                let index = known.firstIndex(where: {
+                    $0.name == name && $0.dataset.snapshot.id.hex == snapshot
+                })
             else { return nil }
             let found = known.remove(at: index)
             known.append(found)
@@ -89,6 +92,7 @@ final class AgentFeedDatasets: FeedDatasets {
             }
         let why = told.fields["why"].map { ": \($0)" } ?? ""
         return FeedFailure(
-            code, "\(name.dataset): \(told.message)\(why)", remedy: told.fields["hint"] ?? "The agent's log says why")
+            code, "\(name.dataset): \(told.message)\(why)",
+            remedy: told.fields["hint"] ?? "The agent's log says why")
     }
 }

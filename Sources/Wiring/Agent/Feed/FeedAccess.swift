@@ -25,11 +25,12 @@ package struct FeedAccess: Hashable, Sendable {
     /// Nil for what is no list of rules.
     package init?(_ text: String) {
         self.text = text
-        for part in text.split(separator: ";") {
+        if text.isEmpty { return }
+        for part in text.split(separator: ";", omittingEmptySubsequences: false) {
             let sides = part.split(separator: "=", maxSplits: 1).map { $0.trimmed }
             guard sides.count == 2, let who = Self.who(sides[0]) else { return nil }
-            let datasets = sides[1].split(separator: ",").map { $0.trimmed }
-            guard !datasets.isEmpty, !datasets.contains("") else { return nil }
+            let datasets = sides[1].split(separator: ",", omittingEmptySubsequences: false).map { $0.trimmed }
+            guard !datasets.contains("") else { return nil }
             rules.append(Rule(who: who, datasets: datasets))
         }
     }
@@ -40,7 +41,8 @@ package struct FeedAccess: Hashable, Sendable {
             switch rule.who {
             case .user(let id) where id != user: return false
             case .group(let id) where id != group: return false
-            default: return rule.datasets.contains { Self.matches(Array($0.utf8)[...], Array(dataset.utf8)[...]) }
+            default:
+                return rule.datasets.contains { Self.matches(Array($0.utf8)[...], Array(dataset.utf8)[...]) }
             }
         }
     }

@@ -35,7 +35,8 @@ struct FeedService: Service {
         let lending = lending(configuration.cache.directory, agent.holder)
         do throws(Errno) {
             let server = try FeedServer(
-                listener: socket, datasets: AgentFeedDatasets(agent, describe: describe), indexes: indexes, lending: lending,
+                listener: socket, datasets: AgentFeedDatasets(agent, describe: describe), indexes: indexes,
+                lending: lending,
                 options: options
             ) { [events = agent.events] in events.add("feedNotice", $0, severity: .warning) }
             agent.events.add("listening", "feeds on \(configuration.feedSocket)")
@@ -55,7 +56,9 @@ struct FeedService: Service {
             } catch {
                 guard let holder else {
                     return .failure(
-                        .no("a read-only copy of the cache's mount needs kamld-holder, or CAP_SYS_ADMIN (\(error))"))
+                        .no(
+                            "a read-only copy of the cache's mount needs kamld-holder, or CAP_SYS_ADMIN (\(error))"
+                        ))
                 }
                 do throws(HolderError) {
                     return .success(ContainerFiles(tree: try holder.readOnlyTree(of: directory)))
