@@ -302,8 +302,9 @@ KAML_API bool kaml_batch_trace(const struct kaml_batch *batch, uint8_t trace[16]
 /* Column `index` in the order of kaml_stream_column; false when there is none. */
 KAML_API bool kaml_batch_column(const struct kaml_batch *batch, size_t index, struct kaml_column_data *data);
 /* Keeps the cache memory that values of the batch lie in mapped until the process ends, for pointers into columns with
- * `is_mapped` whose life nobody can follow. False, and nothing kept, when the batch is not mapped, or when the stream keeps more than `limit_bytes` already
- * that the agent has no more use for (their disk space is not free before). */
+ * `is_mapped` whose life nobody can follow. A file of the cache is kept once for a client and its streams. False, and nothing kept, when the batch is not mapped, or
+ * when it lies in files that are not kept yet and the stream keeps more than `limit_bytes` already that the agent has no more
+ * use for (their disk space is not free before). */
 KAML_API bool kaml_batch_pin(struct kaml_batch *batch, uint64_t limit_bytes);
 /* One reference more. Returns `batch`. */
 KAML_API struct kaml_batch *kaml_batch_retain(struct kaml_batch *batch);

@@ -49,9 +49,13 @@ enum kaml_code kaml_connect(const struct kaml_options *options, struct kaml_clie
     if (made == NULL)
         return failure_memory(error);
     enum kaml_code code = fill_in(&made->reach, options, error);
+    made->reach.mappings = mappings_create();
+    if (code == KAML_OK && made->reach.mappings == NULL)
+        code = failure_memory(error);
     if (code == KAML_OK)
         code = file_session_open(&made->reach, &made->idle, error);
     if (code != KAML_OK) {
+        mappings_release(made->reach.mappings);
         free(made);
         return code;
     }
@@ -72,5 +76,6 @@ void kaml_close(struct kaml_client *client) {
     }
     pthread_mutex_destroy(&client->lock);
     pthread_cond_destroy(&client->freed);
+    mappings_release(client->reach.mappings);
     free(client);
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "connection.h"
+#include "mappings.h"
 
 /* Sessions for files that threads may use at the same time. */
 #define CLIENT_FILE_SESSIONS 8
@@ -13,6 +14,8 @@
 /* Copied into each stream, so that a stream may outlive its client. */
 struct reach {
     pid_t pid;
+    /* Whoever has a copy has a reference. */
+    struct mappings *mappings;
     uint64_t answer_timeout_ns;
     uint64_t reconnect_timeout_ns;
     char socket[108]; /* sun_path */

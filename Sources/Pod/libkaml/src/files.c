@@ -109,7 +109,7 @@ enum kaml_code file_session_open(const struct reach *reach, struct file_session 
     if (made == NULL)
         return failure_memory(error);
     made->connection = CONNECTION_CLOSED;
-    enum kaml_code code = segments_init(&made->segments, error);
+    enum kaml_code code = segments_init(&made->segments, reach->mappings, error);
     if (code == KAML_OK)
         code = connection_open(&made->connection, reach->socket, error);
     if (code == KAML_OK)

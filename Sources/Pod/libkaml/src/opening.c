@@ -146,6 +146,7 @@ static void free_stream(struct kaml_stream *stream) {
     free(stream->notice);
     pthread_mutex_destroy(&stream->lock);
     pthread_cond_destroy(&stream->changed);
+    mappings_release(stream->reach.mappings);
     free(stream);
 }
 
@@ -181,6 +182,7 @@ static enum kaml_code open_request(const struct reach *reach, Kaml__Feed__V1__Op
         return failure_memory(error);
     }
     made->reach = *reach;
+    (void)mappings_retain(made->reach.mappings);
     made->request = request;
     made->pause = FIRST_PAUSE;
     pthread_mutex_init(&made->lock, NULL);

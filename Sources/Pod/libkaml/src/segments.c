@@ -21,11 +21,12 @@
 #define BLOCK_BYTES UINT64_C(65536)
 #define TRUSTED_SECONDS 30
 
-enum kaml_code segments_init(struct segments *segments, struct kaml_error *error) {
+enum kaml_code segments_init(struct segments *segments, struct mappings *mappings, struct kaml_error *error) {
     memset(segments, 0, sizeof *segments);
     segments->current = calloc(1, sizeof *segments->current);
     if (segments->current == NULL)
         return failure_memory(error);
+    segments->mappings = mappings_retain(mappings);
     segments->oldest = segments->current;
     segments->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     pthread_mutex_init(&segments->lock, NULL);
@@ -35,7 +36,8 @@ enum kaml_code segments_init(struct segments *segments, struct kaml_error *error
 static void unmap(struct segment *segment) {
     if (!segment->is_pinned)
         munmap((void *)(uintptr_t)segment->base, segment->bytes);
-    free(segment->populated);
+    if (!segment->is_shared)
+        free(segment->populated);
     free(segment);
 }
 
@@ -51,6 +53,7 @@ void segments_destroy(struct segments *segments) {
         era = next;
     }
     pthread_mutex_destroy(&segments->lock);
+    mappings_release(segments->mappings);
     memset(segments, 0, sizeof *segments);
 }
 
@@ -86,6 +89,33 @@ static bool cannot_shrink(int descriptor) {
     return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
 }
 
+/* Maps the file, unless a mapping of it is kept already. */
+static enum kaml_code map(struct segments *segments, struct segment *segment, int descriptor, struct kaml_error *error) {
+    struct mapping kept;
+    if (segment->is_cache && mappings_find(segments->mappings, segment->device, segment->inode, segment->bytes, &kept)) {
+        segment->base = kept.base;
+        segment->populated = kept.populated;
+        segment->is_pinned = segment->is_shared = segment->was_found = true;
+        return KAML_OK;
+    }
+    if (segment->is_cache) {
+        segment->populated = calloc((size_t)(segment->bytes / BLOCK_BYTES + 1), sizeof *segment->populated);
+        if (segment->populated == NULL)
+            return failure_memory(error);
+    }
+    void *base = mmap(NULL, (size_t)segment->bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+    if (base == MAP_FAILED) {
+        int cause = errno;
+        free(segment->populated);
+        return failure(error, KAML_EXHAUSTED, FAILURE_RETRYABLE,
+                       "Raise vm.max_map_count, or open fewer streams in this process.",
+                       "cannot map %llu bytes of the agent's memory: %s", (unsigned long long)segment->bytes,
+                       strerror(cause));
+    }
+    segment->base = base;
+    return KAML_OK;
+}
+
 enum kaml_code segments_add(struct segments *segments, uint32_t id, uint64_t bytes, bool is_cache, int descriptor,
                             struct kaml_error *error) {
     struct stat status;
@@ -94,24 +124,24 @@ enum kaml_code segments_add(struct segments *segments, uint32_t id, uint64_t byt
         return failure_protocol(error, "segment %u has fewer than its %llu bytes", id, (unsigned long long)bytes);
     if (!is_cache && !cannot_shrink(descriptor))
         return failure_protocol(error, "segment %u is not sealed against shrinking", id);
-    void *base = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, descriptor, 0);
-    if (base == MAP_FAILED)
-        return failure(error, KAML_EXHAUSTED, FAILURE_RETRYABLE,
-                       "Raise vm.max_map_count, or open fewer streams in this process.",
-                       "cannot map %llu bytes of the agent's memory: %s", (unsigned long long)bytes, strerror(errno));
-    struct segment *segment = calloc(1, sizeof *segment);
-    uint32_t *populated = is_cache ? calloc((size_t)(bytes / BLOCK_BYTES + 1), sizeof *populated) : NULL;
+    struct segment *segment = malloc(sizeof *segment);
+    if (segment == NULL)
+        return failure_memory(error);
+    *segment = (struct segment){
+        .id = id, .is_cache = is_cache, .bytes = bytes, .device = status.st_dev, .inode = status.st_ino};
+    enum kaml_code code = map(segments, segment, descriptor, error);
+    if (code != KAML_OK) {
+        free(segment);
+        return code;
+    }
     pthread_mutex_lock(&segments->lock);
     size_t place = place_of(segments, id);
     bool is_known = place < segments->count && segments->items[place]->id == id;
-    if (segment == NULL || (is_cache && populated == NULL) || is_known || !reserve(segments)) {
+    if (is_known || !reserve(segments)) {
         pthread_mutex_unlock(&segments->lock);
-        munmap(base, (size_t)bytes);
-        free(segment);
-        free(populated);
+        unmap(segment);
         return is_known ? failure_protocol(error, "segment %u came twice", id) : failure_memory(error);
     }
-    *segment = (struct segment){.id = id, .is_cache = is_cache, .base = base, .bytes = bytes, .populated = populated};
     memmove(&segments->items[place + 1], &segments->items[place], (segments->count - place) * sizeof *segments->items);
     segments->items[place] = segment;
     segments->count++;
@@ -128,7 +158,8 @@ bool segments_end(struct segments *segments, uint32_t id) {
         segment->has_ended = true;
         segment->next_ended = segments->current->ended;
         segments->current->ended = segment;
-        if (segment->is_pinned)
+        /* A mapping that was found here does not come to more by being lent again. */
+        if (segment->is_pinned && !segment->was_found)
             segments->pinned_ended_bytes += segment->bytes;
     }
     pthread_mutex_unlock(&segments->lock);
@@ -189,16 +220,32 @@ struct segment *segments_find(struct segments *segments, uint32_t id) {
     return segment;
 }
 
+/* With the lock held. */
+static void pin(struct segments *segments, struct segment *segment) {
+    if (segment->is_pinned)
+        return;
+    struct mapping mapping = {
+        .device = segment->device,
+        .inode = segment->inode,
+        .base = segment->base,
+        .bytes = segment->bytes,
+        .populated = segment->populated,
+    };
+    segment->is_shared = mappings_add(segments->mappings, &mapping);
+    segment->is_pinned = true;
+    if (segment->has_ended)
+        segments->pinned_ended_bytes += segment->bytes;
+}
+
 bool segments_pin(struct segments *segments, struct segment *const *list, size_t count, uint64_t limit_bytes) {
     pthread_mutex_lock(&segments->lock);
-    bool may = segments->pinned_ended_bytes <= limit_bytes;
-    for (size_t i = 0; may && i < count; i++) {
-        if (!list[i]->is_pinned && list[i]->has_ended)
-            segments->pinned_ended_bytes += list[i]->bytes;
-        list[i]->is_pinned = true;
-    }
+    bool may = segments->pinned_ended_bytes <= limit_bytes, are_pinned = true;
+    for (size_t i = 0; i < count; i++)
+        are_pinned = are_pinned && list[i]->is_pinned;
+    for (size_t i = 0; may && i < count; i++)
+        pin(segments, list[i]);
     pthread_mutex_unlock(&segments->lock);
-    return may;
+    return may || are_pinned;
 }
 
 const uint8_t *segment_at(const struct segment *segment, uint64_t offset, uint64_t length) {

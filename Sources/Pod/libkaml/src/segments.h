@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "failure.h"
+#include "mappings.h"
 
 struct segment {
     uint32_t id;
@@ -15,6 +16,13 @@ struct segment {
     bool has_ended;
     /* Stays mapped until the process ends. */
     bool is_pinned;
+    /* The mapping belongs to `mappings`, and so does `populated`. */
+    bool is_shared;
+    /* Was in `mappings` when it was lent. */
+    bool was_found;
+    /* Of the file, for `mappings`. */
+    dev_t device;
+    ino_t inode;
     const uint8_t *base;
     uint64_t bytes;
     /* Of a cache segment: when each block of it was populated last, in seconds from 1 on; 0 for never. */
@@ -30,6 +38,7 @@ struct era {
 
 struct segments {
     pthread_mutex_t lock;
+    struct mappings *mappings;
     /* Sorted by id. */
     struct segment **items;
     size_t count;
@@ -40,7 +49,8 @@ struct segments {
     uint64_t page_bytes;
 };
 
-enum kaml_code segments_init(struct segments *segments, struct kaml_error *error);
+/* Keeps `mappings`, of which it takes a reference. */
+enum kaml_code segments_init(struct segments *segments, struct mappings *mappings, struct kaml_error *error);
 /* Unmaps all but what is pinned. */
 void segments_destroy(struct segments *segments);
 

@@ -112,7 +112,7 @@ enum kaml_code session_start(const struct reach *reach, const Kaml__Feed__V1__Op
     Kaml__Feed__V1__Request message = KAML__FEED__V1__REQUEST__INIT;
     message.operation_case = KAML__FEED__V1__REQUEST__OPERATION_OPEN_STREAM;
     message.open_stream = (Kaml__Feed__V1__OpenStream *)(uintptr_t)request; /* packing does not write */
-    enum kaml_code code = segments_init(&made->segments, error);
+    enum kaml_code code = segments_init(&made->segments, reach->mappings, error);
     if (code == KAML_OK)
         code = connection_open(&made->connection, reach->socket, error);
     if (code == KAML_OK)

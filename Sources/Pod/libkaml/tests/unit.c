@@ -130,9 +130,16 @@ static void add(struct segments *segments, uint32_t id) {
     close(descriptor);
 }
 
-static void segments_are_checked_before_they_are_mapped(void) {
+static struct segments begin(void) {
     struct segments segments;
-    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    struct mappings *mappings = mappings_create();
+    EXPECT(segments_init(&segments, mappings, NULL) == KAML_OK);
+    mappings_release(mappings);
+    return segments;
+}
+
+static void segments_are_checked_before_they_are_mapped(void) {
+    struct segments segments = begin();
     int loose = sealed_memory(4096, F_SEAL_GROW), good = sealed_memory(4096, F_SEAL_SHRINK);
     EXPECT(segments_add(&segments, 1, 4096, false, loose, NULL) == KAML_CORRUPT);
     EXPECT(segments_add(&segments, 1, 4097, false, good, NULL) == KAML_CORRUPT);
@@ -145,8 +152,7 @@ static void segments_are_checked_before_they_are_mapped(void) {
 }
 
 static void ranges_are_held_to_their_segment(void) {
-    struct segments segments;
-    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    struct segments segments = begin();
     add(&segments, 7);
     struct segment *segment = segments_find(&segments, 7);
     EXPECT(segments_find(&segments, 8) == NULL);
@@ -160,8 +166,7 @@ static void ranges_are_held_to_their_segment(void) {
 }
 
 static void a_segment_goes_with_the_last_batch_of_its_time(void) {
-    struct segments segments;
-    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    struct segments segments = begin();
     add(&segments, 1);
     add(&segments, 2);
     struct era *first = segments_lend(&segments);
@@ -178,8 +183,7 @@ static void a_segment_goes_with_the_last_batch_of_its_time(void) {
 }
 
 static void a_pinned_segment_stays_readable(void) {
-    struct segments segments;
-    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    struct segments segments = begin();
     add(&segments, 1);
     add(&segments, 2);
     struct segment *list[] = {segments_find(&segments, 1)}, *other[] = {segments_find(&segments, 2)};
@@ -195,8 +199,7 @@ static void a_pinned_segment_stays_readable(void) {
 }
 
 static void a_page_that_is_not_there_is_an_error(void) {
-    struct segments segments;
-    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    struct segments segments = begin();
     int descriptor = memfd_create("test", MFD_CLOEXEC);
     EXPECT(ftruncate(descriptor, 8192) == 0);
     EXPECT(segments_add(&segments, 1, 8192, true, descriptor, NULL) == KAML_OK);
@@ -211,8 +214,7 @@ static void a_page_that_is_not_there_is_an_error(void) {
 
 static void large_ranges_are_populated_by_blocks(void) {
     const size_t bytes = 300000, kept = 200704;
-    struct segments segments;
-    EXPECT(segments_init(&segments, NULL) == KAML_OK);
+    struct segments segments = begin();
     int descriptor = memfd_create("test", MFD_CLOEXEC);
     EXPECT(ftruncate(descriptor, (off_t)bytes) == 0);
     EXPECT(segments_add(&segments, 1, bytes, true, descriptor, NULL) == KAML_OK);
@@ -227,6 +229,30 @@ static void large_ranges_are_populated_by_blocks(void) {
     EXPECT(segments_populate(&segments, segment, 65536, 65536) == 0);
     close(descriptor);
     segments_destroy(&segments);
+}
+
+static void a_pinned_file_is_mapped_once_for_all(void) {
+    struct segments first, second;
+    struct mappings *mappings = mappings_create();
+    int descriptor = memfd_create("test", MFD_CLOEXEC), other = memfd_create("test", MFD_CLOEXEC);
+    EXPECT(ftruncate(descriptor, 8192) == 0 && ftruncate(other, 8192) == 0);
+    EXPECT(segments_init(&first, mappings, NULL) == KAML_OK && segments_init(&second, mappings, NULL) == KAML_OK);
+    EXPECT(segments_add(&first, 1, 8192, true, descriptor, NULL) == KAML_OK);
+    struct segment *list[] = {segments_find(&first, 1)};
+    const uint8_t *bytes = list[0]->base;
+    EXPECT(segments_pin(&first, list, 1, 0) && segments_pin(&first, list, 1, 0));
+    EXPECT(segments_add(&second, 5, 8192, true, descriptor, NULL) == KAML_OK);
+    EXPECT(segments_add(&second, 6, 8192, true, other, NULL) == KAML_OK);
+    EXPECT(segments_find(&second, 5)->base == bytes && segments_find(&second, 6)->base != bytes);
+    EXPECT(segments_end(&second, 5) && segments_close_era(&second) && second.pinned_ended_bytes == 0);
+    segments_destroy(&first);
+    EXPECT(segments_add(&second, 7, 4096, true, descriptor, NULL) == KAML_OK);
+    EXPECT(segments_find(&second, 7)->base == bytes && segments_populate(&second, segments_find(&second, 7), 0, 1) == 0);
+    segments_destroy(&second);
+    mappings_release(mappings);
+    EXPECT(bytes[8191] == 0);
+    close(descriptor);
+    close(other);
 }
 
 /* ---- the order, by the vectors that the agent's tests use ---- */
@@ -328,6 +354,7 @@ int main(int count, char **arguments) {
     a_pinned_segment_stays_readable();
     a_page_that_is_not_there_is_an_error();
     large_ranges_are_populated_by_blocks();
+    a_pinned_file_is_mapped_once_for_all();
     if (count > 1)
         the_order_is_that_of_the_vectors(arguments[1]);
     else

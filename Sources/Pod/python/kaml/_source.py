@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 
 from ._client import Client
 from ._library import Code, Error
@@ -31,7 +32,9 @@ def mount_of(dataset: str) -> str | None:
 _MAY_FALL_BACK = (Code.UNAVAILABLE, Code.UNSUPPORTED)
 
 
-def open_source(options: Options, client: Client | None = None, mount: str | None = None) -> Source:
+def open_source(
+    options: Options, client: Client | Callable[[], Client] = Client, mount: str | None = None
+) -> Source:
     """The agent's stream; or, where the agent cannot be reached, the same batches in the same order read from the dataset's
     mount: `mount`, or what KAML_MOUNTS says. The user is told once.
 
@@ -40,7 +43,7 @@ def open_source(options: Options, client: Client | None = None, mount: str | Non
     """
     path = mount or mount_of(options.dataset)
     try:
-        stream = Stream(options, client or Client())
+        stream = Stream(options, client() if callable(client) else client)
     except Error as error:
         if path is None or error.code not in _MAY_FALL_BACK:
             raise

@@ -70,4 +70,4 @@ def batches(
     Raises:
         kaml.Error: What is wrong, and what to do about it.
     """
-    return Batches(open_source(Options(dataset, batch_size, **options), client, mount), timeout)
+    return Batches(open_source(Options(dataset, batch_size, **options), client or Client, mount), timeout)

@@ -51,6 +51,17 @@ def _load():
 
 
 _OPS, _LIBRARY = _load()
+_CLIENTS: dict[tuple[int, str | None], Client] = {}
+
+
+def _shared_client() -> Client:
+    """One for all datasets of the process, so that what views keep mapped is mapped once."""
+    key = (os.getpid(), os.environ.get("KAML_FEED_SOCKET"))
+    if key not in _CLIENTS:
+        _CLIENTS[key] = Client()
+    return _CLIENTS[key]
+
+
 # Threads of TensorFlow that wait for a batch would keep the process from ending.
 atexit.register(_LIBRARY.kaml_tf_stop)
 
@@ -206,7 +217,7 @@ def dataset(
         # Values lie side by side only where the agent copies them together.
         options.setdefault("plane", "slots")
     wanted = Options(dataset, batch_size, **options)
-    source = open_source(wanted, client, mount)
+    source = open_source(wanted, client or _shared_client, mount)
     columns, types = source.columns, _output_types(source.columns, ragged)
     batch = batch_size if wanted.drop_remainder else None
     if isinstance(source, Stream):

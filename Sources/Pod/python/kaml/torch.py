@@ -79,8 +79,7 @@ class Dataset(torch.utils.data.IterableDataset):
     def __iter__(self) -> Iterator[dict[str, torch.Tensor | list[torch.Tensor]]]:
         # Opened here, in the worker's process: a stream is not for use after fork.
         options = self._begun = self._resumed(self._shared())
-        client = Client(self._socket) if self._socket else None
-        source = self._source = open_source(options, client, self._mount)
+        source = self._source = open_source(options, lambda: Client(self._socket), self._mount)
         self._position = 0
         try:
             while source.total_steps is None or self._position < source.total_steps:

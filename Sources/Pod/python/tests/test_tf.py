@@ -79,7 +79,7 @@ def test_views_stay_good_when_all_else_is_gone(stub, datasets):
 
 def test_no_more_views_than_the_limit(stub):
     stub.start("--lend", "--misbehave", "end-segments=1")
-    ds = feed(epochs=10, view_limit=1)
+    ds = feed(epochs=10, view_limit=1, client=kaml.Client())
     assert len(paths(ds)) == 10 * PETS
     counters = kaml.tf.feed_of(ds).counters()
     assert 0 < counters["viewed_bytes"] < counters["copied_bytes"]
