@@ -262,9 +262,8 @@ let testTargets: [Target] = [
     tests(
         "MountHolderTests",
         [
-            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "NotifySocket",
-            "holder-test-helper",
-            "kamld-holder",
+            "CKamlSys", "System", "FuseMount", "MountHolder", "FuseTestSupport", "KamlTestSupport",
+            "NotifySocket", "holder-test-helper", "kamld-holder",
         ]),
     // Swift's Glibc module leaves sys/xattr.h out.
     .systemLibrary(name: "CXattr", path: "Tests/CXattr"),

@@ -1,6 +1,7 @@
 import FuseMount
 import FuseTestSupport
 import Glibc
+import KamlTestSupport
 @testable import MountHolder
 import System
 import Testing
@@ -41,7 +42,7 @@ import Testing
     }
 
     @Test func `only the directory that was brought is copied, and only for reading`() throws {
-        let home = try TemporaryDirectory()
+        let home = try FuseTestSupport.TemporaryDirectory()
         defer { home.remove() }
         let privileges = HostPrivileges(allowed: AllowedDirectories([]))
         let other = try FileDescriptor.open("/tmp", O_RDONLY | O_DIRECTORY)

@@ -111,7 +111,11 @@ struct StreamOpening {
     ) throws(FeedFailure) -> (FeedOrder.Kind, block: UInt64, window: UInt64) {
         switch request.order {
         case .sequential: return (.sequential, 0, 0)
-        case .shuffled, .cachedFirst: return (.shuffled, 0, 0)
+        case .shuffled: return (.shuffled, 0, 0)
+        case .cachedFirst:
+            throw FeedFailure(
+                .unsupported, "this agent does not give out what it has in its cache first",
+                remedy: "Ask for the shuffled order, or for blocks")
         case .blocks:
             // About 1 MiB of neighbours, which one request brings, and 64 such blocks mixed.
             let mean = max(1, index.records > 0 ? index.bytes / index.records : 1)
