@@ -95,7 +95,8 @@ struct StreamOpening {
                     ? nil : RecordFormat(rawValue: UInt8(request.format.rawValue)),
                 recordBytes: request.recordBytes, headerBytes: request.headerBytes)
             let build = indexes.begin(
-                dataset.snapshot, selection, DatasetBytes(files: dataset.files), published: dataset.files.origin)
+                dataset.snapshot, selection, DatasetBytes(files: dataset.files),
+                published: dataset.files.origin)
             while !connection.isOver {
                 if let outcome = build.wait(milliseconds: 100) { return try outcome.get() }
             }

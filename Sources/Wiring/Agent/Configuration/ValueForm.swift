@@ -36,6 +36,9 @@ extension ValueForm where Value == ByteString {
                 throw ValueError("a path here is absolute")
             }
             guard text.utf8.count < 4096 else { throw ValueError("this path is too long") }
+            guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "\\") }) else {
+                throw ValueError("a path here has no control characters and no backslash")
+            }
             return ByteString(text)
         }, text: { "\($0)" })
 }
