@@ -83,7 +83,8 @@ package func openConnections() throws -> Int {
     try names("/proc/self/fd").count { name in
         var target = [CChar](repeating: 0, count: 64)
         let length = ByteString("/proc/self/fd").appending(name).withCString { readlink($0, &target, 64) }
-        return length > 0 && target[..<length].elementsEqual("/dev/fuse".utf8.map(CChar.init))
+        // A device that covered it for the length of a test is "(deleted)" afterwards.
+        return length > 0 && target[..<length].starts(with: "/dev/fuse".utf8.map(CChar.init))
     }
 }
 

@@ -159,7 +159,7 @@ struct `Held mounts` {
                 try mount.control.detach(lazily: true)
                 Issue.record("unmounted what is gone")
             } catch {
-                #expect(error.cause == .notMounted || error.cause == .missing)
+                #expect(error.cause == .notMounted || error.cause == .missing, "\(error)")
             }
             try eventually { (try? descriptors(of: lab.holder).contains("/dev/fuse")) == false }
         }

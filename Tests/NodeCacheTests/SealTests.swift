@@ -189,6 +189,7 @@ import Testing
         let container = try cache.container(for: fixture.pack, origin: store)
         #expect(!container.isPresent(0))
         #expect(try cache.read(container, 0..<1) == fixture.chunks)
+        while !cache.usage.isCounted { usleep(1000) }
         #expect(cache.keeper.leases.map(\.name) == ["a"])
         cache.close()
     }
@@ -248,13 +249,13 @@ extension [UInt8] {
     fileprivate func contains(_ pattern: [UInt8]) -> Bool {
         withUnsafeBytes { all in
             pattern.withUnsafeBytes { part in
+                guard let start = all.baseAddress, let wanted = part.baseAddress else { return false }
                 var from = 0
                 while from + part.count <= all.count,
-                    let found = memchr(
-                        all.baseAddress! + from, Int32(part[0]), all.count - from - part.count + 1)
+                    let found = memchr(start + from, Int32(part[0]), all.count - from - part.count + 1)
                 {
-                    if memcmp(found, part.baseAddress!, part.count) == 0 { return true }
-                    from = all.baseAddress!.distance(to: found) + 1
+                    if memcmp(found, wanted, part.count) == 0 { return true }
+                    from = start.distance(to: found) + 1
                 }
                 return false
             }

@@ -25,9 +25,8 @@ final class CacheFixture: Sendable {
 
     /// Keys that differ by their numbers, the first of them current.
     static func keys(_ numbers: UInt8...) -> CacheKeys {
-        let keys = numbers.map { number in
-            CacheKey.written((0..<32).map { number &* 7 &+ $0 })!
-        }
+        let keys = numbers.compactMap { number in CacheKey.written((0..<32).map { number &* 7 &+ $0 }) }
+        precondition(keys.count == numbers.count, "32 bytes are a key")
         return CacheKeys(current: keys[0], former: Array(keys.dropFirst()))
     }
 

@@ -18,6 +18,7 @@ final class FeedPod {
     }
 
     final class Mapping {
+        let base: UnsafeRawPointer
         let bytes: UnsafeRawBufferPointer
         let file: FileDescriptor
         let isCache: Bool
@@ -26,6 +27,7 @@ final class FeedPod {
             guard let address = mmap(nil, count, PROT_READ, MAP_SHARED, file.rawValue, 0),
                 address != MAP_FAILED
             else { throw .last }
+            base = UnsafeRawPointer(address)
             bytes = UnsafeRawBufferPointer(start: address, count: count)
             self.file = file
             self.isCache = isCache
@@ -113,11 +115,11 @@ final class FeedPod {
                 completions = try Mapping(file, count)
                 guard let file = message.descriptors.take() else { throw Errno.invalid }
                 let submissionBytes = Int(try file.status().size)
-                submissions = try Mapping(file, submissionBytes)
+                let mapping = try Mapping(file, submissionBytes)
+                submissions = mapping
                 guard
                     let base = mmap(
-                        nil, submissionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, submissions!.file.rawValue,
-                        0),
+                        nil, submissionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, mapping.file.rawValue, 0),
                     base != MAP_FAILED
                 else { throw Errno.last }
                 writable = base
@@ -153,20 +155,20 @@ final class FeedPod {
         return information
     }
 
-    private var slots: UInt64 { UInt64(completions!.bytes.load(fromByteOffset: 8, as: UInt32.self)) }
+    private var slots: UInt64 { UInt64(completions?.bytes.load(fromByteOffset: 8, as: UInt32.self) ?? 1) }
 
-    func published() -> UInt64 { SharedWords.load64(completions!.bytes.baseAddress!, 64) }
+    func published() -> UInt64 { completions.map { SharedWords.load64($0.base, 64) } ?? 0 }
 
     /// The next descriptor.
     func take(milliseconds: Int = 10_000) throws -> kaml_descriptor {
         for _ in 0..<milliseconds * 5 {
-            if published() > taken {
+            if let completions, let writable, published() > taken {
                 try takeNotices()
                 let slot = Int(taken % slots) * 64
-                let descriptor = completions!.bytes.load(
+                let descriptor = completions.bytes.load(
                     fromByteOffset: 4096 + slot, as: kaml_descriptor.self)
                 taken += 1
-                SharedWords.store64(writable!, 128, taken)
+                SharedWords.store64(writable, 128, taken)
                 return descriptor
             }
             try takeNotices()
@@ -256,7 +258,7 @@ final class FeedPod {
         submitted += 1
         SharedWords.store64(writable, 64, submitted)
         SharedWords.fence()
-        if SharedWords.load32(completions!.bytes.baseAddress!, 136) != 0 { wakeAgent() }
+        if let completions, SharedWords.load32(completions.base, 136) != 0 { wakeAgent() }
     }
 
     func wakeAgent() {
