@@ -177,7 +177,8 @@ func descriptors(of process: Int32) throws -> [String] {
         let length = ByteString("/proc/\(process)/fd").appending(name).withCString {
             readlink($0, &target, 255)
         }
-        let path = String(decoding: target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let bytes = target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }
+        let path = String(decoding: bytes, as: UTF8.self)
         // As a device is called that covered it for the length of a test.
         return path == "/dev/fuse (deleted)" ? "/dev/fuse" : path
     }
