@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL=2 PYTHONDONTWRITEBYTECODE=1 MAKEFLAGS=
 # What each environment has. Others may share it: POD_VENVS.
 venvs=${POD_VENVS:-$out/venv}
 declare -A packages=(
-  [newest]="tensorflow-cpu==2.21.0 torch pytest nbclient ipykernel setuptools wheel"
+  [newest]="tensorflow-cpu==2.21.0 pytest nbclient ipykernel setuptools wheel"
   [oldest]="tensorflow-cpu==2.15.1 pytest"
 )
 
@@ -29,6 +29,10 @@ environment() {
     python3 -m venv --clear "$venvs/$name"
     # shellcheck disable=SC2086
     "$python" -m pip install -q $list >&2
+    # Without CUDA where there is one at hand, which is ten times smaller.
+    if [[ $name == newest ]]; then
+      "$python" -m pip install -q torch==2.13.0+cpu 2>/dev/null || "$python" -m pip install -q torch >&2
+    fi
     echo "$list" >"$venvs/$name/packages"
   fi
   echo "$python"
