@@ -6,7 +6,7 @@ SWIFT := .ci/swift.sh
 SOURCES := Sources Tests Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test unit integration bench stress fuzz fuzz-short lint format metrics proto clean
+.PHONY: help setup build run test unit integration bench libkaml pod stress fuzz fuzz-short lint format metrics proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ unit: setup ## debug build and the unit tests
 
 integration: build ## the integration tests, with the release build of kaml
 	KAML_BIN=$(CURDIR)/.build/release/kaml .ci/test.sh --filter IntegrationTests
+
+libkaml: setup ## the C library for pods, into Sources/Pod/libkaml/build
+	$(MAKE) -C Sources/Pod/libkaml
+
+pod: setup ## what runs in pods against a stand-in agent: two TensorFlows, sanitizers, valgrind
+	.ci/pod.sh
 
 bench: build ## figures against peers, into .build/bench.json (GROUP=store|mount|s3|faults|agent|feed, ONLY=words in a row's name)
 	@python3 Tests/Bench/bench.py $(if $(GROUP),--group $(GROUP)) $(if $(ONLY),--only "$(ONLY)")

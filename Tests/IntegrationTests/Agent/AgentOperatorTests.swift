@@ -18,9 +18,9 @@ extension OnMounts {
                 // In a mount namespace of its own: what other tests have mounted stays. Mounts of the agent go everywhere.
                 func unmountAll() throws -> Ended {
                     let script: ByteString =
-                        "kaml umount --all; status=$?; cat /proc/self/mountinfo; exit $status"
+                        "\"$0\" umount --all; status=$?; cat /proc/self/mountinfo; exit $status"
                     return try lab.run([
-                        "unshare", "-m", "--propagation", "private", "sh", "-c", script,
+                        "unshare", "-m", "--propagation", "private", "sh", "-c", script, lab.program("kaml"),
                     ])
                 }
                 func table() throws -> String {
