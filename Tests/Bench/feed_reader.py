@@ -38,7 +38,9 @@ def tfrecord(arguments):
 def service(arguments):
     import tensorflow as tf
 
-    worker = subprocess.Popen([sys.executable, __file__, "serve", arguments.data], stdout=subprocess.PIPE, text=True)
+    # It serves until its input ends.
+    worker = subprocess.Popen([sys.executable, __file__, "serve", arguments.data], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
     arguments.children.append(worker)
     target = worker.stdout.readline().strip()
     return tfrecord(arguments).apply(

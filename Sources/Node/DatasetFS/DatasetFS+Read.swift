@@ -306,9 +306,9 @@ extension DatasetFS {
 
 extension ReadCompletion {
     /// What a reply of so many bytes counts for when it is decided how long its pages stay in this process's page table.
-    /// One of many comes back to them soon, from anywhere.
+    /// One of many comes back to them soon, from anywhere: faults would cost it more than the copy does.
     @inline(__always)
-    func residentBytes(_ count: Int) -> Int { isOneOfMany ? (count + 63) / 64 : count }
+    func residentBytes(_ count: Int) -> Int { isOneOfMany ? 0 : count }
 
     @inline(__always)
     func fail(_ error: Errno) { unsafe deliver(context, nil, 0, error.rawValue) }
